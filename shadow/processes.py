@@ -7,6 +7,7 @@ Next module: `shadow.demo`, which tells the story.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -52,7 +53,7 @@ def _is_free(host: str, port: int) -> bool:
 def answers(url: str, timeout: float = 1.0) -> bool:
     """Whether `url` answers 200 within `timeout` seconds."""
     try:
-        with urllib.request.urlopen(url, timeout=timeout) as response:  # noqa: S310 - loopback URLs of our own
+        with urllib.request.urlopen(url, timeout=timeout) as response:
             return int(response.status) == 200
     except (urllib.error.URLError, OSError, ValueError):
         return False
@@ -84,15 +85,11 @@ class Running:
         """SIGTERM, wait up to `seconds`, then kill the group. Returns the exit code (negative: killed by a signal)."""
         if self.process.poll() is None:
             self.process.terminate()
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(seconds)
-            except subprocess.TimeoutExpired:
-                pass
         # The group, not the leader: a server that died badly must not leave its workers on the port.
-        try:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            pass
         return self.process.wait()
 
 
@@ -109,7 +106,7 @@ class Stage:
         self.logs.mkdir(parents=True, exist_ok=True)
         log = self.logs / f"{name}.log"
         with log.open("ab") as out:
-            process = subprocess.Popen(  # noqa: S603 - our own commands
+            process = subprocess.Popen(
                 list(command),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -145,6 +142,8 @@ class Stage:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         while self.running:
             self.running.pop().stop()

@@ -1,0 +1,76 @@
+"""The accounting identity across three witnesses: the client, the router and the pair log must tell the same story.
+
+Within the router the identity is DESIGN §4's: received = refused + not_eligible + not_sampled + in_flight + Σ outcomes,
+per arm. Across the witnesses: what the client sent is what the router received, and each outcome stands in the log as
+often as the router counted it. Pure functions on the three JSON documents; nothing is rounded and nothing is forgiven.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+NOT_LOGGED: Final = ("refused", "not_eligible", "not_sampled", "in_flight")
+
+
+class ArmCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """One arm's part of the router's `/counters`."""
+
+    received: int
+    refused: int
+    not_eligible: int
+    not_sampled: int
+    in_flight: int
+    outcomes: dict[str, int]
+
+
+class PairLogCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """The pair log's part: `numbered` records, those written to the shipper, and those dropped before it."""
+
+    numbered: int
+    written: int
+    dropped: int
+    queued_bytes: int
+
+
+class RouterCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """The router's `/counters`."""
+
+    incarnation: str
+    arms: dict[str, ArmCounts]
+    pair_log: PairLogCounts
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is under way any more: no copy in flight, no byte waiting for the shipper."""
+        return not self.pair_log.queued_bytes and not any(arm.in_flight for arm in self.arms.values())
+
+
+def discrepancies(sent: int, router: RouterCounts, logged: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """Every sentence in which the three witnesses disagree; empty when the identity holds.
+
+    `sent` is the client's own count of requests that reached the router, `logged` the pair log's records per arm and
+    outcome.
+    """
+    found = [sentence for name, arm in router.arms.items() for sentence in _arm(name, sent, arm, logged.get(name, {}))]
+    found += [f"the log has arm {name!r}, which the router does not know" for name in logged if name not in router.arms]
+    numbered = sum(sum(arm.outcomes.values()) for arm in router.arms.values())
+    if router.pair_log.numbered != numbered:
+        found.append(f"the router numbered {router.pair_log.numbered} records but decided {numbered} outcomes")
+    return found
+
+
+def _arm(name: str, sent: int, arm: ArmCounts, logged: Mapping[str, int]) -> list[str]:
+    found = []
+    told = arm.refused + arm.not_eligible + arm.not_sampled + arm.in_flight + sum(arm.outcomes.values())
+    if arm.received != told:
+        found.append(f"{name}: the router received {arm.received} but accounts for {told}")
+    if arm.received != sent:
+        found.append(f"{name}: the client sent {sent} but the router received {arm.received}")
+    for outcome in sorted({*arm.outcomes, *logged}):
+        counted, written = arm.outcomes.get(outcome, 0), logged.get(outcome, 0)
+        if counted != written:
+            found.append(f"{name}: the router counted {counted} × {outcome} but the log has {written}")
+    return found

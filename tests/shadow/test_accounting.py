@@ -1,0 +1,66 @@
+"""The three witnesses: client, router, log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from shadow.accounting import ArmCounts, PairLogCounts, RouterCounts, discrepancies
+
+
+def arm(**changes: object) -> ArmCounts:
+    counts = {
+        "received": 10,
+        "refused": 1,
+        "not_eligible": 2,
+        "not_sampled": 3,
+        "in_flight": 0,
+        "outcomes": {"paired": 3, "arm_timeout": 1},
+    }
+    return ArmCounts(**(counts | changes))
+
+
+def router(shadow: ArmCounts, numbered: int = 4) -> RouterCounts:
+    log = PairLogCounts(numbered=numbered, written=numbered, dropped=0, queued_bytes=0)
+    return RouterCounts(incarnation="a", arms={"shadow": shadow}, pair_log=log)
+
+
+LOGGED = {"shadow": {"paired": 3, "arm_timeout": 1}}
+
+
+def test_nothing_is_said_when_all_three_agree() -> None:
+    assert discrepancies(10, router(arm()), LOGGED) == []
+
+
+@pytest.mark.parametrize(
+    ("tell", "expected"),
+    [
+        (lambda: discrepancies(11, router(arm()), LOGGED), "client sent 11 but the router received 10"),
+        (lambda: discrepancies(10, router(arm(not_sampled=2)), LOGGED), "received 10 but accounts for 9"),
+        (lambda: discrepancies(10, router(arm()), {"shadow": {"paired": 3}}), "1 × arm_timeout but the log has 0"),
+        (lambda: discrepancies(10, router(arm()), LOGGED | {"ghost": {"paired": 1}}), "arm 'ghost'"),
+        (lambda: discrepancies(10, router(arm(), numbered=5), LOGGED), "numbered 5 records but decided 4"),
+        (lambda: discrepancies(10, router(arm()), {}), "counted 3 × paired but the log has 0"),
+    ],
+)
+def test_each_disagreement_is_told_with_both_numbers(tell: Callable[[], list[str]], expected: str) -> None:
+    assert any(expected in sentence for sentence in tell())
+
+
+def test_the_router_is_settled_only_when_no_copy_and_no_byte_is_under_way() -> None:
+    quiet = router(arm())
+    waiting = msgspec.structs.replace(quiet, pair_log=msgspec.structs.replace(quiet.pair_log, queued_bytes=1))
+    assert quiet.settled
+    assert not waiting.settled
+    assert not router(arm(in_flight=1)).settled
+
+
+def test_counts_are_read_from_the_routers_json_with_further_fields_ignored() -> None:
+    text = (
+        b'{"incarnation":"a","experiment":"demo","arms":{"shadow":{"received":1,"refused":0,"not_eligible":0,'
+        b'"not_sampled":0,"in_flight":0,"outcomes":{"paired":1},"balance":0}},"primary":{"answered":1,"errors":0},'
+        b'"pair_log":{"numbered":1,"written":1,"dropped":0,"queued_bytes":0}}'
+    )
+    assert discrepancies(1, msgspec.json.decode(text, type=RouterCounts), {"shadow": {"paired": 1}}) == []
