@@ -68,6 +68,16 @@ def accepts(host: str, port: int, timeout: float = 1.0) -> bool:
         return False
 
 
+def interrupt(process: subprocess.Popen[str], seconds: float = STOP_SECONDS) -> None:
+    """End a step in the foreground: SIGTERM (a terminal's Ctrl-C has reached it already), a deadline, then SIGKILL."""
+    process.terminate()
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
 @dataclass
 class Running:
     """One background process: its name in messages, its process and where its output goes."""
