@@ -1,0 +1,159 @@
+"""Means and rates with intervals that survive repeating users and shared incidents: two-way clustered influence functions.
+
+The variance of an estimate is V_user + V_time − V_both (Cameron, Gelbach and Miller 2011), each a sum of squared cluster
+totals of the influence function times G/(G−1). Its reference is Student's t with (Σn)²/Σn² − 1 degrees of freedom, n
+being the clusters' weights, on the side (users or blocks) that has fewer. Every degenerate case has a defined result;
+no number here is ever NaN. Next module: `analysis.quantiles`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from analysis.aggregates import CellSums, Floats
+from analysis.measures import MEAN_OF_USERS
+
+ROUNDING: Final = 1e-24
+"""A variance below this is rounding error of a constant, not variation (values are of order 1 to 1e5)."""
+
+NOT_POSITIVE: Final = "two-way variance not positive: the larger one-way variance is used"
+NO_VARIATION: Final = "no variation at all: limits from the rule of three over effective users"
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A variance with its degrees of freedom and what it rests on."""
+
+    variance: float
+    users: int
+    blocks: int
+    effective_users: float
+    effective_blocks: float
+    notes: tuple[str, ...] = ()
+
+    @property
+    def degrees_of_freedom(self) -> float:
+        """Effective clusters of the smaller side, less one; 0 when there is no second cluster."""
+        return max(0.0, min(self.effective_users, self.effective_blocks) - 1)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A point estimate on the scale it is judged on (`log` for relative differences) and what is needed to bound it.
+
+    `span` is how far one unseen user could move a mean (0: unbounded). `at_least`: the true value is this or more,
+    since latencies were cut off at the deadline.
+    """
+
+    value: float
+    spread: Spread
+    requests: int
+    span: float = 0.0
+    log: bool = False
+    at_least: bool = False
+
+    @property
+    def standard_error(self) -> float:
+        """The square root of the variance."""
+        return float(np.sqrt(self.spread.variance))
+
+    @property
+    def bounded(self) -> bool:
+        """Whether limits can be given at all: two clusters on each side, and variation or a bounded span."""
+        return self.spread.degrees_of_freedom > 0 and (self.spread.variance > 0 or self.span > 0)
+
+    def mirrored(self) -> Estimate:
+        """The same with its sign turned, so that harm is always up."""
+        return replace(self, value=-self.value)
+
+    def upper(self, alpha: float) -> float | None:
+        """One-sided upper limit with error `alpha`; None where there is none.
+
+        For bounded values it is never closer than the rule of three allows: of n users of whom none showed a deviation,
+        up to 1 − α^(1/n) of all users may (exact binomial limit for 0 of n).
+        """
+        if not self.bounded or self.at_least:
+            return None
+        return self.value + max(self._student(alpha), self._unseen(alpha))
+
+    def lower(self, alpha: float) -> float | None:
+        """One-sided lower limit with error `alpha`; None where there is none."""
+        if not self.bounded:
+            return None
+        return self.value - (self._student(alpha) if self.spread.variance > 0 else self._unseen(alpha))
+
+    def p_above_zero(self) -> float:
+        """One-sided p-value of "the true value is not above zero"; 1 where no limit can be given."""
+        if not self.bounded:
+            return 1.0
+        if self.spread.variance > 0:
+            return float(stats.t.sf(self.value / self.standard_error, self.spread.degrees_of_freedom))
+        share = min(max(self.value / self.span, 0.0), 1.0)
+        return float((1 - share) ** self.spread.effective_users)
+
+    def _student(self, alpha: float) -> float:
+        return float(stats.t.isf(alpha, self.spread.degrees_of_freedom)) * self.standard_error
+
+    def _unseen(self, alpha: float) -> float:
+        return self.span * float(1 - alpha ** (1 / max(self.spread.effective_users, 1.0)))
+
+
+def mean(cells: CellSums, average: str, span: float = 1.0) -> Estimate | None:
+    """The mean of a metric with its spread; None when there is no value at all.
+
+    `average` is MEAN_OF_USERS (each user's mean counts once) or MEAN_OF_REQUESTS (each request counts once). The
+    influence of a cell is Σ w (value − mean), w being a request's weight in the estimate.
+    """
+    if not cells.requests:
+        return None
+    users = np.unique(cells.users, return_inverse=True)[1]
+    weights = request_weights(cells, users, average)
+    value = float((weights * cells.sums).sum())
+    influence = weights * (cells.sums - cells.counts * value)
+    return Estimate(value, two_way(influence, weights * cells.counts, users, cells.blocks), cells.requests, span)
+
+
+def request_weights(cells: CellSums, users: npt.NDArray[np.intp], average: str) -> Floats:
+    """The weight of one request of each cell in the estimate; weights × counts sum to 1."""
+    if average != MEAN_OF_USERS:
+        return np.full(len(cells.counts), 1 / cells.counts.sum())
+    per_user = np.bincount(users, weights=cells.counts)
+    return np.asarray(1 / (len(per_user) * per_user[users]))
+
+
+def two_way(influence: Floats, weights: Floats, users: npt.NDArray[np.intp], blocks: npt.NDArray[np.int64]) -> Spread:
+    """The two-way clustered variance of a sum of `influence`; one entry per distinct (user, block) cell."""
+    block_codes = np.unique(blocks, return_inverse=True)[1]
+    by_user = np.bincount(users, weights=influence)
+    by_block = np.bincount(block_codes, weights=influence)
+    one_way = [_corrected(by_user), _corrected(by_block)]
+    variance, notes = sum(one_way) - _corrected(influence), ()
+    if variance <= ROUNDING:
+        variance, notes = max(one_way), (NOT_POSITIVE,)
+    if variance <= ROUNDING:
+        variance, notes = 0.0, (NO_VARIATION,)
+    return Spread(
+        variance=float(variance),
+        users=len(by_user),
+        blocks=len(by_block),
+        effective_users=effective(np.bincount(users, weights=weights)),
+        effective_blocks=effective(np.bincount(block_codes, weights=weights)),
+        notes=notes,
+    )
+
+
+def effective(weights: Floats) -> float:
+    """(Σn)²/Σn²: how many equal clusters carry as much information; 0 when there are none."""
+    squares = float((weights**2).sum())
+    return float(weights.sum()) ** 2 / squares if squares > 0 else 0.0
+
+
+def _corrected(totals: Floats) -> float:
+    """Σ of squared cluster totals × G/(G−1); 0 for a single cluster, which can say nothing of its variance."""
+    groups = len(totals)
+    return float((totals**2).sum()) * groups / (groups - 1) if groups > 1 else 0.0

@@ -1,0 +1,174 @@
+"""The plan: what is judged, by which margins and why, written before the data came and hashed into the report.
+
+Pure: bytes in, a checked plan out; whoever has a file reads it. Unknown fields are refused, a guardrail without a margin
+or without a reason for it too. Next module: `analysis.load`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from analysis.adapters import ADAPTERS
+from analysis.measures import MEASURES, NONE
+
+SHADOW: Final = "shadow"
+CONTROL: Final = "control"
+
+
+class PlanError(Exception):
+    """A plan that cannot be used; the text names the field and what is wrong with it."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class MetricPlan(_Strict):
+    """One metric: a guardrail with a margin and its reason, or a description without.
+
+    `margin` is the largest harm that is tolerated, positive, in `unit` (`share`, `rate`, `ms`, or `relative`: .1 is
+    10 % more). `comparison` and `unit` repeat the definition so that the plan can be read alone; both are checked.
+    """
+
+    name: str
+    role: Literal["guardrail", "descriptive"]
+    comparison: str
+    unit: str
+    margin: float | None = Field(default=None, gt=0)
+    reason: str = ""
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in MEASURES:
+            raise ValueError(f"unknown metric {name!r}; known are {', '.join(MEASURES)}")
+        return name
+
+    @model_validator(mode="after")
+    def _agrees_with_definition(self) -> MetricPlan:
+        measure = MEASURES[self.name]
+        if self.comparison != measure.comparison:
+            raise ValueError(f"{self.name} is defined as {measure.comparison!r}, not {self.comparison!r}")
+        if self.unit not in measure.units:
+            raise ValueError(f"{self.name} is measured in {' or '.join(measure.units)}, not {self.unit!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _role_fits(self) -> MetricPlan:
+        if self.role == "descriptive" and self.margin is not None:
+            raise ValueError(f"{self.name} is descriptive, so it has no margin")
+        if self.role == "guardrail" and MEASURES[self.name].harm == NONE:
+            raise ValueError(f"{self.name} has no harmful direction, so it can only be descriptive")
+        if self.role == "guardrail" and self.margin is None:
+            raise ValueError(f"guardrail {self.name} needs a margin")
+        if self.role == "guardrail" and not self.reason.strip():
+            raise ValueError(f"guardrail {self.name} needs a reason for its margin")
+        return self
+
+
+class Floors(_Strict):
+    """Below these effective numbers of users and time blocks nothing is decided ((Σn)²/Σn² counts unequal ones fairly)."""
+
+    users: float = Field(default=200, ge=2)
+    blocks: float = Field(default=20, ge=2)
+
+
+class Fractions(_Strict):
+    """Which part of the users each arm was configured to be shown, in (0, 1]."""
+
+    shadow: float = Field(default=1.0, gt=0, le=1)
+    control: float = Field(default=1.0, gt=0, le=1)
+
+
+class Plan(_Strict):
+    """A whole plan. `alpha` is one-sided per guardrail, `power` for the whole gate when it asks for more data.
+
+    `block_hours` is the length of a time block of event time; `deadline_ms` the arms' deadline at the router, at which
+    latencies are cut off. `max_pair_loss` and `max_control_failures` are the shares above which the log cannot be judged.
+    `missing_rule` has one value for now: a copy that failed is an empty list, one that was never judged is loss.
+    """
+
+    schema_version: Literal[1]
+    name: str = Field(min_length=1)
+    adapter: str = "ranked_list"
+    alpha: float = Field(default=0.05, gt=0, lt=0.5)
+    power: float = Field(default=0.8, gt=0.5, lt=1)
+    block_hours: float = Field(gt=0)
+    deadline_ms: float = Field(gt=0)
+    floors: Floors = Floors()
+    fractions: Fractions = Fractions()
+    max_pair_loss: float = Field(default=0.02, ge=0, lt=1)
+    max_control_failures: float = Field(default=0.02, ge=0, lt=1)
+    missing_rule: Literal["failure_is_empty"] = "failure_is_empty"
+    metrics: tuple[MetricPlan, ...]
+
+    @field_validator("adapter")
+    @classmethod
+    def _known_adapter(cls, name: str) -> str:
+        if name not in ADAPTERS:
+            raise ValueError(f"unknown adapter {name!r}; known are {', '.join(ADAPTERS)}")
+        return name
+
+    @field_validator("metrics")
+    @classmethod
+    def _some_guardrail_no_twins(cls, metrics: tuple[MetricPlan, ...]) -> tuple[MetricPlan, ...]:
+        names = [metric.name for metric in metrics]
+        twins = sorted({name for name in names if names.count(name) > 1})
+        if twins:
+            raise ValueError(f"named twice: {', '.join(twins)}")
+        if not any(metric.role == "guardrail" for metric in metrics):
+            raise ValueError("at least one guardrail is needed: without one everything would pass")
+        return metrics
+
+    @property
+    def block_us(self) -> int:
+        """Length of a time block in microseconds, at least 1."""
+        return max(1, round(self.block_hours * 3_600_000_000))
+
+    @property
+    def guardrails(self) -> int:
+        """How many metrics can hold the shadow."""
+        return sum(metric.role == "guardrail" for metric in self.metrics)
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML lets a later key overwrite an earlier one silently; a plan must not."""
+
+
+def _mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[object, object]:
+    keys = [loader.construct_object(key) for key, _ in node.value]  # type: ignore[no-untyped-call]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise PlanError(f"{key!r} stands twice (line {node.start_mark.line + 1} and after)")
+    return dict(loader.construct_mapping(node, deep=True))
+
+
+_UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def parse_plan(text: bytes) -> Plan:
+    """The plan in a YAML document; `PlanError` names each wrong field."""
+    try:
+        document = yaml.load(text, Loader=_UniqueKeys)  # noqa: S506 - a SafeLoader
+    except (yaml.YAMLError, UnicodeError) as error:
+        raise PlanError(f"no YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(document, dict):
+        raise PlanError("not a YAML mapping at the top")
+    try:
+        return Plan.model_validate(document)
+    except ValidationError as error:
+        found = (f"{'.'.join(map(str, each['loc'])) or 'plan'}: {_plain(each['msg'])}" for each in error.errors())
+        raise PlanError("; ".join(found)) from error
+
+
+def plan_hash(text: bytes) -> str:
+    """SHA-256 of the document as it stands (what `sha256sum` prints)."""
+    return hashlib.sha256(text).hexdigest()
+
+
+def _plain(message: str) -> str:
+    return message.removeprefix("Value error, ")

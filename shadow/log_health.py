@@ -1,0 +1,128 @@
+"""What a reader found wrong with a pair log, counted: nothing that is missing, torn or foreign goes unsaid.
+
+Pure bookkeeping, no I/O. `SequenceRuns` remembers which numbers of one router it has seen in memory proportional to the
+number of gaps, not of records; `LogHealth` is the result. Next module: `shadow.segments`, which fills it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+
+import msgspec
+
+
+class SequenceRuns:
+    """The sequence numbers seen of one router incarnation, as disjoint ascending runs [first, last]."""
+
+    def __init__(self) -> None:
+        self._firsts: list[int] = []
+        self._lasts: list[int] = []
+        self.seen = 0
+
+    def add(self, number: int) -> bool:
+        """Remember `number`; False when it was seen before."""
+        # Records come in order but for reconnects, so nearly always the last run grows.
+        if self._lasts and number == self._lasts[-1] + 1:
+            self._lasts[-1] = number
+            self.seen += 1
+            return True
+        position = bisect_right(self._firsts, number)
+        if position and number <= self._lasts[position - 1]:
+            return False
+        self._insert(position, number)
+        self.seen += 1
+        return True
+
+    def _insert(self, position: int, number: int) -> None:
+        touches_before = position > 0 and self._lasts[position - 1] == number - 1
+        touches_after = position < len(self._firsts) and self._firsts[position] == number + 1
+        if touches_before and touches_after:
+            self._lasts[position - 1] = self._lasts.pop(position)
+            del self._firsts[position]
+        elif touches_before:
+            self._lasts[position - 1] = number
+        elif touches_after:
+            self._firsts[position] = number
+        else:
+            self._firsts.insert(position, number)
+            self._lasts.insert(position, number)
+
+    def missing(self, numbered: int) -> int:
+        """How many numbers are missing from 0 to the highest seen, or to `numbered` − 1 where that is higher."""
+        highest = self._lasts[-1] if self._lasts else -1
+        return max(highest + 1, numbered) - self.seen
+
+    def gaps(self, limit: int = 3) -> list[tuple[int, int]]:
+        """The first `limit` gaps between what was seen, as (first missing, last missing)."""
+        starts = [0, *(last + 1 for last in self._lasts)]
+        found = [(start, first - 1) for start, first in zip(starts, self._firsts, strict=False) if first > start]
+        return found[:limit]
+
+
+class LogHealth(msgspec.Struct, kw_only=True):
+    """The state of a pair log after reading all of it once.
+
+    `records` were yielded; `bytes` are compressed. `missing` counts sequence numbers that no record bears, of which
+    `dropped_before_shipping` were dropped, and counted, by the router itself. `duplicates` (a number seen before) and
+    `foreign` (another router's or experiment's record) were not yielded, nor were lines of an `unknown_schema` or
+    `undecodable` ones. `torn` segments end in the middle of a frame or record or are damaged, `checksum_failures` are not
+    the bytes that the manifest names, `unlisted` are in no manifest, `absent` are in a manifest but not there; `unclosed`
+    segments were still being written. `without_manifest` names incarnations, `unfinished` those whose router never
+    said goodbye. `complete`: every router said goodbye and all it shipped is there, whole.
+    """
+
+    segments: int = 0
+    records: int = 0
+    bytes: int = 0
+    missing: int = 0
+    dropped_before_shipping: int = 0
+    duplicates: int = 0
+    foreign: int = 0
+    unknown_schema: int = 0
+    undecodable: int = 0
+    torn: list[str] = msgspec.field(default_factory=list)
+    checksum_failures: list[str] = msgspec.field(default_factory=list)
+    unlisted: list[str] = msgspec.field(default_factory=list)
+    unclosed: list[str] = msgspec.field(default_factory=list)
+    absent: list[str] = msgspec.field(default_factory=list)
+    without_manifest: list[str] = msgspec.field(default_factory=list)
+    unfinished: list[str] = msgspec.field(default_factory=list)
+    incarnations: int = 0
+    complete: bool = False
+
+    def settle(self) -> None:
+        """Decide `complete` from the rest."""
+        flawed = (
+            self.torn,
+            self.checksum_failures,
+            self.unlisted,
+            self.unclosed,
+            self.absent,
+            self.without_manifest,
+            self.unfinished,
+        )
+        self.complete = self.incarnations > 0 and not any(flawed)
+
+    def problems(self) -> list[str]:
+        """One sentence for each thing that is not as it should be, in plain words; empty for a perfect log."""
+        lost = max(0, self.missing - self.dropped_before_shipping)
+        counts = [
+            (lost, "records are missing: numbered by the router, never seen here (crash, full spool or lost segment)"),
+            (min(self.missing, self.dropped_before_shipping), "records were dropped by the router: its pipe was full"),
+            (self.duplicates, "records came twice; the second was left out"),
+            (self.foreign, "records of another router or experiment were left out"),
+            (self.unknown_schema, "records have an unknown schema version and were left out: use a newer reader"),
+            (self.undecodable, "lines are no pair records and were left out"),
+        ]
+        names = [
+            (self.torn, "torn or damaged, read to the last whole record"),
+            (self.checksum_failures, "checksum differs from the manifest"),
+            (self.unlisted, "in no manifest (its shipper crashed, or the file was put there)"),
+            (self.unclosed, "still being written, or its shipper crashed"),
+            (self.absent, "in the manifest, but not there"),
+            (self.without_manifest, "has no readable manifest (its shipper crashed)"),
+            (self.unfinished, "its router never said goodbye (crashed, or still running)"),
+        ]
+        return [f"{number} {text}" for number, text in counts if number] + [
+            f"{name}: {text}" for found, text in names for name in found
+        ]

@@ -1,0 +1,247 @@
+"""Writing one segment: whole zstd frames of JSON lines, closed by fsync and an atomic rename.
+
+A frame is compressed in memory and reaches the file in one write, so what a killed process leaves behind is whole
+frames and at most one torn tail. While it grows the file is called `….jsonl.zst.open`; only a closed segment has
+the name that is shipped, so a reader never mistakes one for the other. Next module: `shadow.segments`, which reads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import zstandard
+
+from shadow.contracts import SegmentEntry
+
+SUFFIX: Final = ".jsonl.zst"
+OPEN_SUFFIX: Final = ".open"
+"""Added to the name of a segment that is still being written, or was when its writer died."""
+FRAME_BYTES: Final = 1 << 20
+"""Raw bytes after which a frame is written without waiting for the clock: bounds memory and what a kill can cost."""
+LEVEL: Final = 1
+"""zstd level: on recommendation lists level 3 saves a few per cent of the bytes for half as much CPU again."""
+
+
+class FrameLostError(Exception):
+    """A frame could not be written (disk full, say): `records` are lost, the segment stays whole and usable."""
+
+    def __init__(self, path: Path, records: int, reason: str) -> None:
+        super().__init__(f"{path}: {records} records not written ({reason}). Free space on the volume of the spool.")
+        self.records = records
+
+
+class Extent:
+    """What a run of records covers: how many, and the range of their sequence numbers and event times."""
+
+    def __init__(self) -> None:
+        self.records = 0
+        self.sequences = (0, -1)
+        self.events = (0, -1)
+
+    def add(self, sequence: int, event_us: int) -> None:
+        """Count one record."""
+        self._join(1, (sequence, sequence), (event_us, event_us))
+
+    def join(self, other: Extent) -> None:
+        """Count all records of `other`."""
+        if other.records:
+            self._join(other.records, other.sequences, other.events)
+
+    def _join(self, records: int, sequences: tuple[int, int], events: tuple[int, int]) -> None:
+        if self.records:
+            sequences = (min(self.sequences[0], sequences[0]), max(self.sequences[1], sequences[1]))
+            events = (min(self.events[0], events[0]), max(self.events[1], events[1]))
+        self.records += records
+        self.sequences, self.events = sequences, events
+
+    def entry(self, name: str, size: int, sha256: str) -> SegmentEntry:
+        """The manifest's line about a segment with this extent."""
+        first, last = self.sequences
+        earliest, latest = self.events
+        return SegmentEntry(
+            name=name,
+            records=self.records,
+            bytes=size,
+            sha256=sha256,
+            first_sequence=first,
+            last_sequence=last,
+            first_event_us=earliest,
+            last_event_us=latest,
+        )
+
+
+class SegmentWriter:
+    """One segment being written in `directory`; named after the sequence number of its first record.
+
+    Times are seconds on any monotonic clock and are passed in. `OSError` when the file cannot be made.
+    """
+
+    def __init__(self, directory: Path, first_sequence: int, now: float) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.path = free_name(directory, first_sequence)
+        self.opened_at = now
+        self.pending_since: float | None = None
+        self.bytes = 0
+        self.extent = Extent()
+        self._file = os.open(open_path(self.path), os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        self._compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True)
+        self._digest = hashlib.sha256()
+        self._lines: list[bytes] = []
+        self._raw = 0
+        self._pending = Extent()
+
+    def append(self, line: bytes, sequence: int, event_us: int, now: float) -> None:
+        """Take one record, `line` being its JSON without a line feed; a full frame is written. May raise FrameLostError."""
+        self._lines.append(line)
+        self._pending.add(sequence, event_us)
+        self._raw += len(line) + 1
+        if self.pending_since is None:
+            self.pending_since = now
+        if self._raw >= FRAME_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is pending as one frame. `FrameLostError` when it cannot be; the file then ends where it did."""
+        if not self._lines:
+            return
+        frame = self._compressor.compress(b"\n".join(self._lines) + b"\n")
+        pending, self._pending = self._pending, Extent()
+        self._lines, self._raw, self.pending_since = [], 0, None
+        try:
+            write_whole(self._file, frame, self.bytes)
+        except OSError as error:
+            # Half a frame would hide every later one from a reader, so it goes: now, or at the latest in `close`.
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, self.bytes)
+            raise FrameLostError(self.path, pending.records, error.strerror or str(error)) from error
+        self._digest.update(frame)
+        self.bytes += len(frame)
+        self.extent.join(pending)
+
+    def close(self) -> SegmentEntry | None:
+        """Make it durable and give it its final name; None (and no file) when no record was written.
+
+        `flush` first. `OSError` when it cannot be made durable: nothing is lost by that, call again.
+        """
+        if not self.extent.records:
+            self.abandon()
+            open_path(self.path).unlink(missing_ok=True)
+            return None
+        if self._file >= 0:
+            os.ftruncate(self._file, self.bytes)
+            os.fsync(self._file)
+            self.abandon()
+        publish(open_path(self.path), self.path)
+        return self.extent.entry(self.path.name, self.bytes, self._digest.hexdigest())
+
+    def abandon(self) -> None:
+        """Let go of the file as it is, open suffix and all."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+def open_path(path: Path) -> Path:
+    """Where the segment `path` is while it is being written."""
+    return path.with_name(path.name + OPEN_SUFFIX)
+
+
+def free_name(directory: Path, first_sequence: int) -> Path:
+    """A name in `directory` that no segment has; a second one for the same number (records sent twice) gets `-2`."""
+    for attempt in range(1, 1_000_000):
+        suffix = f"-{attempt}" if attempt > 1 else ""
+        path = directory / f"{first_sequence:012d}{suffix}{SUFFIX}"
+        if not path.exists() and not open_path(path).exists():
+            return path
+    raise FileExistsError(f"{directory}: every name for sequence number {first_sequence} is taken")
+
+
+def write_whole(file: int, data: bytes, offset: int) -> None:
+    """Write all of `data` at `offset`, in as many calls as the kernel needs (one, unless the disk is nearly full)."""
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(file, view, offset)
+        view, offset = view[written:], offset + written
+
+
+def publish(temporary: Path, path: Path) -> None:
+    """Rename `temporary` to `path` and make the new name durable."""
+    temporary.replace(path)
+    sync_directory(path.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """fsync a directory, so that the names in it survive a power cut."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace the file `path` by `data`: a reader sees the old bytes or the new ones, also after a crash."""
+    temporary = path.with_name(path.name + ".new")
+    with temporary.open("wb") as out:
+        out.write(data)
+        out.flush()
+        os.fsync(out.fileno())
+    publish(temporary, path)
+
+
+class Stamp(msgspec.Struct, frozen=True):
+    """What a segment's entry needs to know of a record, whatever its schema version."""
+
+    sequence: int = -1
+    event_time_us: int = 0
+
+
+def recover(path: Path) -> SegmentEntry | None:
+    """Close a segment whose writer died: `path` is its open file; what follows the last whole frame is cut off.
+
+    Returns the manifest's entry, or None (and no file) when no whole frame was there.
+    """
+    final = path.with_name(path.name.removesuffix(OPEN_SUFFIX))
+    extent, digest, size = Extent(), hashlib.sha256(), 0
+    for frame, lines in whole_frames(path):
+        for line in lines:
+            stamp = msgspec.json.decode(line, type=Stamp)
+            extent.add(stamp.sequence, stamp.event_time_us)
+        digest.update(frame)
+        size += len(frame)
+    if not extent.records:
+        path.unlink()
+        return None
+    with path.open("r+b") as out:
+        out.truncate(size)
+        os.fsync(out.fileno())
+    publish(path, final)
+    return extent.entry(final.name, size, digest.hexdigest())
+
+
+def whole_frames(path: Path) -> Iterator[tuple[bytes, list[bytes]]]:
+    """The frames of a file as (compressed bytes, lines), up to the first that is torn or damaged."""
+    with path.open("rb") as source:
+        left = b""
+        while True:
+            decompressor = zstandard.ZstdDecompressor().decompressobj()
+            frame = [left]
+            try:
+                raw = [decompressor.decompress(left)] if left else []
+                while not decompressor.eof:
+                    chunk = source.read(1 << 16)
+                    if not chunk:
+                        return
+                    frame.append(chunk)
+                    raw.append(decompressor.decompress(chunk))
+            except zstandard.ZstdError:
+                return
+            left = decompressor.unused_data
+            whole = b"".join(frame)
+            yield whole[: len(whole) - len(left)], b"".join(raw).split(b"\n")[:-1]
