@@ -1,0 +1,139 @@
+"""List metrics: numbers by hand, then properties, then engines that we did not write."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analysis.lists import average_precision, coverage, head_mask, long_tail_share, ndcg, overlap, recall
+
+ids = st.integers(0, 30)
+ranked_lists = st.lists(ids, unique=True, max_size=20)
+relevant_sets = st.sets(ids, min_size=1, max_size=20)
+cut_offs = st.integers(1, 12)
+
+
+def test_average_precision_by_hand() -> None:
+    # Hits at 1 and 3 of the two relevant: (1/1 + 2/3) / 2.
+    assert average_precision("abc", {"a", "c"}, 10) == pytest.approx((1 + 2 / 3) / 2)
+
+
+def test_average_precision_divides_by_the_hits_that_were_possible() -> None:
+    # Three relevant but only two slots: a perfect list has 1, not 2/3.
+    assert average_precision("ab", {"a", "b", "c"}, 2) == 1.0
+
+
+def test_average_precision_counts_only_the_first_k() -> None:
+    assert average_precision("xa", {"a"}, 1) == 0.0
+    assert average_precision("xa", {"a"}, 2) == 0.5
+
+
+def test_ndcg_by_hand() -> None:
+    # Hits at 1 and 3: (1 + 1/2) against the ideal 1 + 1/log2(3).
+    assert ndcg("abc", {"a", "c"}, 10) == pytest.approx(1.5 / (1 + 1 / math.log2(3)))
+
+
+def test_recall_by_hand() -> None:
+    assert recall("abcd", {"a", "d", "x", "y"}, 3) == 0.25
+    assert recall("abcd", {"a", "d", "x", "y"}, 4) == 0.5
+
+
+@pytest.mark.parametrize("metric", [average_precision, ndcg, recall])
+def test_an_empty_list_scores_zero(metric) -> None:
+    assert metric((), {"a"}, 10) == 0.0
+
+
+@pytest.mark.parametrize("metric", [average_precision, ndcg, recall])
+def test_a_user_without_relevant_items_is_refused(metric) -> None:
+    with pytest.raises(ValueError, match="leave the user out"):
+        metric("abc", set(), 10)
+
+
+@pytest.mark.parametrize("metric", [average_precision, ndcg, recall])
+def test_a_cut_off_below_one_is_refused(metric) -> None:
+    with pytest.raises(ValueError, match="k must be at least 1, not 0"):
+        metric("abc", {"a"}, 0)
+
+
+def test_coverage_by_hand() -> None:
+    assert coverage(["ab", "bc", ""], 6, 1) == pytest.approx(2 / 6)
+    assert coverage(["ab", "bc", ""], 6, 2) == pytest.approx(3 / 6)
+    with pytest.raises(ValueError, match="at least 1, not 0"):
+        coverage(["ab"], 0, 1)
+
+
+def test_long_tail_share_by_hand() -> None:
+    assert long_tail_share("abcd", {"b", "d"}, 4) == 0.5
+    assert long_tail_share("abcd", {"b", "d"}, 3) == pytest.approx(1 / 3)
+    assert long_tail_share("b", {"b"}, 10) == 1.0
+    assert long_tail_share("", {"b"}, 10) == 0.0
+
+
+def test_overlap_by_hand() -> None:
+    assert overlap("abcd", "dxay", 4) == 0.5
+    assert overlap("abcd", "ab", 4) == 0.5
+    assert overlap("ab", "", 4) == 0.0
+    assert overlap("", "", 4) == 1.0
+
+
+def test_the_head_is_the_fewest_items_that_hold_the_share() -> None:
+    # 50 + 30 of 100 are the first 80 %.
+    assert head_mask(np.array([5, 50, 30, 15, 0])).tolist() == [False, True, True, False, False]
+    assert head_mask(np.array([5, 50, 29, 16, 0])).tolist() == [False, True, True, True, False]
+
+
+def test_ties_in_the_head_go_to_the_earlier_item() -> None:
+    assert head_mask(np.array([1, 1, 1, 1]), share=0.5).tolist() == [True, True, False, False]
+
+
+@pytest.mark.parametrize(("counts", "share"), [([0, 0], 0.8), ([1], 0.0), ([1], 1.1)])
+def test_a_head_of_nothing_is_refused(counts: list[int], share: float) -> None:
+    with pytest.raises(ValueError, match="a head needs interactions"):
+        head_mask(np.array(counts), share)
+
+
+@given(ranked_lists, relevant_sets, cut_offs)
+def test_metrics_stay_between_zero_and_one(ranked: list[int], relevant: set[int], k: int) -> None:
+    for metric in (average_precision, ndcg, recall):
+        assert 0.0 <= metric(ranked, relevant, k) <= 1.0 + 1e-12
+
+
+@given(relevant_sets, cut_offs)
+def test_a_list_of_only_relevant_items_is_perfect(relevant: set[int], k: int) -> None:
+    assert average_precision(sorted(relevant), relevant, k) == pytest.approx(1.0)
+    assert ndcg(sorted(relevant), relevant, k) == pytest.approx(1.0)
+
+
+@given(ranked_lists, ranked_lists, cut_offs)
+def test_overlap_is_symmetric_and_full_with_itself(first: list[int], second: list[int], k: int) -> None:
+    assert overlap(first, second, k) == overlap(second, first, k)
+    assert overlap(first, first, k) == 1.0
+
+
+@given(ranked_lists, st.sets(ids), cut_offs)
+def test_head_and_tail_share_every_slot_between_them(ranked: list[int], tail: set[int], k: int) -> None:
+    head = set(range(31)) - tail
+    total = long_tail_share(ranked, tail, k) + long_tail_share(ranked, head, k)
+    assert total == pytest.approx(1.0 if ranked else 0.0)
+
+
+def test_ndcg_recall_and_map_agree_with_trec_eval() -> None:
+    engine = pytest.importorskip("pytrec_eval")
+    rng = np.random.default_rng(7)
+    qrel: dict[str, dict[str, int]] = {}
+    run: dict[str, dict[str, float]] = {}
+    for user in map(str, range(200)):
+        ranked = rng.permutation(60)[:20]
+        run[user] = {f"i{item}": float(20 - position) for position, item in enumerate(ranked)}
+        qrel[user] = {f"i{item}": 1 for item in rng.choice(60, size=rng.integers(1, 25), replace=False)}
+    theirs = engine.RelevanceEvaluator(qrel, {"ndcg_cut_10", "map_cut_10", "recall_10"}).evaluate(run)
+    for user, scores in run.items():
+        ranked, relevant = list(scores), qrel[user].keys()
+        assert ndcg(ranked, relevant, 10) == pytest.approx(theirs[user]["ndcg_cut_10"], abs=1e-9)
+        assert recall(ranked, relevant, 10) == pytest.approx(theirs[user]["recall_10"], abs=1e-9)
+        converted = theirs[user]["map_cut_10"] * len(relevant) / min(10, len(relevant))
+        assert average_precision(ranked, relevant, 10) == pytest.approx(converted, abs=1e-9)
