@@ -1,0 +1,307 @@
+"""One model version on disk, and the only code that reads or writes it (DESIGN §4, Bundle).
+
+The version is a digest of the payload, so equal models have equal versions and a changed byte is another model. A
+bundle is written beside its place and moved there in one rename; it is read with every checksum, type, shape and
+order verified, and `BundleError` names the file and the reason. Next module: `bentos.retrieval`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from bentos import catalogue as catalogues
+from bentos import index as indexes
+from bentos.errors import BundleError
+
+SCHEMA_VERSION: Final = 1
+MANIFEST: Final = "manifest.json"
+PAYLOAD: Final = (
+    "catalogue.parquet",
+    "index.faiss",
+    "index.json",
+    "item_ids.json",
+    "item_vectors.npy",
+    "popularity.json",
+    "user_ids.json",
+    "user_vectors.npy",
+)
+CHUNK_BYTES: Final = 1 << 20
+
+
+class PayloadFile(msgspec.Struct, frozen=True):
+    """One payload file's checksum and size in bytes."""
+
+    sha256: str
+    bytes: int
+
+
+class BundleManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a bundle says of itself. `labels` (registry number, commit, data hash…) do not enter the version."""
+
+    schema_version: int
+    name: str
+    version: str
+    dimension: int
+    items: int
+    users: int
+    files: dict[str, PayloadFile]
+    labels: dict[str, str]
+
+    @property
+    def tag(self) -> str:
+        """`name:version`, the tag of its bento."""
+        return f"{self.name}:{self.version}"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A loaded bundle. Vectors are float32, memory-mapped, rows in id order; `popularity`: item rows, best first."""
+
+    directory: Path
+    manifest: BundleManifest
+    item_ids: list[str]
+    item_vectors: NDArray[np.float32]
+    user_ids: list[str]
+    user_vectors: NDArray[np.float32]
+    catalogue: pa.Table
+    popularity: NDArray[np.int64]
+    index: Any
+
+
+def write_bundle(
+    directory: Path,
+    *,
+    name: str,
+    item_ids: Sequence[str],
+    item_vectors: NDArray[np.float32],
+    user_ids: Sequence[str],
+    user_vectors: NDArray[np.float32],
+    catalogue: pa.Table,
+    labels: Mapping[str, str],
+) -> BundleManifest:
+    """Write a bundle to `directory`, replacing one that is there; nothing half-written is ever left.
+
+    Vectors have shapes (items, d) and (users, d), float32 and finite, rows in the ascending order of their ids.
+    `ValueError` for input that does not fit together, `OSError` when the disk is full.
+    """
+    _check(item_ids, item_vectors, "item")
+    _check(user_ids, user_vectors, "user")
+    if item_vectors.shape[1] != user_vectors.shape[1]:
+        raise ValueError(f"item vectors have {item_vectors.shape[1]} dimensions, user vectors {user_vectors.shape[1]}")
+    if (reason := catalogues.problem(catalogue, item_ids)) is not None:
+        raise ValueError(f"catalogue: {reason}")
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
+    try:
+        _write_payload(staging, list(item_ids), item_vectors, list(user_ids), user_vectors, catalogue)
+        manifest = _manifest(staging, name, item_vectors.shape, len(user_ids), labels)
+        _write_manifest(staging, manifest)
+        staging.chmod(0o755)
+        _move(staging, directory)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return manifest
+
+
+def load_bundle(directory: Path, *, verify: bool = True) -> Bundle:
+    """Read the bundle in `directory`; `BundleError` names what is missing, altered or does not fit.
+
+    `verify=False` skips the checksums (not the types, shapes and orders): for a bundle verified a moment ago.
+    """
+    manifest = read_manifest(directory)
+    for name in PAYLOAD:
+        if not (directory / name).is_file():
+            raise BundleError(directory / name, "missing")
+    if verify:
+        _verify(directory, manifest)
+    item_ids = _ids(directory / "item_ids.json", manifest.items)
+    user_ids = _ids(directory / "user_ids.json", manifest.users)
+    return Bundle(
+        directory=directory,
+        manifest=manifest,
+        item_ids=item_ids,
+        item_vectors=_vectors(directory / "item_vectors.npy", (manifest.items, manifest.dimension)),
+        user_ids=user_ids,
+        user_vectors=_vectors(directory / "user_vectors.npy", (manifest.users, manifest.dimension)),
+        catalogue=_catalogue(directory / "catalogue.parquet", item_ids),
+        popularity=_popularity(directory / "popularity.json", item_ids),
+        index=_index(directory / "index.faiss", manifest),
+    )
+
+
+def read_manifest(directory: Path) -> BundleManifest:
+    """The manifest alone; `BundleError` when it is missing, unreadable, or of another schema version."""
+    path = directory / MANIFEST
+    try:
+        manifest = msgspec.json.decode(path.read_bytes(), type=BundleManifest)
+    except OSError as error:
+        raise BundleError(path, f"cannot be read ({error.strerror})") from error
+    except msgspec.DecodeError as error:
+        raise BundleError(path, f"not a manifest ({error})") from error
+    if manifest.schema_version != SCHEMA_VERSION:
+        raise BundleError(path, f"schema version {manifest.schema_version}, this code reads {SCHEMA_VERSION}")
+    if set(manifest.files) != set(PAYLOAD):
+        raise BundleError(path, f"lists {sorted(manifest.files)}, not the files of a bundle")
+    return manifest
+
+
+def set_label(directory: Path, key: str, value: str) -> None:
+    """Set one label in the manifest; the version stays, for labels are not payload."""
+    manifest = read_manifest(directory)
+    _write_manifest(directory, msgspec.structs.replace(manifest, labels=manifest.labels | {key: value}))
+
+
+def payload_version(files: Mapping[str, PayloadFile]) -> str:
+    """First 12 hex digits of the SHA-256 over names and checksums of the payload files in the order of their names."""
+    digest = hashlib.sha256()
+    for name in sorted(files):
+        digest.update(f"{name}\0{files[name].sha256}\n".encode())
+    return digest.hexdigest()[:12]
+
+
+def _check(ids: Sequence[str], vectors: NDArray[np.float32], kind: str) -> None:
+    if vectors.dtype != np.float32 or vectors.ndim != 2 or len(vectors) != len(ids) or not vectors.shape[1]:
+        expected = f"float32 of shape ({len(ids)}, d)"
+        raise ValueError(f"{kind} vectors must be {expected}, not {vectors.dtype} of shape {vectors.shape}")
+    if not np.isfinite(vectors).all():
+        raise ValueError(f"{kind} vectors hold values that are not finite")
+    if not all(isinstance(each, str) and each for each in ids) or list(ids) != sorted(set(ids)):
+        raise ValueError(f"{kind} ids must be distinct, non-empty strings in ascending order")
+
+
+def _write_payload(
+    staging: Path,
+    item_ids: list[str],
+    item_vectors: NDArray[np.float32],
+    user_ids: list[str],
+    user_vectors: NDArray[np.float32],
+    catalogue: pa.Table,
+) -> None:
+    np.save(staging / "item_vectors.npy", np.ascontiguousarray(item_vectors))
+    np.save(staging / "user_vectors.npy", np.ascontiguousarray(user_vectors))
+    (staging / "item_ids.json").write_bytes(msgspec.json.encode(item_ids))
+    (staging / "user_ids.json").write_bytes(msgspec.json.encode(user_ids))
+    pq.write_table(catalogue, staging / "catalogue.parquet", compression="zstd")
+    order = np.argsort(-catalogue.column("popularity").to_numpy(), kind="stable")
+    (staging / "popularity.json").write_bytes(msgspec.json.encode([item_ids[row] for row in order]))
+    index, report = indexes.build(item_vectors)
+    indexes.save(index, staging / "index.faiss")
+    (staging / "index.json").write_bytes(msgspec.json.encode(report))
+
+
+def _manifest(
+    staging: Path, name: str, shape: tuple[int, ...], users: int, labels: Mapping[str, str]
+) -> BundleManifest:
+    files = {file: _describe(staging / file) for file in PAYLOAD}
+    return BundleManifest(
+        schema_version=SCHEMA_VERSION,
+        name=name,
+        version=payload_version(files),
+        dimension=shape[1],
+        items=shape[0],
+        users=users,
+        files=files,
+        labels=dict(labels),
+    )
+
+
+def _describe(path: Path) -> PayloadFile:
+    with path.open("rb") as source:
+        return PayloadFile(hashlib.file_digest(source, "sha256").hexdigest(), path.stat().st_size)
+
+
+def _write_manifest(directory: Path, manifest: BundleManifest) -> None:
+    temporary = directory / (MANIFEST + ".new")
+    temporary.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2))
+    temporary.replace(directory / MANIFEST)
+
+
+def _move(staging: Path, directory: Path) -> None:
+    """Put `staging` in the place of `directory`; a bundle that is there goes away only when the new one is whole."""
+    if directory.exists():
+        if any(directory.iterdir()) and not (directory / MANIFEST).exists():
+            raise ValueError(f"{directory} is not empty and holds no bundle; choose another directory")
+        old = Path(tempfile.mkdtemp(prefix=f".{directory.name}-old-", dir=directory.parent))
+        os.replace(directory, old)
+        os.replace(staging, directory)
+        shutil.rmtree(old)
+    else:
+        os.replace(staging, directory)
+
+
+def _verify(directory: Path, manifest: BundleManifest) -> None:
+    for name, expected in manifest.files.items():
+        found = _describe(directory / name)
+        if found.bytes != expected.bytes:
+            raise BundleError(directory / name, f"{found.bytes} bytes, the manifest says {expected.bytes}")
+        if found.sha256 != expected.sha256:
+            raise BundleError(directory / name, "its SHA-256 is not the one in the manifest")
+    if payload_version(manifest.files) != manifest.version:
+        raise BundleError(directory / MANIFEST, f"version {manifest.version} is not the digest of the payload")
+
+
+def _ids(path: Path, count: int) -> list[str]:
+    try:
+        ids = msgspec.json.decode(path.read_bytes(), type=list[str])
+    except msgspec.DecodeError as error:
+        raise BundleError(path, f"not a list of ids ({error})") from error
+    if len(ids) != count:
+        raise BundleError(path, f"{len(ids)} ids, the manifest says {count}")
+    if ids != sorted(set(ids)):
+        raise BundleError(path, "the ids are not distinct and ascending")
+    return ids
+
+
+def _vectors(path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
+    try:
+        vectors: NDArray[np.float32] = np.load(path, mmap_mode="r" if shape[0] else None, allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise BundleError(path, f"not a .npy file ({error})") from error
+    if vectors.dtype != np.dtype("<f4"):
+        raise BundleError(path, f"dtype {vectors.dtype}, not float32")
+    if vectors.shape != shape:
+        raise BundleError(path, f"shape {vectors.shape}, the manifest says {shape}")
+    if not np.isfinite(vectors).all():
+        raise BundleError(path, "values that are not finite")
+    return vectors
+
+
+def _catalogue(path: Path, item_ids: list[str]) -> pa.Table:
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise BundleError(path, f"not a Parquet file ({error})") from error
+    if (reason := catalogues.problem(table, item_ids)) is not None:
+        raise BundleError(path, reason)
+    return table
+
+
+def _popularity(path: Path, item_ids: list[str]) -> NDArray[np.int64]:
+    try:
+        ids = msgspec.json.decode(path.read_bytes(), type=list[str])
+    except msgspec.DecodeError as error:
+        raise BundleError(path, f"not a list of ids ({error})") from error
+    rows = {item: row for row, item in enumerate(item_ids)}
+    if sorted(ids) != item_ids:
+        raise BundleError(path, "its items are not those of item_ids.json")
+    return np.array([rows[item] for item in ids], dtype=np.int64)
+
+
+def _index(path: Path, manifest: BundleManifest) -> Any:
+    try:
+        return indexes.load(path, manifest.items, manifest.dimension)
+    except ValueError as error:
+        raise BundleError(path, str(error)) from error

@@ -1,0 +1,61 @@
+"""The catalogue: one row per item of a model, in id order, as an Arrow table.
+
+Training writes it into the bundle, services take titles from it, the gate takes the tail from it. Next module:
+`bentos.bundle`, which stores it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+
+SCHEMA: Final = pa.schema(
+    [
+        pa.field("item_id", pa.string(), nullable=False),
+        pa.field("title", pa.string(), nullable=False),
+        pa.field("genres", pa.list_(pa.field("item", pa.string())), nullable=False),
+        pa.field("year", pa.int32(), nullable=True),
+        pa.field("popularity", pa.int64(), nullable=False),
+        pa.field("last_interaction_us", pa.int64(), nullable=False),
+        pa.field("tail", pa.bool_(), nullable=False),
+    ]
+)
+"""popularity: interactions in training; last_interaction_us: 0 when there was none; tail: outside the head."""
+
+
+def catalogue_table(
+    item_ids: Sequence[str],
+    titles: Sequence[str],
+    genres: Sequence[Sequence[str]],
+    years: Sequence[int | None],
+    popularity: Sequence[int] | np.ndarray,
+    last_interaction_us: Sequence[int] | np.ndarray,
+    tail: Sequence[bool] | np.ndarray,
+) -> pa.Table:
+    """The catalogue of these columns, row i describing item i. `ValueError` when `problem` finds one."""
+    columns: list[Sequence[object]] = [item_ids, titles, genres, years, popularity, last_interaction_us, tail]  # type: ignore[list-item]
+    lengths = {field.name: len(column) for field, column in zip(SCHEMA, columns, strict=True)}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"the catalogue's columns differ in length: {lengths}")
+    arrays = [pa.array(column, type=field.type) for field, column in zip(SCHEMA, columns, strict=True)]
+    table = pa.Table.from_arrays(arrays, schema=SCHEMA)
+    if (reason := problem(table, item_ids)) is not None:
+        raise ValueError(reason)
+    return table
+
+
+def problem(table: pa.Table, item_ids: Sequence[str]) -> str | None:
+    """Why `table` is not the catalogue of `item_ids`, or None when it is."""
+    if not table.schema.equals(SCHEMA):
+        return f"the schema is {table.schema.names}, not that of a catalogue"
+    empty = [field.name for field in SCHEMA if not field.nullable and table.column(field.name).null_count]
+    if empty:
+        return f"null values in {', '.join(empty)}"
+    if table.column("item_id").to_pylist() != list(item_ids):
+        return "the items or their order differ from item_ids.json"
+    if table.num_rows and int(np.min(table.column("popularity").to_numpy())) < 0:
+        return "a negative popularity"
+    return None
