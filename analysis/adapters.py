@@ -6,7 +6,6 @@ A body that does not fit is a typed failure with its reason, never an exception:
 
 from __future__ import annotations
 
-import binascii
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -48,9 +47,11 @@ def ranked_list(answer: Answer) -> RankedList | Unreadable:
     if answer.truncated:
         return Unreadable("truncated")
     try:
-        body = _BODY.decode(answer.body_bytes())
-    except binascii.Error:
+        raw = answer.body_bytes()
+    except ValueError:
         return Unreadable("encoding")
+    try:
+        body = _BODY.decode(raw)
     except (msgspec.DecodeError, UnicodeError):
         return Unreadable("shape")
     return RankedList(tuple(item.item_id for item in body.items), body.source)

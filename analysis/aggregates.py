@@ -58,6 +58,11 @@ def time_blocks(event_us: Integers, block_us: int) -> Integers:
     return event_us // block_us
 
 
+def totals(codes: npt.NDArray[np.intp], values: Floats) -> Floats:
+    """The sum of `values` for each code 0, 1, 2, …"""
+    return np.asarray(np.bincount(codes, weights=values), dtype=np.float64)
+
+
 def _grouped(users: Texts, blocks: Integers, counts: Floats, sums: Floats) -> CellSums:
     user_names, user_codes = np.unique(users, return_inverse=True)
     block_names, block_codes = np.unique(blocks, return_inverse=True)
@@ -66,6 +71,6 @@ def _grouped(users: Texts, blocks: Integers, counts: Floats, sums: Floats) -> Ce
     return CellSums(
         users=user_names[cells // width],
         blocks=block_names[cells % width].astype(np.int64),
-        counts=np.bincount(codes, weights=counts, minlength=len(cells)),
-        sums=np.bincount(codes, weights=sums, minlength=len(cells)),
+        counts=totals(codes, counts),
+        sums=totals(codes, sums),
     )

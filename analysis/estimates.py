@@ -1,9 +1,9 @@
-"""Means and rates with intervals that survive repeating users and shared incidents: two-way clustered influence functions.
+"""Means and rates with intervals that survive repeating users and shared incidents.
 
-The variance of an estimate is V_user + V_time − V_both (Cameron, Gelbach and Miller 2011), each a sum of squared cluster
-totals of the influence function times G/(G−1). Its reference is Student's t with (Σn)²/Σn² − 1 degrees of freedom, n
-being the clusters' weights, on the side (users or blocks) that has fewer. Every degenerate case has a defined result;
-no number here is ever NaN. Next module: `analysis.quantiles`.
+The variance of an estimate is V_user + V_time − V_both (Cameron, Gelbach and Miller 2011), each a sum of squared
+cluster totals of the influence function times G/(G−1). Its reference is Student's t with (Σn)²/Σn² − 1 degrees of
+freedom, n being the clusters' weights, on the side (users or blocks) that has fewer. Every degenerate case has a
+defined result; no number here is ever NaN. Next module: `analysis.quantiles`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from analysis.aggregates import CellSums, Floats
+from analysis.aggregates import CellSums, Floats, totals
 from analysis.measures import MEAN_OF_USERS
 
 ROUNDING: Final = 1e-24
@@ -122,17 +122,17 @@ def request_weights(cells: CellSums, users: npt.NDArray[np.intp], average: str) 
     """The weight of one request of each cell in the estimate; weights × counts sum to 1."""
     if average != MEAN_OF_USERS:
         return np.full(len(cells.counts), 1 / cells.counts.sum())
-    per_user = np.bincount(users, weights=cells.counts)
+    per_user = totals(users, cells.counts)
     return np.asarray(1 / (len(per_user) * per_user[users]))
 
 
 def two_way(influence: Floats, weights: Floats, users: npt.NDArray[np.intp], blocks: npt.NDArray[np.int64]) -> Spread:
     """The two-way clustered variance of a sum of `influence`; one entry per distinct (user, block) cell."""
     block_codes = np.unique(blocks, return_inverse=True)[1]
-    by_user = np.bincount(users, weights=influence)
-    by_block = np.bincount(block_codes, weights=influence)
+    by_user, by_block = totals(users, influence), totals(block_codes, influence)
     one_way = [_corrected(by_user), _corrected(by_block)]
-    variance, notes = sum(one_way) - _corrected(influence), ()
+    variance = sum(one_way) - _corrected(influence)
+    notes: tuple[str, ...] = ()
     if variance <= ROUNDING:
         variance, notes = max(one_way), (NOT_POSITIVE,)
     if variance <= ROUNDING:
@@ -141,8 +141,8 @@ def two_way(influence: Floats, weights: Floats, users: npt.NDArray[np.intp], blo
         variance=float(variance),
         users=len(by_user),
         blocks=len(by_block),
-        effective_users=effective(np.bincount(users, weights=weights)),
-        effective_blocks=effective(np.bincount(block_codes, weights=weights)),
+        effective_users=effective(totals(users, weights)),
+        effective_blocks=effective(totals(block_codes, weights)),
         notes=notes,
     )
 
@@ -153,7 +153,7 @@ def effective(weights: Floats) -> float:
     return float(weights.sum()) ** 2 / squares if squares > 0 else 0.0
 
 
-def _corrected(totals: Floats) -> float:
+def _corrected(clusters: Floats) -> float:
     """Σ of squared cluster totals × G/(G−1); 0 for a single cluster, which can say nothing of its variance."""
-    groups = len(totals)
-    return float((totals**2).sum()) * groups / (groups - 1) if groups > 1 else 0.0
+    groups = len(clusters)
+    return float((clusters**2).sum()) * groups / (groups - 1) if groups > 1 else 0.0

@@ -80,8 +80,8 @@ MEASURES: Final[dict[str, Measure]] = {
             HIGHER,
             ("ms", "relative"),
             0.0,
-            "Difference of the 95th percentiles on the same requests (not the percentile of the differences): connecting "
-            "plus first byte sent to last byte received, without the wait in the router's queue. "
+            "Difference of the 95th percentiles on the same requests (not the percentile of the differences): "
+            "connecting plus first byte sent to last byte received, without the wait in the router's queue. "
             "A call that failed counts as having taken the whole deadline.",
         ),
         Measure(

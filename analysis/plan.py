@@ -1,7 +1,7 @@
 """The plan: what is judged, by which margins and why, written before the data came and hashed into the report.
 
-Pure: bytes in, a checked plan out; whoever has a file reads it. Unknown fields are refused, a guardrail without a margin
-or without a reason for it too. Next module: `analysis.load`.
+Pure: bytes in, a checked plan out; whoever has a file reads it. Unknown fields are refused, a guardrail without a
+margin or without a reason for it too. Next module: `analysis.load`.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class MetricPlan(_Strict):
 
 
 class Floors(_Strict):
-    """Below these effective numbers of users and time blocks nothing is decided ((Σn)²/Σn² counts unequal ones fairly)."""
+    """Below these effective numbers, (Σn)²/Σn², of users and of time blocks nothing is decided."""
 
     users: float = Field(default=200, ge=2)
     blocks: float = Field(default=20, ge=2)
@@ -88,8 +88,8 @@ class Plan(_Strict):
     """A whole plan. `alpha` is one-sided per guardrail, `power` for the whole gate when it asks for more data.
 
     `block_hours` is the length of a time block of event time; `deadline_ms` the arms' deadline at the router, at which
-    latencies are cut off. `max_pair_loss` and `max_control_failures` are the shares above which the log cannot be judged.
-    `missing_rule` has one value for now: a copy that failed is an empty list, one that was never judged is loss.
+    latencies are cut off. `max_pair_loss` and `max_control_failures` are the shares above which the log cannot be
+    judged. `missing_rule` has one value for now: a copy that failed is an empty list, one never judged is loss.
     """
 
     schema_version: Literal[1]
@@ -140,7 +140,7 @@ class _UniqueKeys(yaml.SafeLoader):
 
 
 def _mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[object, object]:
-    keys = [loader.construct_object(key) for key, _ in node.value]  # type: ignore[no-untyped-call]
+    keys = [loader.construct_object(key) for key, _ in node.value]
     for key in keys:
         if keys.count(key) > 1:
             raise PlanError(f"{key!r} stands twice (line {node.start_mark.line + 1} and after)")
@@ -153,7 +153,7 @@ _UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _map
 def parse_plan(text: bytes) -> Plan:
     """The plan in a YAML document; `PlanError` names each wrong field."""
     try:
-        document = yaml.load(text, Loader=_UniqueKeys)  # noqa: S506 - a SafeLoader
+        document = yaml.load(text, Loader=_UniqueKeys)
     except (yaml.YAMLError, UnicodeError) as error:
         raise PlanError(f"no YAML: {' '.join(str(error).split())}") from error
     if not isinstance(document, dict):

@@ -1,9 +1,9 @@
 """The difference of two 95th percentiles on the same requests, with a two-way clustered interval.
 
-The influence of a request on a quantile is (q − 1{x ≤ Q}) / f(Q) / n; on a difference it is the difference of both arms'
-influences, so what the arms share cancels. 1/f(Q) is the slope of the sample quantile function over a Hall–Sheather
-bandwidth (1988). Latencies are cut off at a deadline: a percentile that reaches it is only known to be "≥".
-Next module: `analysis.noise`.
+The influence of a request on a quantile is (q − 1{x ≤ Q}) / f(Q) / n; on a difference it is the difference of both
+arms' influences, so what the arms share cancels. 1/f(Q) is the slope of the sample quantile function over a
+Hall–Sheather bandwidth (1988). Latencies are cut off at a deadline: a percentile that reaches it is only known to be
+"≥". Next module: `analysis.noise`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def quantile_difference(
     deadline: float,
     log: bool = False,
 ) -> Estimate | None:
-    """Q_q(shadow) − Q_q(control), or the log of their ratio; arrays have one entry per request, both arms cut at `deadline`.
+    """Q_q(shadow) − Q_q(control), or the log of their ratio; one entry per request, both arms cut at `deadline`.
 
     None when there is no request, or when the control's own percentile reaches the deadline (then it is unknown), or
     for the log when a percentile is 0. `at_least` is set when only the shadow's reaches it.

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-PASS: Final = "PASS"
+PASS: Final = "PASS"  # noqa: S105 - a verdict, not a password
 HOLD: Final = "HOLD"
 INCONCLUSIVE: Final = "INCONCLUSIVE"
 ERROR: Final = "ERROR"
@@ -34,8 +34,8 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
 class Needed(msgspec.Struct, frozen=True, kw_only=True):
     """How many users (and hours of traffic at the same rate) in total would decide an inconclusive metric.
 
-    At a true effect of zero and the plan's power; `users_low` and `users_high` bound it with 90 % confidence, because the
-    variance it rests on is itself an estimate.
+    At a true effect of zero and the plan's power; `users_low` and `users_high` bound it with 90 % confidence, because
+    the variance it rests on is itself an estimate.
     """
 
     users: float

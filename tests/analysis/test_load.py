@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from analysis.adapters import ranked_list
+from analysis.load import ABSENT, ANSWERED, FAILED, FAILED_SOURCE, MISSING, TripleReader
+from shadow.contracts import ARM_ERROR, ARM_TIMEOUT, CLIENT_CANCELLED, PRIMARY_ERROR, Answer
+from shadow.segments import read_pairs
+from tests.analysis.pair_logs import POPULAR, TAIL, World, answer, record, simulated, write_log
+
+
+def read(*records):
+    reader = TripleReader(ranked_list, TAIL)
+    return reader.read(records), reader.tally
+
+
+def test_both_arms_of_a_request_are_joined_by_its_id():
+    other = answer(["i0", "i100"], "hybrid", upstream_us=700, connect_us=20, queue_us=9000)
+    triples, _ = read(
+        record(0, request_id="r", arm_answer=other), record(1, request_id="r", arm="control"), record(2, request_id="s")
+    )
+    shadow, control = triples.arms["shadow"], triples.arms["control"]
+    assert triples.request_ids.tolist() == ["r", "s"]
+    assert shadow.state.tolist() == [ANSWERED, ANSWERED]
+    assert control.state.tolist() == [ANSWERED, ABSENT]
+    assert shadow.latency_us.tolist() == [720, 5000]
+    assert shadow.tail.tolist() == [0.5, 0.0]
+    assert shadow.overlap.tolist() == [0.1, 1.0]
+    assert shadow.identical.tolist() == [False, True]
+    assert shadow.source.tolist() == ["hybrid", "popular"]
+    assert triples.source.tolist() == ["popular", "popular"]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "given_answer", "state"),
+    [
+        ("paired", answer([]), ANSWERED),
+        ("paired", answer(status=500), FAILED),
+        ("paired", answer(status=404), FAILED),
+        ("paired", Answer(version="v", status=200, body="<html>"), FAILED),
+        ("paired", answer(truncated=True), MISSING),
+        (ARM_ERROR, Answer(version="v", status=0, error="refused"), FAILED),
+        (ARM_TIMEOUT, None, FAILED),
+        ("dropped:breaker_open", None, FAILED),
+        ("dropped:queue_full", None, MISSING),
+        ("dropped:shutdown", None, MISSING),
+        (CLIENT_CANCELLED, answer(), MISSING),
+        ("an outcome of tomorrow", answer(), MISSING),
+    ],
+)
+def test_what_becomes_of_a_copy(outcome, given_answer, state):
+    triples, tally = read(record(0, outcome=outcome, arm_answer=given_answer))
+    shadow = triples.arms["shadow"]
+    assert shadow.state.tolist() == [state]
+    assert sum(tally.missing.get("shadow", {}).values()) == (state == MISSING)
+    assert tally.outcomes["shadow"] == {outcome: 1}
+    if state == FAILED:
+        assert (shadow.empty[0], shadow.tail[0], shadow.latency_us[0], shadow.source[0]) == (True, 0, -1, FAILED_SOURCE)
+
+
+def test_without_an_answer_of_the_primary_there_is_nothing_to_compare():
+    broken = [record(n, primary=answer(status=500), arm_answer=answer()) for n in range(2)]
+    gone = record(2, outcome=PRIMARY_ERROR, no_primary=True)
+    mistake = record(3, primary=answer(status=422), arm_answer=answer(status=422))
+    triples, tally = read(*broken, gone, mistake)
+    assert len(triples) == 0
+    assert tally.missing["shadow"] == {"primary: status 500": 2, "primary: primary_error": 1}
+    assert tally.unusable_primary == {"status 500": 2, "primary_error": 1, "status 422": 1}
+    assert tally.client_mistakes == 1
+
+
+def test_a_request_without_a_user_is_a_cluster_of_its_own():
+    triples, _ = read(record(0, unit=""), record(1, unit=""))
+    assert triples.users.tolist() == ["r0", "r1"]
+    assert triples.buckets.tolist() == [-1, -1]
+
+
+def test_a_second_record_of_the_same_copy_is_counted_and_the_earlier_stands():
+    later = record(9, request_id="r", arm_answer=answer(["i100"]))
+    earlier = record(1, request_id="r")
+    for order in ([earlier, later], [later, earlier]):
+        triples, tally = read(*order)
+        assert tally.duplicates == 1
+        assert triples.arms["shadow"].tail.tolist() == [0.0]
+
+
+def test_an_id_on_two_different_requests_joins_nothing_wrongly():
+    triples, tally = read(record(0, request_id="r", unit="a"), record(1, request_id="r", unit="b", arm="control"))
+    assert tally.reused_ids == 1
+    assert triples.users.tolist() == ["a", "b"]
+    assert triples.arms["shadow"].state.tolist() == [ANSWERED, ABSENT]
+    assert triples.arms["control"].state.tolist() == [ABSENT, ANSWERED]
+
+
+def test_the_tally_knows_versions_and_the_window():
+    _, tally = read(record(0, event_us=5), record(1, event_us=3, arm_answer=answer(version="challenger:b")))
+    assert (tally.first_event_us, tally.last_event_us, tally.last_arrival_us) == (3, 5, 5)
+    assert tally.versions["primary"] == {"champion:aaaaaaaaaaaa": 2}
+    assert tally.versions["shadow"] == {"champion:aaaaaaaaaaaa": 1, "challenger:b": 1}
+
+
+def test_nothing_read_is_an_empty_table():
+    triples, tally = read()
+    assert len(triples) == 0
+    assert tally.first_event_us is None
+
+
+def test_real_segments_give_what_their_records_give(tmp_path):
+    records = list(simulated(World(users=40, shadow_errors=0.05)))
+    log = read_pairs(write_log(tmp_path, records, per_segment=50), "demo")
+    from_segments, _ = read(*log)
+    directly, _ = read(*records)
+    assert log.health.complete
+    assert from_segments.request_ids.tolist() == directly.request_ids.tolist()
+    assert from_segments.arms["shadow"].latency_us.tolist() == directly.arms["shadow"].latency_us.tolist()
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=10, deadline=None)
+def test_the_order_of_records_does_not_matter(seed):
+    records = list(simulated(World(users=15, shadow_errors=0.2)))
+    shuffled = random.Random(seed).sample(records, len(records))
+    (first, _), (second, _) = read(*records), read(*shuffled)
+    for name in ("request_ids", "users", "tail", "source"):
+        assert getattr(first, name).tolist() == getattr(second, name).tolist()
+    for arm in ("shadow", "control"):
+        for name, column in vars(first.arms[arm]).items():
+            assert np.array_equal(column, getattr(second.arms[arm], name)), name
+
+
+def test_rows_can_be_taken_as_a_log_of_their_own():
+    triples, _ = read(record(0), record(1, primary=answer(["i100"]), arm_answer=answer(POPULAR)))
+    part = triples.take(triples.tail > 0)
+    assert part.request_ids.tolist() == ["r1"]
+    assert part.arms["shadow"].state.tolist() == [ANSWERED]

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from analysis.plan import PlanError, parse_plan, plan_hash
+
+PLAN = {
+    "schema_version": 1,
+    "name": "test",
+    "block_hours": 6,
+    "deadline_ms": 2000,
+    "metrics": [
+        {
+            "name": "errors",
+            "role": "guardrail",
+            "comparison": "shadow - control",
+            "unit": "rate",
+            "margin": 0.01,
+            "reason": "one in a hundred",
+        },
+        {"name": "overlap_at_10", "role": "descriptive", "comparison": "shadow with primary", "unit": "share"},
+    ],
+}
+
+
+def text(**changes: object) -> bytes:
+    return yaml.safe_dump(PLAN | changes).encode()
+
+
+def guardrail(**changes: object) -> bytes:
+    return text(metrics=[PLAN["metrics"][0] | changes])
+
+
+def test_defaults_are_those_of_the_design():
+    plan = parse_plan(text())
+    assert (plan.alpha, plan.power, plan.floors.users, plan.floors.blocks) == (0.05, 0.8, 200, 20)
+    assert (plan.fractions.shadow, plan.guardrails, plan.block_us) == (1.0, 1, 6 * 3_600_000_000)
+
+
+def test_the_committed_plan_is_valid_and_gives_a_reason_for_every_margin():
+    document = (Path(__file__).parents[2] / "plans" / "movielens-demo.yaml").read_bytes()
+    plan = parse_plan(document)
+    assert {metric.name for metric in plan.metrics if metric.role == "guardrail"} == {
+        "long_tail_share",
+        "empty_lists",
+        "errors",
+        "latency_p95",
+    }
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        (b"- a list", "not a YAML mapping"),
+        (b"a: [", "no YAML"),
+        (b"\xff\xfe\x00", "no YAML"),
+        (b"name: a\nname: b\n", "stands twice"),
+        (text(surprise=1), "surprise"),
+        (text(schema_version=2), "schema_version"),
+        (text(metrics=[]), "at least one guardrail"),
+        (text(metrics=[PLAN["metrics"][1]]), "at least one guardrail"),
+        (text(metrics=[PLAN["metrics"][0]] * 2), "named twice: errors"),
+        (text(alpha=0.6), "alpha"),
+        (text(alpha=float("nan")), "alpha"),
+        (text(adapter="labels"), "unknown adapter"),
+        (text(fractions={"shadow": 0}), "fractions.shadow"),
+        (guardrail(name="ctr"), "unknown metric 'ctr'"),
+        (guardrail(reason="  "), "needs a reason"),
+        (guardrail(margin=None), "needs a margin"),
+        (guardrail(margin=-0.1), "margin"),
+        (guardrail(comparison="shadow - primary"), "defined as 'shadow - control'"),
+        (guardrail(unit="ms"), "measured in rate"),
+        (guardrail(role="descriptive"), "has no margin"),
+        (guardrail(name="overlap_at_10", comparison="shadow with primary", unit="share"), "no harmful direction"),
+    ],
+)
+def test_a_wrong_plan_is_refused_by_the_name_of_what_is_wrong(document, said):
+    with pytest.raises(PlanError, match=said.replace("(", r"\(")):
+        parse_plan(document)
+
+
+def test_the_hash_is_that_of_sha256sum():
+    assert plan_hash(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
