@@ -1,0 +1,46 @@
+"""The popularity family: what everybody liked, over several memories. The best of them is the baseline to beat.
+
+Counting is over positives before `now_us`, the moment the model is made. Next module: `training.ials`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.interactions import Interactions
+
+DAY_US: Final = 86_400_000_000
+HALF_LIFE_DAYS: Final = 30.0
+
+
+def popularity(
+    interactions: Interactions, now_us: int, weight: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    """Σ weight(age in days) over each item's positives; shape (items,). Items without any have 0."""
+    liked = interactions.positives
+    age = (now_us - liked.timestamp_us) / DAY_US
+    totals = np.zeros(len(interactions.item_ids))
+    np.add.at(totals, liked.item, weight(age))
+    return totals
+
+
+def _within(days: float) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+    return lambda age: (age <= days).astype(np.float64)
+
+
+FAMILY: Final[dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]]] = {
+    "popularity all-time": np.ones_like,
+    "popularity 30 days": _within(30),
+    "popularity 7 days": _within(7),
+    "popularity decayed": lambda age: np.exp2(-age / HALF_LIFE_DAYS),
+}
+"""Weights by age in days; decayed halves every `HALF_LIFE_DAYS`."""
+
+
+def family_scores(interactions: Interactions, now_us: int) -> dict[str, NDArray[np.float64]]:
+    """Name → scores of all items, for every member of the family."""
+    return {name: popularity(interactions, now_us, weight) for name, weight in FAMILY.items()}
