@@ -49,7 +49,7 @@ class Task:
     """What is asked: users of the later period, what they had seen, what was relevant for them.
 
     `relevant` maps a user row to item rows; `seen` likewise. `candidates` are the items with an interaction before the
-    cut; `tail` those of them outside the head that holds 80 % of the positives before the cut. `warm` users have a
+    cut; `tail` those of them outside the head (`head_mask`) of the positives before the cut. `warm` users have a
     positive before the cut.
     """
 

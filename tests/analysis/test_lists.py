@@ -82,8 +82,13 @@ def test_overlap_by_hand() -> None:
 
 def test_the_head_is_the_fewest_items_that_hold_the_share() -> None:
     # 50 + 30 of 100 are the first 80 %.
-    assert head_mask(np.array([5, 50, 30, 15, 0])).tolist() == [False, True, True, False, False]
-    assert head_mask(np.array([5, 50, 29, 16, 0])).tolist() == [False, True, True, True, False]
+    assert head_mask(np.array([5, 50, 30, 15, 0]), share=0.8).tolist() == [False, True, True, False, False]
+    assert head_mask(np.array([5, 50, 29, 16, 0]), share=0.8).tolist() == [False, True, True, True, False]
+
+
+def test_the_head_holds_a_third_unless_said_otherwise() -> None:
+    assert head_mask(np.array([2, 1, 1, 1, 1])).tolist() == [True, False, False, False, False]
+    assert head_mask(np.array([2, 1, 1, 1, 2])).tolist() == [True, False, False, False, True]
 
 
 def test_ties_in_the_head_go_to_the_earlier_item() -> None:

@@ -1,0 +1,45 @@
+"""An experiment is a file: name, model settings and export settings in TOML. What is not known is refused by its name.
+
+Next module: `training.export`, which turns a fitted model into a bundle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import msgspec
+
+from training.errors import ConfigurationError
+from training.ials import IalsSettings
+
+
+class ExportSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What of a fitted model goes into the bundle."""
+
+    min_history: int = 1
+    """Users with fewer positives than this get no vector (they are served by the fallback chain)."""
+
+
+class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One model to train: `name` is the bundle's, `about` says in words what is tried."""
+
+    name: str
+    about: str
+    ials: IalsSettings
+    export: ExportSettings = ExportSettings()
+
+    @property
+    def digest(self) -> str:
+        """First 12 hex digits of the SHA-256 over the canonical form: equal settings, equal digest."""
+        return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()[:12]
+
+
+def read_experiment(path: Path) -> Experiment:
+    """The experiment in `path`. `ConfigurationError` names file and key."""
+    try:
+        return msgspec.toml.decode(path.read_bytes(), type=Experiment)
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read ({error.strerror})") from error
+    except msgspec.DecodeError as error:
+        raise ConfigurationError(f"{path}: {error}") from error

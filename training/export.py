@@ -1,0 +1,110 @@
+"""From a fitted model to what serving needs: the bundle, the facts in Redis' terms, and the requests to replay.
+
+Next module: `bentos.bundle`, which writes and verifies the files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from analysis.lists import head_mask
+from bentos.bundle import BundleManifest, write_bundle
+from bentos.catalogue import catalogue_table
+from training.experiment import Experiment
+from training.ials import Factors
+from training.interactions import Interactions, Movie
+
+SESSION_GAP_US: Final = 30 * 60 * 1_000_000
+"""A longer pause between two ratings of a user starts a new session."""
+RATINGS_PER_REQUEST: Final = 10
+"""Within a session a user asks again after so many ratings."""
+
+
+class Request(msgspec.Struct, frozen=True):
+    """One line of a requests file: when, who, how many items."""
+
+    event_time_us: int
+    user_id: str
+    k: int = 10
+
+
+def export_bundle(
+    directory: Path,
+    experiment: Experiment,
+    factors: Factors,
+    before: Interactions,
+    movies: Mapping[str, Movie],
+    labels: Mapping[str, str],
+) -> BundleManifest:
+    """Write the bundle of `factors`, fitted on `before`: items seen there, users with enough positives there."""
+    items = np.flatnonzero(np.bincount(before.item, minlength=len(before.item_ids)))
+    positives = np.bincount(before.positives.user, minlength=len(before.user_ids))
+    users = np.flatnonzero(positives >= max(1, experiment.export.min_history))
+    popularity = np.bincount(before.positives.item, minlength=len(before.item_ids))[items]
+    last = np.zeros(len(before.item_ids), dtype=np.int64)
+    np.maximum.at(last, before.item, before.timestamp_us)
+    ids = [before.item_ids[row] for row in items]
+    known = [movies[each] for each in ids]
+    catalogue = catalogue_table(
+        ids,
+        [movie.title for movie in known],
+        [list(movie.genres) for movie in known],
+        [movie.year for movie in known],
+        popularity,
+        last[items],
+        ~head_mask(popularity),
+    )
+    return write_bundle(
+        directory,
+        name=experiment.name,
+        item_ids=ids,
+        item_vectors=np.ascontiguousarray(factors.items[items]),
+        user_ids=[before.user_ids[row] for row in users],
+        user_vectors=np.ascontiguousarray(factors.users[users]),
+        catalogue=catalogue,
+        labels=labels,
+    )
+
+
+def write_facts(path: Path, before: Interactions) -> int:
+    """Write what users did as Parquet (user_id, item_id, rating, timestamp_us), by user and time; returns the rows."""
+    order = np.lexsort((before.item, before.timestamp_us, before.user))
+    table = pa.table(
+        {
+            "user_id": pa.array(before.user_ids).take(pa.array(before.user[order])),
+            "item_id": pa.array(before.item_ids).take(pa.array(before.item[order])),
+            "rating": pa.array(before.rating[order]),
+            "timestamp_us": pa.array(before.timestamp_us[order]),
+        }
+    )
+    temporary = path.with_name(path.name + ".new")
+    pq.write_table(table, temporary, compression="zstd")
+    temporary.replace(path)
+    return len(before)
+
+
+def requests_of(period: Interactions) -> list[Request]:
+    """The requests behind the ratings of `period`: one per session start, one per ten ratings of a session."""
+    order = np.lexsort((period.timestamp_us, period.user))
+    user, time = period.user[order], period.timestamp_us[order]
+    new = np.ones(len(user), dtype=bool)
+    new[1:] = (user[1:] != user[:-1]) | (time[1:] - time[:-1] > SESSION_GAP_US)
+    session_start = np.maximum.accumulate(np.where(new, np.arange(len(user)), 0))
+    asks = (np.arange(len(user)) - session_start) % RATINGS_PER_REQUEST == 0
+    rows = np.flatnonzero(asks)
+    rows = rows[np.lexsort((user[rows], time[rows]))]
+    return [Request(int(time[row]), period.user_ids[user[row]]) for row in rows]
+
+
+def write_requests(path: Path, requests: list[Request]) -> None:
+    """Write one JSON object per line, in the order of time."""
+    temporary = path.with_name(path.name + ".new")
+    temporary.write_bytes(b"".join(msgspec.json.encode(request) + b"\n" for request in requests))
+    temporary.replace(path)
