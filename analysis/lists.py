@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 HEAD_SHARE: Final = 1 / 3
-"""The short head of Cremonesi, Koren and Turrin, RecSys 2010: the most popular items that hold a third of what users did.
+"""The short head of Cremonesi, Koren and Turrin, RecSys 2010: the most popular items that hold a third of all use.
 
 Mostly one item in twenty. A head of 80 % leaves a tail that neither popularity nor a good model ever shows on
 MovieLens-1M, so that its share says nothing (docs/decisions/0003).

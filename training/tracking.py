@@ -92,7 +92,7 @@ def _parameters(mlflow: Any, run_id: str, experiment: Experiment) -> None:
 
 
 def _experiment(mlflow: Any, uri: str, name: str) -> str:
-    """The id of the MLflow experiment `name`; artifacts of an sqlite store lie beside its file, not in the caller's cwd."""
+    """The id of the MLflow experiment `name`; the artifacts of an sqlite store lie beside its file."""
     found = mlflow.get_experiment_by_name(name)
     if found is not None:
         return str(found.experiment_id)

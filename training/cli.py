@@ -1,0 +1,218 @@
+"""The room's commands: `data`, `train`, `evaluate`. Thin: parse, settings, call, print.
+
+Heavy libraries are imported inside the commands, so that `--help` stays fast.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from training.errors import TrainingError
+
+if TYPE_CHECKING:
+    from training.jobs import DataSet, EvaluationReport
+
+TRACKING = "sqlite:///.understudy/mlflow.db"
+path_option = functools.partial(click.Path, path_type=Path)
+tracking_option = click.option("--tracking", default=TRACKING, show_default=True, help="MLflow store.")
+
+
+def told(command: Callable[..., None]) -> Callable[..., None]:
+    """Turn the room's errors and bad input into one line and exit code 2."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except (TrainingError, ValueError, OSError) as error:
+            click.secho(f"error: {error}", fg="red", err=True)
+            sys.exit(2)
+
+    return run
+
+
+@click.group()
+def data() -> None:
+    """Fetch and describe the MovieLens data."""
+
+
+@data.command("fetch")
+@told
+def data_fetch() -> None:
+    """Fetch MovieLens-1M into the cache, verified by SHA-256; says the terms of its licence."""
+    _fetch()
+
+
+@data.command("describe")
+@told
+def data_describe() -> None:
+    """Print sizes, period and the two cuts."""
+    split = _data_set().split
+    parts = {"train": split.train, "validation": split.validation, "test": split.test}
+    click.echo(f"{'part':12}{'ratings':>10}{'positives':>11}{'users':>8}{'items':>8}  from              to (UTC)")
+    for name, part in parts.items():
+        users, items = len(set(part.user.tolist())), len(set(part.item.tolist()))
+        span = f"{_utc(int(part.timestamp_us.min()))}  {_utc(int(part.timestamp_us.max()))}"
+        click.echo(f"{name:12}{len(part):>10,}{len(part.positives):>11,}{users:>8,}{items:>8,}  {span}")
+
+
+@data.command("facts")
+@click.option("--until", type=click.Choice(["train", "train+validation"]), default="train", show_default=True)
+@click.option("--out", type=path_option(dir_okay=False), required=True)
+@told
+def data_facts(until: str, out: Path) -> None:
+    """Write what users did before the cut, for the feature store."""
+    from training.export import write_facts
+
+    rows = write_facts(out, _data_set().fitting(until)[0])
+    click.echo(f"{rows:,} ratings before the cut → {out}")
+
+
+@data.command("requests")
+@click.option("--out", type=path_option(dir_okay=False), required=True)
+@told
+def data_requests(out: Path) -> None:
+    """Write the requests of the validation period, 2-29 December 2000: after all that a model may see."""
+    from training.export import requests_of, write_requests
+
+    requests = requests_of(_data_set().split.validation)
+    write_requests(out, requests)
+    users = len({request.user_id for request in requests})
+    first, last = _utc(requests[0].event_time_us), _utc(requests[-1].event_time_us)
+    click.echo(f"{len(requests):,} requests of {users:,} users, {first} to {last} UTC → {out}")
+
+
+@click.command()
+@click.argument("configuration", type=path_option(exists=True, dir_okay=False))
+@click.option("--fit", "until", type=click.Choice(["train", "train+validation"]), default="train", show_default=True)
+@click.option("--bundle", type=path_option(file_okay=False), required=True, help="Where the bundle goes.")
+@click.option("--alias", help="MLflow alias for the new version, for instance champion.")
+@tracking_option
+@told
+def train(configuration: Path, until: str, bundle: Path, alias: str | None, tracking: str) -> None:
+    """Fit the model of CONFIGURATION, export its bundle, register the version."""
+    from training.experiment import read_experiment
+    from training.jobs import train_job
+    from training.settings import TrainingSettings
+
+    experiment = read_experiment(configuration)
+    _make_room(tracking)
+    with _sweeps(experiment.name, experiment.ials.sweeps) as sweep:
+        threads = TrainingSettings.load().torch_threads
+        tag, number, run = train_job(_data_set(), experiment, until, bundle, tracking, alias, threads, sweep)
+    pointed = f", alias {alias}" if alias else ""
+    click.echo(f"{tag}: model version {number}{pointed}, run {run[:8]}, fitted on {until} → {bundle}")
+
+
+@click.command()
+@click.argument("configurations", type=path_option(exists=True, dir_okay=False), nargs=-1, required=True)
+@click.option("--out", type=path_option(dir_okay=False), required=True, help="The numbers as JSON.")
+@tracking_option
+@told
+def evaluate(configurations: tuple[Path, ...], out: Path, tracking: str) -> None:
+    """Refit on train + validation, score on the test period: the models and the popularity family."""
+    import msgspec
+
+    from training.experiment import read_experiment
+    from training.jobs import evaluate_job
+    from training.settings import TrainingSettings
+
+    experiments = [read_experiment(each) for each in configurations]
+    _make_room(tracking)
+    with _bars() as bar:
+        bars = {each.name: bar(each.name, each.ials.sweeps) for each in experiments}
+        report = evaluate_job(
+            _data_set(), experiments, tracking, TrainingSettings.load().torch_threads, bars.__getitem__
+        )
+    out.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2))
+    _show(report)
+
+
+def _show(report: EvaluationReport) -> None:
+    click.echo(
+        f"{'warm users':22}{'MAP@10':>8}{'nDCG@10':>9}{'recall@20':>11}{'cover@10':>10}{'tail@10':>9}  lift, 95 %"
+    )
+    for model in report.models:
+        m = model.warm
+        row = f"{model.name:22}{m.map_at_10:8.4f}{m.ndcg_at_10:9.4f}{m.recall_at_20:11.4f}{m.coverage_at_10:10.4f}"
+        gained = model.lift
+        told = f"{gained.relative:+.1%} [{gained.lower:+.1%}, {gained.upper:+.1%}]" if gained else ""
+        click.echo(f"{row}{m.long_tail_share_at_10:9.4f}  {told}")
+    first = report.models[0]
+    click.echo(
+        f"{first.warm.users:,} warm of {first.everyone.users:,} users; lift in MAP@10 over {report.baseline}, "
+        "the best of its family, by paired bootstrap over users"
+    )
+
+
+def _fetch() -> Path:
+    from training.movielens import ACKNOWLEDGEMENT, fetch
+    from training.settings import TrainingSettings
+
+    with _download_bar() as progress:
+        directory = fetch(TrainingSettings.load().data_dir, click.echo, progress)
+    click.echo(f"MovieLens-1M: verified, {directory}\n{ACKNOWLEDGEMENT}")
+    return directory
+
+
+def _data_set() -> DataSet:
+    """The verified data, fetched if need be; silent when it is there."""
+    from training.jobs import DataSet
+    from training.movielens import NAME, unverified
+    from training.settings import TrainingSettings
+
+    directory = TrainingSettings.load().data_dir / NAME
+    return DataSet.read(_fetch() if unverified(directory) else directory)
+
+
+def _make_room(tracking: str) -> None:
+    """The directory of an sqlite store must exist before MLflow opens it."""
+    if tracking.startswith("sqlite:///"):
+        Path(tracking.removeprefix("sqlite:///")).absolute().parent.mkdir(parents=True, exist_ok=True)
+
+
+def _utc(microseconds: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(microseconds / 1e6))
+
+
+@contextmanager
+def _bars() -> Iterator[Callable[[str, int], Callable[[int, float], None]]]:
+    """Progress bars on a terminal, silence elsewhere: `bar(name, total)` gives the function that moves it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description:12}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+
+        def bar(name: str, total: int) -> Callable[[int, float], None]:
+            task = progress.add_task(name, total=total, note="")
+            return lambda sweep, loss: progress.update(task, completed=sweep, note=f"sweep {sweep}, loss {loss:,.0f}")
+
+        yield bar
+
+
+@contextmanager
+def _sweeps(name: str, total: int) -> Iterator[Callable[[int, float], None]]:
+    with _bars() as bar:
+        yield bar(name, total)
+
+
+@contextmanager
+def _download_bar() -> Iterator[Callable[[int, int], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("download"), BarColumn(), DownloadColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        task = progress.add_task("download", total=None)
+        yield lambda got, expected: progress.update(task, completed=got, total=expected or None)

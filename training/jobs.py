@@ -1,0 +1,154 @@
+"""The room's two jobs from end to end: train one model into a registered bundle; evaluate several on the test period.
+
+Offline evaluation scores models, not bundles: an export that leaves users out is not seen by it. That is what shadow
+traffic is for. Next module: `training.cli`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from training import tracking
+from training.evaluate import Lift, Metrics, Ranking, Task, best_of, lift, rank_by_factors, rank_by_popularity
+from training.experiment import Experiment
+from training.export import export_bundle
+from training.ials import fit
+from training.interactions import Interactions, Movie, read_movies, read_ratings
+from training.movielens import data_hash
+from training.popularity import family_scores
+from training.split import GlobalSplit, split_by_time
+
+BOOTSTRAP_SEED: Final = 1
+FALLBACK: Final = "popularity all-time"
+"""What cold users get, offline as in serving."""
+Sweep = Callable[[int, float], None]
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """MovieLens-1M, read and cut."""
+
+    split: GlobalSplit
+    movies: dict[str, Movie]
+    digest: str
+
+    @staticmethod
+    def read(directory: Path) -> DataSet:
+        """Read the verified files in `directory`."""
+        split = split_by_time(read_ratings(directory / "ratings.dat"))
+        return DataSet(split, read_movies(directory / "movies.dat"), data_hash())
+
+    def fitting(self, until: str) -> tuple[Interactions, int]:
+        """What a model may see, and the first moment that it may not: `until` is `train` or `train+validation`."""
+        if until == "train":
+            return self.split.train, self.split.validation_from_us
+        return self.split.before_test, self.split.test_from_us
+
+
+class ModelReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One model's numbers on the test period: warm users (the headline) and all users; lift on warm users."""
+
+    name: str
+    warm: Metrics
+    everyone: Metrics
+    lift: Lift | None = None
+
+
+class EvaluationReport(msgspec.Struct, frozen=True, kw_only=True):
+    """All that `understudy evaluate` found. Times are microseconds since the epoch."""
+
+    data_hash: str
+    commit: str
+    validation_from_us: int
+    test_from_us: int
+    ratings: dict[str, int]
+    baseline: str
+    models: list[ModelReport]
+    configurations: dict[str, str]
+
+
+def train_job(
+    data: DataSet,
+    experiment: Experiment,
+    until: str,
+    bundle: Path,
+    uri: str,
+    alias: str | None,
+    threads: int,
+    sweep: Sweep,
+) -> tuple[str, str, str]:
+    """Fit, export, register; returns (bundle tag, model version number, run id)."""
+    before, end_us = data.fitting(until)
+    factors = fit(before, experiment.ials, threads, sweep)
+    labels = {
+        "data_hash": data.digest,
+        "commit": tracking.commit(),
+        "configuration": experiment.digest,
+        "fitted_on": until,
+        "fitted_before_us": str(end_us),
+    }
+    manifest = export_bundle(bundle, experiment, factors, before, data.movies, labels)
+    run_id, number = tracking.log_training(uri, experiment, factors.losses, bundle, manifest, alias)
+    return manifest.tag, number, run_id
+
+
+def evaluate_job(
+    data: DataSet, experiments: Sequence[Experiment], uri: str, threads: int, sweep: Callable[[str], Sweep]
+) -> EvaluationReport:
+    """Refit each on train + validation and score it on the test period beside the popularity family."""
+    before, end_us = data.fitting("train+validation")
+    task = Task.of(before, data.split.test)
+    users = sorted(task.relevant)
+    family = family_scores(before, end_us)
+    rankings = {name: rank_by_popularity(task, scores, users) for name, scores in family.items()}
+    for experiment in experiments:
+        factors = fit(before, experiment.ials, threads, sweep(experiment.name))
+        rankings[experiment.name] = rank_by_factors(task, factors.users, factors.items, family[FALLBACK], users)
+    report = _report(data, task, rankings, list(family), experiments)
+    for experiment in experiments:
+        _log(uri, experiment, next(each for each in report.models if each.name == experiment.name), data.digest)
+    return report
+
+
+def _report(
+    data: DataSet, task: Task, rankings: dict[str, Ranking], family: list[str], experiments: Sequence[Experiment]
+) -> EvaluationReport:
+    users = sorted(task.relevant)
+    warm = sorted(task.warm)
+    precisions = {name: ranking.average_precisions(task, warm) for name, ranking in rankings.items()}
+    baseline = best_of({name: precisions[name] for name in family})
+
+    def model(name: str, ranking: Ranking) -> ModelReport:
+        over: NDArray[np.float64] = precisions[baseline]
+        gained = None if name in family else lift(precisions[name], over, baseline, BOOTSTRAP_SEED)
+        return ModelReport(
+            name=name, warm=ranking.metrics(task, warm), everyone=ranking.metrics(task, users), lift=gained
+        )
+
+    split = data.split
+    return EvaluationReport(
+        data_hash=data.digest,
+        commit=tracking.commit(),
+        validation_from_us=split.validation_from_us,
+        test_from_us=split.test_from_us,
+        ratings={"train": len(split.train), "validation": len(split.validation), "test": len(split.test)},
+        baseline=baseline,
+        models=[model(name, ranking) for name, ranking in rankings.items()],
+        configurations={experiment.name: experiment.digest for experiment in experiments},
+    )
+
+
+def _log(uri: str, experiment: Experiment, model: ModelReport, digest: str) -> None:
+    values: dict[str, Any] = msgspec.to_builtins(model.warm)
+    assert model.lift is not None
+    values |= {"lift": model.lift.relative, "lift_lower": model.lift.lower, "lift_upper": model.lift.upper}
+    tags = {"data_hash": digest, "lift_over": model.lift.over, "evaluated_at": str(int(time.time()))}
+    tracking.log_evaluation(uri, f"{experiment.name} on test", experiment, values, tags)
