@@ -74,12 +74,14 @@ class Estimate:
     def upper(self, alpha: float) -> float | None:
         """One-sided upper limit with error `alpha`; None where there is none.
 
-        For bounded values it is never closer than the rule of three allows: of n users of whom none showed a deviation,
-        up to 1 − α^(1/n) of all users may (exact binomial limit for 0 of n).
+        For bounded values it is never below the rule of three, so that one rare event does not seem to prove more than
+        none: of n users of whom none showed harm, up to 1 − α^(1/n) of all may (exact binomial limit for 0 of n).
         """
         if not self.bounded or self.at_least:
             return None
-        return self.value + max(self._student(alpha), self._unseen(alpha))
+        if self.spread.variance == 0:
+            return self.value + self._unseen(alpha)
+        return max(self.value + self._student(alpha), min(self.value, 0.0) + self._unseen(alpha))
 
     def lower(self, alpha: float) -> float | None:
         """One-sided lower limit with error `alpha`; None where there is none."""

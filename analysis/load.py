@@ -86,6 +86,7 @@ class Triples:
 class Tally:
     """What was counted while reading, per arm: outcomes, why copies are missing, versions, records that came twice."""
 
+    experiments: Counter[str] = field(default_factory=Counter)
     records: Counter[str] = field(default_factory=Counter)
     outcomes: dict[str, Counter[str]] = field(default_factory=dict)
     missing: dict[str, Counter[str]] = field(default_factory=dict)
@@ -100,6 +101,7 @@ class Tally:
 
     def see(self, record: PairRecord) -> None:
         """Count one record as it was logged."""
+        self.experiments[record.experiment] += 1
         self.records[record.arm] += 1
         self.outcomes.setdefault(record.arm, Counter())[record.outcome] += 1
         for arm, answer in (("primary", record.primary), (record.arm, record.arm_answer)):

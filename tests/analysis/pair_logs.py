@@ -133,7 +133,8 @@ def _arm(rng: np.random.Generator, world: World, person: dict, arm: str, pace: f
     draw = rng.random()
     if draw < (world.shadow_errors if arm == "shadow" else world.control_errors):
         timed_out = rng.random() < 0.5
-        failed = Answer(version="challenger:b" if arm == "shadow" else "champion:a", status=0, error="timeout")
+        version = "challenger:bbbbbbbbbbbb" if arm == "shadow" else "champion:aaaaaaaaaaaa"
+        failed = Answer(version=version, status=0, error="timeout")
         return {"outcome": ARM_TIMEOUT if timed_out else ARM_ERROR, "arm_answer": failed}
     if arm == "control":
         return {"arm_answer": answer(person["list"], person["source"], upstream_us=_microseconds(rng, pace))}

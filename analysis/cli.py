@@ -1,0 +1,102 @@
+"""`understudy gate`: read a pair log, judge it by a plan, write the report in three forms, exit by the verdict."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from analysis.judging import Inputs
+    from analysis.report.result import Result
+
+USAGE = 2
+
+
+def _named_directory(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> list[tuple[str, Path]]:
+    """Each ARM=DIR as a pair."""
+    pairs = [value.partition("=") for value in values]
+    wrong = [value for value, (arm, sign, place) in zip(values, pairs, strict=True) if not (arm and sign and place)]
+    if wrong:
+        raise click.BadParameter(f"{wrong[0]!r} is not ARM=DIR, for example primary=bundles/champion")
+    return [(arm, Path(place)) for arm, _, place in pairs]
+
+
+@click.command()
+@click.argument("location")
+@click.option("--plan", required=True, type=click.Path(path_type=Path), help="The plan: metrics, margins, floors.")
+@click.option("--catalogue", required=True, type=click.Path(path_type=Path), help="catalogue.parquet of the bundle.")
+@click.option("--experiment", default=None, help="Which experiment of the log; needed when it holds several.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Directory for report.json, .md and .html.")
+@click.option(
+    "--bundle", "bundles", multiple=True, metavar="ARM=DIR", callback=_named_directory, help="Checks versions."
+)
+@click.option("--exit-zero", is_flag=True, help="Exit 0 also for HOLD and INCONCLUSIVE.")
+@click.option("--json", "as_json", is_flag=True, help="Print report.json instead of the summary.")
+def gate(
+    location: str,
+    plan: Path,
+    catalogue: Path,
+    experiment: str | None,
+    out: Path,
+    bundles: list[tuple[str, Path]],
+    exit_zero: bool,
+    as_json: bool,
+) -> None:
+    """Judge the pair log at LOCATION (a directory or file:// URL) by a plan.
+
+    Exits 0 for PASS, 1 for HOLD, 3 for INCONCLUSIVE, 4 for ERROR (the log cannot be judged), 2 for a usage error.
+    """
+    from analysis.inputs import InputError, read_inputs
+    from analysis.report.result import to_json
+    from analysis.report.terminal import to_lines
+    from analysis.verdict import ERROR, EXIT_CODES
+
+    try:
+        result = _judged(location, experiment, read_inputs(plan, catalogue, bundles))
+        _write(result, out)
+    except InputError as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.filename or out}: {error.strerror or error}: the report cannot be written, choose another --out")
+    if result.verdict == ERROR:
+        click.echo(f"error: {'; '.join(result.reasons)}", err=True)
+    if as_json:
+        click.echo(to_json(result).decode(), nl=False)
+    else:
+        click.echo("\n".join([*to_lines(result), "", f"report: {out / 'report.html'}"]))
+    code = EXIT_CODES[result.verdict]
+    sys.exit(0 if exit_zero and result.verdict != ERROR else code)
+
+
+def _judged(location: str, experiment: str | None, inputs: Inputs) -> Result:
+    """The result; a location that holds no pair log is judged too, as ERROR."""
+    from analysis.judging import judge_log, not_judged
+    from shadow.segments import PairLogError, read_pairs
+
+    try:
+        log = read_pairs(location, experiment)
+        return judge_log(log, inputs, experiment or "", lambda: log.health)
+    except PairLogError as error:
+        return not_judged(inputs, experiment or "", str(error))
+
+
+def _write(result: Result, out: Path) -> None:
+    """The three forms, each replaced in one step; the JSON last, for machines wait for it."""
+    from analysis.report.html import to_html
+    from analysis.report.markdown import to_markdown
+    from analysis.report.result import to_json
+
+    out.mkdir(parents=True, exist_ok=True)
+    forms = {"report.md": to_markdown(result).encode(), "report.html": to_html(result).encode()}
+    for name, content in (forms | {"report.json": to_json(result)}).items():
+        half = out / f".{name}.new"
+        half.write_bytes(content)
+        half.replace(out / name)
+
+
+def _fail(text: str) -> None:
+    click.echo(f"error: {text}", err=True)
+    sys.exit(USAGE)
