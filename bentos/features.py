@@ -1,0 +1,134 @@
+"""The feature store: what is known of a user, read from Redis in one round trip under a deadline.
+
+A request never fails for Redis. What cannot be read in time is `Missing` with a reason, and the ladder in
+`bentos.recommend` falls back, labelled. While Redis is down, requests are spared the wait: after a failure reads are
+skipped for a cool-down with jitter. Key names are DESIGN §4's. Next module: `bentos.retrieval`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+COOL_DOWN_SECONDS: Final = 0.5
+"""Mean pause after a failure before Redis is asked again."""
+FAULTS: Final = ("timeout", "unreachable", "refused", "corrupt", "cooling")
+"""Reasons of `Missing`: deadline passed; no connection; Redis answered with an error; a value of the wrong size or
+form; not asked, because the last read failed a moment ago."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the store holds of one user: the vector of this model version, if any, and the items seen."""
+
+    vector: NDArray[np.float32] | None
+    seen: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Missing:
+    """The store could not say; `fault` is one of `FAULTS`."""
+
+    fault: str
+
+
+class FeatureStore(Protocol):
+    """What the ladder needs of a store."""
+
+    async def read(self, user_id: str) -> Features | Missing:
+        """The user's features, or why they are missing; never raises, never waits beyond its deadline."""
+
+
+def vector_key(version: str, user_id: str) -> str:
+    """Where the user's vector of a model version is."""
+    return f"vec:{version}:{user_id}"
+
+
+def seen_key(user_id: str) -> str:
+    """Where the items that the user has seen are, for all versions."""
+    return f"seen:{user_id}"
+
+
+def events_key(user_id: str) -> str:
+    """Where the user's last events are, for all versions."""
+    return f"events:{user_id}"
+
+
+class RedisFeatureStore:
+    """Reads features of one model version of `dimension` from the Redis at `url`."""
+
+    def __init__(
+        self,
+        url: str,
+        version: str,
+        dimension: int,
+        deadline_seconds: float,
+        connections: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        import redis.asyncio
+        from redis.asyncio.retry import Retry
+        from redis.backoff import NoBackoff
+
+        # A read that waits for a connection is a read that is late: the deadline covers both, and nothing retries.
+        pool = redis.asyncio.BlockingConnectionPool.from_url(
+            url,
+            max_connections=connections,
+            timeout=deadline_seconds,
+            socket_connect_timeout=max(deadline_seconds, 0.05),
+            retry=Retry(NoBackoff(), 0),
+            decode_responses=False,
+        )
+        self._redis: Any = redis.asyncio.Redis(connection_pool=pool)
+        self._version = version
+        self._dimension = dimension
+        self._deadline = deadline_seconds
+        self._clock = clock
+        self._closed_until = 0.0
+
+    async def read(self, user_id: str) -> Features | Missing:
+        """One pipelined round trip; see `FeatureStore`."""
+        if self._clock() < self._closed_until:
+            return Missing("cooling")
+        try:
+            async with asyncio.timeout(self._deadline):
+                pipeline = self._redis.pipeline(transaction=False)
+                pipeline.get(vector_key(self._version, user_id))
+                pipeline.get(seen_key(user_id))
+                vector, seen = await pipeline.execute()
+        except Exception as error:
+            return self._fail(error)
+        return self._decode(vector, seen)
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        await self._redis.aclose()
+
+    def _decode(self, vector: bytes | None, seen: bytes | None) -> Features | Missing:
+        try:
+            items = frozenset(seen.decode().split("\n")) if seen else frozenset()
+        except UnicodeDecodeError:
+            return Missing("corrupt")
+        if vector is None:
+            return Features(None, items)
+        if len(vector) != 4 * self._dimension:
+            return Missing("corrupt")
+        values = np.frombuffer(vector, dtype="<f4")
+        return Features(values, items) if np.isfinite(values).all() else Missing("corrupt")
+
+    def _fail(self, error: Exception) -> Missing:
+        import redis.exceptions as redis_errors
+
+        self._closed_until = self._clock() + COOL_DOWN_SECONDS * random.uniform(0.5, 1.5)
+        if isinstance(error, TimeoutError | redis_errors.TimeoutError):
+            return Missing("timeout")
+        # Authentication and permission errors are connection errors for redis-py, but they are answers.
+        refused = (redis_errors.ResponseError, redis_errors.AuthenticationError, redis_errors.NoPermissionError)
+        return Missing("refused" if isinstance(error, refused) else "unreachable")
