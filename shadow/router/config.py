@@ -1,0 +1,135 @@
+"""The router's configuration: one JSON file, every field typed and bounded, what is unknown refused by its name.
+
+Next module: `shadow.router.server`, which is started with it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta
+
+Name = Annotated[str, Meta(pattern="^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+"""A DNS label: it becomes a directory, a metric's label, a header's value."""
+Milliseconds = Annotated[int, Meta(ge=1, le=600_000)]
+
+
+class ConfigError(Exception):
+    """A configuration that cannot be used; the text names file, field and remedy."""
+
+
+class _Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class Primary(_Struct):
+    """The version that answers users."""
+
+    url: str
+    """http://host:port, without a path."""
+    version: str = ""
+    """What the records call it."""
+    deadline_ms: Milliseconds = 5_000
+    """A request that is not answered by then gets 504."""
+    idle_connections: Annotated[int, Meta(ge=0, le=4096)] = 64
+    """Connections kept open for reuse."""
+
+
+class Arm(_Struct):
+    """One arm that gets copies: a shadow, or the control."""
+
+    name: Name
+    url: str
+    """http://host:port, without a path."""
+    version: str = ""
+    """What the records call it."""
+    fraction: Annotated[float, Meta(ge=0, le=1)] = 1.0
+    """Part of the users whose requests are copied; resolution 1e-6, buckets are nested."""
+    deadline_ms: Milliseconds = 2_000
+    """A copy that is not answered by then is arm_timeout; the wait in the queue does not count."""
+    queue_bytes: Annotated[int, Meta(ge=1, le=1 << 32)] = 64 << 20
+    """Bytes of copies that may wait; a copy that does not fit is dropped:queue_full."""
+    concurrency: Annotated[int, Meta(ge=1, le=4096)] = 16
+    """Copies under way at once."""
+    answer_bytes: Annotated[int, Meta(ge=0, le=16 << 20)] = 256 << 10
+    """Bytes of an answer's body that are kept in a record; what is longer is marked truncated."""
+    breaker_failures: Annotated[int, Meta(ge=1)] = 20
+    """So many failures in a row open the breaker."""
+    breaker_seconds: Annotated[float, Meta(gt=0)] = 1.0
+    """An open breaker lets one copy through as a probe after this time."""
+
+
+class Route(_Struct):
+    """What is eligible for copying."""
+
+    method: str
+    path: str
+    """Compared exactly with the path of the target."""
+
+
+class RouterConfig(_Struct):
+    """The whole configuration."""
+
+    experiment: Name
+    listen: str
+    """host:port where users ask."""
+    admin: str
+    """host:port of counters and metrics; keep it on the loopback."""
+    shipper: str
+    """Path of the shipper's unix socket."""
+    primary: Primary
+    arms: tuple[Arm, ...] = ()
+    routes: tuple[Route, ...] = (Route(method="GET", path="/recommend"),)
+    unit_parameter: str = "user_id"
+    """The query parameter that names the user."""
+    drain_seconds: Annotated[float, Meta(gt=0, le=600)] = 10.0
+    """How long copies under way may take after SIGTERM."""
+
+
+def read_config(path: Path) -> RouterConfig:
+    """The configuration in `path`; `ConfigError` names the field and what is wrong with it."""
+    try:
+        config = msgspec.json.decode(path.read_bytes(), type=RouterConfig)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    try:
+        check(config)
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return config
+
+
+def check(config: RouterConfig) -> None:
+    """What types cannot say; `ValueError` names the field."""
+    address("listen", config.listen)
+    address("admin", config.admin)
+    upstream("primary.url", config.primary.url)
+    names = [arm.name for arm in config.arms]
+    for arm in config.arms:
+        upstream(f"arms.{arm.name}.url", arm.url)
+        if names.count(arm.name) > 1 or arm.name == "primary":
+            raise ValueError(f"arms: the name {arm.name!r} is taken; every arm needs its own")
+    for route in config.routes:
+        if route.method != "GET":
+            raise ValueError(f"routes: method {route.method!r} cannot be copied yet, only GET")
+
+
+def address(field: str, text: str) -> tuple[str, int]:
+    """host and port of `host:port`; `ValueError` names the field."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65_535:
+        raise ValueError(f"{field}: {text!r} is not host:port")
+    return host.strip("[]"), int(port)
+
+
+def upstream(field: str, text: str) -> tuple[str, int]:
+    """host and port of an upstream's URL; `ValueError` names the field."""
+    parts = urlsplit(text)
+    if parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/") or parts.query or parts.username:
+        raise ValueError(f"{field}: {text!r} is not http://host:port")
+    return parts.hostname, parts.port or 80

@@ -1,0 +1,123 @@
+"""Plain integers that always add up, and their Prometheus form.
+
+Per arm, at every instant: received = refused + not_eligible + not_sampled + in_flight + Σ outcomes (DESIGN §4). Each
+method moves one request from one place to another, so the identity cannot be broken from outside this module. Next
+module: `shadow.router.admin`, which shows them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from shadow.contracts import OUTCOMES
+
+
+@dataclass
+class ArmCounters:
+    """What became of every request the router received, seen from one arm."""
+
+    received: int = 0
+    refused: int = 0
+    not_eligible: int = 0
+    not_sampled: int = 0
+    in_flight: int = 0
+    outcomes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
+
+    def refuse(self) -> None:
+        """A request that was no request."""
+        self.received += 1
+        self.refused += 1
+
+    def ineligible(self) -> None:
+        """A request outside the routes."""
+        self.received += 1
+        self.not_eligible += 1
+
+    def unsampled(self) -> None:
+        """A request of a user that this arm is not shown."""
+        self.received += 1
+        self.not_sampled += 1
+
+    def begin(self) -> None:
+        """A request that will end in one outcome."""
+        self.received += 1
+        self.in_flight += 1
+
+    def decide(self, outcome: str) -> None:
+        """Its outcome; `KeyError` for a word that is none."""
+        self.outcomes[outcome] += 1
+        self.in_flight -= 1
+
+    @property
+    def balance(self) -> int:
+        """received minus all places a request can be in: always 0."""
+        places = self.refused + self.not_eligible + self.not_sampled + self.in_flight
+        return self.received - places - sum(self.outcomes.values())
+
+
+@dataclass
+class Counters:
+    """All counters of one router."""
+
+    arms: dict[str, ArmCounters]
+    answered: int = 0
+    """Requests answered with what the primary said."""
+    primary_errors: int = 0
+    """Requests answered 502 or 504 because the primary did not."""
+
+    @staticmethod
+    def of(names: Iterable[str]) -> Counters:
+        """Counters for these arms, all zero."""
+        return Counters({name: ArmCounters() for name in names})
+
+    def document(self) -> dict[str, Any]:
+        """The parts of `/counters` that are counted here."""
+        arms = {
+            name: {
+                "received": arm.received,
+                "refused": arm.refused,
+                "not_eligible": arm.not_eligible,
+                "not_sampled": arm.not_sampled,
+                "in_flight": arm.in_flight,
+                "outcomes": dict(arm.outcomes),
+                "balance": arm.balance,
+            }
+            for name, arm in self.arms.items()
+        }
+        return {"arms": arms, "primary": {"answered": self.answered, "errors": self.primary_errors}}
+
+
+class RouterCollector(Collector):
+    """Reads `document()` of a router when Prometheus asks; nothing is counted twice."""
+
+    def __init__(self, document: Any) -> None:
+        self._document = document
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics, made anew from the integers."""
+        document = self._document()
+        requests = CounterMetricFamily("understudy_requests", "Requests by arm and place.", labels=["arm", "place"])
+        outcomes = CounterMetricFamily("understudy_outcomes", "Outcomes by arm.", labels=["arm", "outcome"])
+        flying = GaugeMetricFamily("understudy_in_flight", "Requests not decided yet.", labels=["arm"])
+        waiting = GaugeMetricFamily("understudy_queue_bytes", "Bytes of copies that wait.", labels=["arm"])
+        for name, arm in document["arms"].items():
+            for place in ("received", "refused", "not_eligible", "not_sampled"):
+                requests.add_metric([name, place], arm[place])
+            for outcome, count in arm["outcomes"].items():
+                outcomes.add_metric([name, outcome], count)
+            flying.add_metric([name], arm["in_flight"])
+            waiting.add_metric([name], arm.get("queue_bytes", 0))
+        primary = CounterMetricFamily("understudy_primary", "Answers to users by result.", labels=["result"])
+        for result, count in document["primary"].items():
+            primary.add_metric([result], count)
+        log = CounterMetricFamily("understudy_pair_log", "Records by what became of them.", labels=["state"])
+        for state in ("numbered", "written", "dropped"):
+            log.add_metric([state], document["pair_log"][state])
+        queued = GaugeMetricFamily("understudy_pair_log_queued_bytes", "Bytes that wait for the shipper.")
+        queued.add_metric([], document["pair_log"]["queued_bytes"])
+        yield from (requests, outcomes, flying, waiting, primary, log, queued)
