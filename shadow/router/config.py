@@ -21,11 +21,7 @@ class ConfigError(Exception):
     """A configuration that cannot be used; the text names file, field and remedy."""
 
 
-class _Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    pass
-
-
-class Primary(_Struct):
+class Primary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The version that answers users."""
 
     url: str
@@ -38,7 +34,7 @@ class Primary(_Struct):
     """Connections kept open for reuse."""
 
 
-class Arm(_Struct):
+class Arm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One arm that gets copies: a shadow, or the control."""
 
     name: Name
@@ -62,7 +58,7 @@ class Arm(_Struct):
     """An open breaker lets one copy through as a probe after this time."""
 
 
-class Route(_Struct):
+class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is eligible for copying."""
 
     method: str
@@ -70,7 +66,7 @@ class Route(_Struct):
     """Compared exactly with the path of the target."""
 
 
-class RouterConfig(_Struct):
+class RouterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole configuration."""
 
     experiment: Name

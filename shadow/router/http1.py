@@ -33,7 +33,7 @@ Headers = list[tuple[bytes, bytes]]
 """Names in lower case, in the order of arrival."""
 
 
-class Refusal(Exception):
+class RefusalError(Exception):
     """A request that is not served: the status and why. The connection is closed after the answer."""
 
     def __init__(self, status: int, detail: str) -> None:
@@ -54,7 +54,7 @@ class Request:
 
 
 class RequestReader:
-    """Cuts a stream of bytes into requests; `feed` raises `Refusal` for the first that is not served."""
+    """Cuts a stream of bytes into requests; `feed` raises `RefusalError` for the first that is not served."""
 
     def __init__(self) -> None:
         self.complete: deque[Request] = deque()
@@ -68,7 +68,7 @@ class RequestReader:
         self._body_bytes = 0
         self._head_bytes = 0
         self._in_head = False
-        self._refusal: Refusal | None = None
+        self._refusal: RefusalError | None = None
 
     def feed(self, data: bytes) -> None:
         """Take bytes; complete requests go to `complete`."""
@@ -77,11 +77,11 @@ class RequestReader:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            raise Refusal(501, "upgrades and CONNECT are not supported") from None
+            raise RefusalError(501, "upgrades and CONNECT are not supported") from None
         except httptools.HttpParserError as error:
             raise self._refusal or _meaning(error) from None
         if self._head_bytes > HEAD_BYTES:
-            raise Refusal(431, f"the request's head is longer than {HEAD_BYTES} bytes")
+            raise RefusalError(431, f"the request's head is longer than {HEAD_BYTES} bytes")
 
     @property
     def idle(self) -> bool:
@@ -133,13 +133,15 @@ class RequestReader:
 
     def _refuse(self, status: int, detail: str) -> None:
         # httptools wraps what a callback raises; the refusal is kept so that `feed` can raise it as it is.
-        self._refusal = self._refusal or Refusal(status, detail)
+        self._refusal = self._refusal or RefusalError(status, detail)
         raise self._refusal
 
 
-def _meaning(error: httptools.HttpParserError) -> Refusal:
+def _meaning(error: httptools.HttpParserError) -> RefusalError:
     text = str(error) or type(error).__name__
-    return Refusal(501 if "method" in text.lower() and "http/" not in text.lower() else 400, f"not HTTP/1.1: {text}")
+    return RefusalError(
+        501 if "method" in text.lower() and "http/" not in text.lower() else 400, f"not HTTP/1.1: {text}"
+    )
 
 
 class AnswerReader:

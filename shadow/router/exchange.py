@@ -1,0 +1,162 @@
+"""One request from its arrival to its last record, to be read from top to bottom.
+
+begin → which arms → the primary → the answer leaves → only then are copies offered. Nothing an arm does can reach back
+above that line. Next module: `shadow.router.server`, which owns the client's connection.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from shadow.contracts import CLIENT_CANCELLED, PRIMARY_ERROR, Answer, PairRecord
+from shadow.router.config import RouterConfig
+from shadow.router.config import upstream as address_of
+from shadow.router.counters import Counters
+from shadow.router.headers import event_time_of, hops_of, request_id_of, to_arm, to_client, to_primary
+from shadow.router.http1 import Request, problem
+from shadow.router.mirror import OVERHEAD_BYTES, Copy, Mirror, answered
+from shadow.router.pairlog import PairLog
+from shadow.router.sampling import bucket_of, sampled, unit_of, user_of, without_user
+from shadow.router.upstream import Exchanged, Leg, Pool
+
+PRIMARY_BODY_BYTES: Final = 256 << 10
+"""Bytes of the primary's body that are kept in a record."""
+
+
+@dataclass
+class Router:
+    """What every exchange needs: the configuration, the primary's pool, the arms, the counters and the log."""
+
+    config: RouterConfig
+    unit_key: bytes
+    incarnation: str
+    counters: Counters
+    log: PairLog
+    pool: Pool
+    mirrors: list[Mirror]
+
+    @staticmethod
+    def of(config: RouterConfig, unit_key: bytes, incarnation: str, log: PairLog) -> Router:
+        """A router for `config`; must be called inside a running loop."""
+        counters = Counters.of(arm.name for arm in config.arms)
+        pool = Pool(*address_of("primary.url", config.primary.url), config.primary.idle_connections)
+        mirrors = [Mirror(arm, counters.arms[arm.name], log.write) for arm in config.arms]
+        return Router(config, unit_key, incarnation, counters, log, pool, mirrors)
+
+    def refuse(self) -> None:
+        """Count a request that was none."""
+        for mirror in self.mirrors:
+            mirror.counters.refuse()
+
+    def eligible(self, request: Request) -> bool:
+        """Whether the request is on one of the routes."""
+        path = request.target.partition(b"?")[0]
+        return any(path == route.path.encode() for route in self.config.routes)
+
+    def document(self) -> dict[str, object]:
+        """What `/counters` shows."""
+        document = self.counters.document()
+        for mirror in self.mirrors:
+            document["arms"][mirror.arm.name]["queue_bytes"] = mirror.queued_bytes
+        names = {"incarnation": self.incarnation, "experiment": self.config.experiment}
+        return names | document | {"pair_log": self.log.document()}
+
+
+class Exchange:
+    """One request. `respond(bytes)` sends the answer to the client; it is called exactly once, unless cancelled."""
+
+    def __init__(self, router: Router, request: Request, client: bytes, respond: Callable[[bytes, bool], None]) -> None:
+        self._router = router
+        self._request = request
+        self._respond = respond
+        self._request_id = request_id_of(request)
+        self._arrival_us = time.time_ns() // 1000
+        self._unit, self._user = self._identify()
+        self._chosen = self._choose()
+        payload = to_primary(request, self._request_id, client)
+        self._leg: Leg | None = Leg(router.pool, payload, router.config.primary.deadline_ms / 1000, self._primary_ended)
+
+    def cancel(self) -> None:
+        """The client went away before its answer."""
+        leg, self._leg = self._leg, None
+        if leg is not None:
+            leg.cancel()
+
+    def _identify(self) -> tuple[str, bytes | None]:
+        """The unit ("" when the request names no user) and the raw id, which never leaves this object."""
+        query = self._request.target.partition(b"?")[2]
+        user = user_of(query, self._router.config.unit_parameter.encode())
+        return (unit_of(user, self._router.unit_key) if user is not None else ""), user
+
+    def _choose(self) -> list[Mirror]:
+        """The arms that will get an outcome; the others are counted at once."""
+        # A request that names no user is sampled by its own id: it has nothing else to be kept together by.
+        self._bucket = bucket_of(self._unit or unit_of(self._request_id, self._router.unit_key))
+        eligible = self._router.eligible(self._request)
+        chosen = []
+        for mirror in self._router.mirrors:
+            if not eligible:
+                mirror.counters.ineligible()
+            elif not sampled(self._bucket, mirror.arm.fraction):
+                mirror.counters.unsampled()
+            else:
+                mirror.counters.begin()
+                chosen.append(mirror)
+        return chosen
+
+    def _primary_ended(self, end: Exchanged) -> None:
+        """The primary's answer is whole, or will never be."""
+        cancelled = self._leg is None and end.error == "cancelled"
+        self._leg = None
+        close = not self._request.keep_alive
+        if end.answer is not None:
+            self._router.counters.answered += 1
+            self._respond(to_client(end.answer, self._request_id, close), close)
+            self._offer_copies(end)
+            return
+        self._without_copies(CLIENT_CANCELLED if cancelled else PRIMARY_ERROR, end)
+        if not cancelled:
+            self._router.counters.primary_errors += 1
+            status = 504 if end.error == "timeout" else 502
+            self._respond(problem(status, f"the primary did not answer ({end.error})", close), close)
+
+    def _offer_copies(self, end: Exchanged) -> None:
+        """The line: from here on the client has its answer."""
+        if not self._chosen:
+            return
+        primary = answered(self._router.config.primary.version, end, 0, PRIMARY_BODY_BYTES)
+        looped = hops_of(self._request) > 0
+        for mirror in self._chosen:
+            record = self._record(mirror, primary)
+            if looped:
+                mirror.drop(record, "loop")
+            else:
+                payload = to_arm(self._request, self._request_id, mirror.arm.name, self._router.config.experiment)
+                mirror.offer(Copy(payload, record, len(payload) + len(primary.body) + OVERHEAD_BYTES))
+
+    def _without_copies(self, outcome: str, end: Exchanged) -> None:
+        version = self._router.config.primary.version
+        primary = None if outcome == CLIENT_CANCELLED else answered(version, end, 0, PRIMARY_BODY_BYTES)
+        for mirror in self._chosen:
+            mirror.decide(self._record(mirror, primary), outcome, None)
+
+    def _record(self, mirror: Mirror, primary: Answer | None) -> PairRecord:
+        parameter = self._router.config.unit_parameter.encode()
+        return PairRecord(
+            request_id=self._request_id.decode(),
+            experiment=self._router.config.experiment,
+            incarnation=self._router.incarnation,
+            sequence=-1,
+            arrival_us=self._arrival_us,
+            event_time_us=event_time_of(self._request, self._arrival_us),
+            method="GET",
+            target=without_user(self._request.target, parameter, self._user, self._unit),
+            unit=self._unit,
+            bucket=self._bucket,
+            arm=mirror.arm.name,
+            outcome="",
+            primary=primary,
+        )

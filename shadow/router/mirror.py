@@ -1,0 +1,195 @@
+"""The copies of one arm: a queue bounded in bytes, a limit of copies under way, a deadline, a breaker, no retries.
+
+`offer` never waits and never raises: what does not fit is dropped with its reason and counted. Nothing here is shared
+with the primary. Next module: `shadow.router.pairlog`, which gets the records.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from shadow.contracts import ARM_ERROR, ARM_TIMEOUT, DROPPED, PAIRED, Answer, PairRecord
+from shadow.router.config import Arm, upstream
+from shadow.router.counters import ArmCounters
+from shadow.router.upstream import Exchanged, Leg, Pool
+
+OVERHEAD_BYTES = 2_048
+"""What a waiting copy costs besides its bytes (measured: record, objects, queue entry, about 1.7 KB)."""
+
+
+@dataclass(slots=True)
+class Copy:
+    """One copy and the record that waits for its outcome."""
+
+    payload: bytes
+    record: PairRecord
+    size: int
+    offered_at: float = 0.0
+
+
+class Breaker:
+    """Opens after `failures` in a row; after `seconds` it lets one probe through, whose success closes it."""
+
+    def __init__(self, failures: int, seconds: float, clock: Callable[[], float]) -> None:
+        self._failures = failures
+        self._seconds = seconds
+        self._clock = clock
+        self._in_a_row = 0
+        self._probe_at = 0.0
+        self._probing = False
+
+    @property
+    def open(self) -> bool:
+        """Whether copies are dropped."""
+        return self._in_a_row >= self._failures
+
+    def allows(self) -> bool:
+        """Whether a copy may go; the probe of an open breaker is given out here."""
+        if not self.open:
+            return True
+        if self._probing or self._clock() < self._probe_at:
+            return False
+        self._probing = True
+        return True
+
+    def report(self, failed: bool) -> None:
+        """A copy ended."""
+        self._probing = False
+        self._in_a_row = self._in_a_row + 1 if failed else 0
+        if self.open:
+            self._probe_at = self._clock() + self._seconds
+
+
+class Mirror:
+    """One arm. `write` takes a finished record (its sequence number is given by the pair log)."""
+
+    def __init__(self, arm: Arm, counters: ArmCounters, write: Callable[[PairRecord], None]) -> None:
+        self.arm = arm
+        self.counters = counters
+        self.queued_bytes = 0
+        self._write = write
+        self._pool = Pool(*upstream("url", arm.url), most_idle=arm.concurrency)
+        self._queue: deque[Copy] = deque()
+        self._legs: dict[int, tuple[Leg, Copy]] = {}
+        self._begun = 0
+        self._loop = asyncio.get_running_loop()
+        self._breaker = Breaker(arm.breaker_failures, arm.breaker_seconds, self._loop.time)
+        self._open = True
+
+    @property
+    def busy(self) -> bool:
+        """Whether any copy waits or is under way."""
+        return bool(self._queue or self._legs)
+
+    def offer(self, copy: Copy) -> None:
+        """Send the copy when there is room and a slot; drop it otherwise. Never waits."""
+        if not self._open:
+            self.drop(copy.record, "shutdown")
+        elif self.queued_bytes + copy.size > self.arm.queue_bytes:
+            self.drop(copy.record, "queue_full")
+        elif not self._breaker.allows():
+            self.drop(copy.record, "breaker_open")
+        else:
+            copy.offered_at = self._loop.time()
+            self.queued_bytes += copy.size
+            self._queue.append(copy)
+            self._pump()
+
+    def drop(self, record: PairRecord, reason: str) -> None:
+        """Decide a request as dropped."""
+        self.decide(record, DROPPED + reason, None)
+
+    def decide(self, record: PairRecord, outcome: str, answer: Answer | None) -> None:
+        """Count the outcome and write the record; the one way out of `in_flight`."""
+        self.counters.decide(outcome)
+        self._write(finished(record, outcome, answer))
+
+    def close(self) -> None:
+        """Stop: what waits is dropped:shutdown, what is under way is cut off as a timeout of the arm."""
+        self._open = False
+        while self._queue:
+            copy = self._queue.popleft()
+            self.queued_bytes -= copy.size
+            self.drop(copy.record, "shutdown")
+        for leg, _ in list(self._legs.values()):
+            leg.cancel()
+        self._pool.close()
+
+    def refuse_new(self) -> None:
+        """From now on every new copy is dropped:shutdown."""
+        self._open = False
+
+    def _pump(self) -> None:
+        while self._queue and len(self._legs) < self.arm.concurrency:
+            self._begin(self._queue.popleft())
+
+    def _begin(self, copy: Copy) -> None:
+        queue_us = int((self._loop.time() - copy.offered_at) * 1e6)
+        self._begun += 1
+        number = self._begun
+        # Within this turn of the loop the leg cannot end yet, so it is in the table before it calls back.
+        deadline = self.arm.deadline_ms / 1000
+        leg = Leg(self._pool, copy.payload, deadline, lambda end: self._ended(number, queue_us, end))
+        self._legs[number] = (leg, copy)
+
+    def _ended(self, number: int, queue_us: int, end: Exchanged) -> None:
+        _, copy = self._legs.pop(number)
+        self.queued_bytes -= copy.size
+        failed = bool(end.error) or (end.answer is not None and end.answer.status >= 500)
+        self._breaker.report(failed)
+        answer = answered(self.arm.version, end, queue_us, self.arm.answer_bytes)
+        self.decide(copy.record, _OUTCOMES.get(end.error, ARM_ERROR), answer)
+        if self._open:
+            self._pump()
+
+
+_OUTCOMES = {"": PAIRED, "timeout": ARM_TIMEOUT, "cancelled": ARM_TIMEOUT}
+
+
+def answered(version: str, end: Exchanged, queue_us: int, most_bytes: int) -> Answer:
+    """One side of a record from the end of an exchange."""
+    answer = Answer(
+        version=version, status=0, connect_us=end.connect_us, queue_us=queue_us, upstream_us=end.upstream_us
+    )
+    if end.answer is None:
+        return msgspec.structs.replace(answer, error="timeout" if end.error == "cancelled" else end.error)
+    body = end.answer.body
+    kept = body[:most_bytes]
+    text, encoding = as_text(kept)
+    return msgspec.structs.replace(
+        answer, status=end.answer.status, body=text, body_encoding=encoding, truncated=len(kept) < len(body)
+    )
+
+
+def as_text(body: bytes) -> tuple[str, str]:
+    """(text, encoding) of a body: UTF-8 as it is, anything else as base64."""
+    try:
+        return body.decode(), "utf-8"
+    except UnicodeDecodeError:
+        return base64.b64encode(body).decode(), "base64"
+
+
+def finished(record: PairRecord, outcome: str, answer: Answer | None) -> PairRecord:
+    """The record with its outcome (msgspec's `replace` would cost five times as much here)."""
+    return PairRecord(
+        request_id=record.request_id,
+        experiment=record.experiment,
+        incarnation=record.incarnation,
+        sequence=record.sequence,
+        arrival_us=record.arrival_us,
+        event_time_us=record.event_time_us,
+        method=record.method,
+        target=record.target,
+        unit=record.unit,
+        bucket=record.bucket,
+        arm=record.arm,
+        outcome=outcome,
+        primary=record.primary,
+        arm_answer=answer,
+    )
