@@ -65,10 +65,10 @@ class LogHealth(msgspec.Struct, kw_only=True):
     `records` were yielded; `bytes` are compressed. `missing` counts sequence numbers that no record bears, of which
     `dropped_before_shipping` were dropped, and counted, by the router itself. `duplicates` (a number seen before) and
     `foreign` (another router's or experiment's record) were not yielded, nor were lines of an `unknown_schema` or
-    `undecodable` ones. `torn` segments end in the middle of a frame or record or are damaged, `checksum_failures` are not
-    the bytes that the manifest names, `unlisted` are in no manifest, `absent` are in a manifest but not there; `unclosed`
-    segments were still being written. `without_manifest` names incarnations, `unfinished` those whose router never
-    said goodbye. `complete`: every router said goodbye and all it shipped is there, whole.
+    `undecodable` ones. `torn` segments end in the middle of a frame or record or are damaged, `checksum_failures` are
+    not the bytes that the manifest names, `unlisted` are in no manifest, `absent` are in a manifest but not there;
+    `unclosed` segments were still being written. `without_manifest` names incarnations, `unfinished` those whose router
+    never said goodbye. `complete`: every router said goodbye and all it shipped is there, whole.
     """
 
     segments: int = 0
