@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections import Counter, deque
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -108,6 +108,6 @@ def _print(records: Any) -> None:
         click.echo(msgspec.json.format(msgspec.json.encode(record), indent=2))
 
 
-def _fail(text: str) -> Any:
+def _fail(text: str) -> NoReturn:
     click.secho(f"error: {text}", fg="red", err=True)
     sys.exit(2)

@@ -69,7 +69,8 @@ def read_requests(path: Path) -> list[Recorded]:
 
     from shadow.replay_client import Recorded
 
-    decoder, requests = msgspec.json.Decoder(Recorded), []
+    decoder = msgspec.json.Decoder(Recorded)
+    requests: list[Recorded] = []
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         try:
             request = decoder.decode(line)

@@ -107,8 +107,13 @@ class Replay:
         loop = asyncio.get_running_loop()
         stopped: list[int] = []
         sender = loop.create_task(self._send_all(requests, due))
+
+        def stop(number: int) -> None:
+            stopped.append(number)
+            sender.cancel()
+
         for number in signals:
-            loop.add_signal_handler(number, lambda number=number: (stopped.append(number), sender.cancel()))
+            loop.add_signal_handler(number, stop, number)
         started = loop.time()
         try:
             await asyncio.wait_for(sender, most)

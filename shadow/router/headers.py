@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 import uuid
+from http import HTTPStatus
 from typing import Final
 
-from shadow.router.http1 import REASONS, AnswerReader, Headers, Request
+from shadow.router.http1 import AnswerReader, Headers, Request
 
 HOP_BY_HOP: Final = frozenset(
     {
@@ -102,8 +103,7 @@ def to_arm(request: Request, request_id: bytes, arm: str, experiment: str) -> by
 def to_client(answer: AnswerReader, request_id: bytes, close: bool) -> bytes:
     """The primary's answer, re-serialised with its length."""
     listed = _connection_listed(answer.headers)
-    reason = REASONS.get(answer.status, "")
-    lines = [b"HTTP/1.1 %d %s" % (answer.status, reason.encode())]
+    lines = [b"HTTP/1.1 %d %s" % (answer.status, _REASONS.get(answer.status, b""))]
     given = False
     for name, value in answer.headers:
         if name not in HOP_BY_HOP and name not in listed and name != b"content-length":
@@ -119,6 +119,7 @@ def to_client(answer: AnswerReader, request_id: bytes, close: bool) -> bytes:
     return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 
+_REASONS: Final = {int(status): status.phrase.encode() for status in HTTPStatus}
 _REWRITTEN: Final = frozenset({REQUEST_ID, b"content-length", b"x-forwarded-proto"})
 
 

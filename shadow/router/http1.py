@@ -1,11 +1,13 @@
 """HTTP/1.1, read strictly: what is ambiguous is refused, never guessed and never passed on (RFC 9112; DESIGN §5).
 
 The grammar is httptools' (llhttp, lenient flags off); here stand the rules that it leaves open. For now requests are
-GET, bodies are framed by Content-Length, and answers are held whole. Next module: `shadow.router.headers`.
+GET and their bodies framed by Content-Length; answers are held whole, and those that an upstream sends in chunks, or
+ends by closing, leave here with their length. Next module: `shadow.router.headers`.
 """
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from dataclasses import dataclass
 from typing import Final
@@ -23,12 +25,14 @@ REASONS: Final = {
     400: "Bad Request",
     408: "Request Timeout",
     413: "Content Too Large",
+    417: "Expectation Failed",
     431: "Request Header Fields Too Large",
     501: "Not Implemented",
     502: "Bad Gateway",
     503: "Service Unavailable",
     504: "Gateway Timeout",
 }
+_HOST: Final = re.compile(rb"[A-Za-z0-9._~%-]+(:[0-9]{0,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{0,5})?")
 Headers = list[tuple[bytes, bytes]]
 """Names in lower case, in the order of arrival."""
 
@@ -58,6 +62,7 @@ class RequestReader:
 
     def __init__(self) -> None:
         self.complete: deque[Request] = deque()
+        self._endless_bytes = 0
         self._fresh()
         self._parser = httptools.HttpRequestParser(self)
 
@@ -72,21 +77,22 @@ class RequestReader:
 
     def feed(self, data: bytes) -> None:
         """Take bytes; complete requests go to `complete`."""
-        if self._in_head:
-            self._head_bytes += len(data)
+        was_in_head = self._in_head
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             raise RefusalError(501, "upgrades and CONNECT are not supported") from None
         except httptools.HttpParserError as error:
             raise self._refusal or _meaning(error) from None
-        if self._head_bytes > HEAD_BYTES:
+        # A header that never ends reaches no callback, so what comes in the middle of a head is counted here.
+        self._endless_bytes = self._endless_bytes + len(data) if was_in_head and self._in_head else 0
+        if self._endless_bytes > HEAD_BYTES:
             raise RefusalError(431, f"the request's head is longer than {HEAD_BYTES} bytes")
 
     @property
     def idle(self) -> bool:
-        """Whether nothing of a next request has come yet."""
-        return not self._in_head and not self._target and not self.complete
+        """Whether the bytes so far end with a whole request: nothing of a next one has come."""
+        return not self._in_head and not self._target
 
     def on_message_begin(self) -> None:  # noqa: D102 - httptools' callbacks
         self._fresh()
@@ -95,6 +101,8 @@ class RequestReader:
     def on_url(self, url: bytes) -> None:  # noqa: D102
         self._target += url
         self._head_bytes += len(url)
+        if self._head_bytes > HEAD_BYTES:
+            self._refuse(431, f"the request's target is longer than {HEAD_BYTES} bytes")
 
     def on_header(self, name: bytes, value: bytes) -> None:  # noqa: D102
         self._headers.append((name.lower(), value))
@@ -108,17 +116,21 @@ class RequestReader:
         names = [name for name, _ in self._headers]
         if version not in ("1.1", "1.0"):
             self._refuse(400, f"HTTP/{version} is not spoken here, HTTP/1.1 is")
-        if names.count(b"host") != 1:
-            self._refuse(400, "exactly one Host header is needed")
+        hosts = [value for name, value in self._headers if name == b"host"]
+        if len(hosts) != 1 or not _HOST.fullmatch(hosts[0]):
+            self._refuse(400, "exactly one Host header with one host is needed")
         if b"transfer-encoding" in names:
             self._refuse(501, "a request body must be framed by Content-Length")
         if method == b"CONNECT" or b"upgrade" in names:
             self._refuse(501, "upgrades and CONNECT are not supported")
         if method != b"GET":
             self._refuse(501, f"method {method.decode('latin-1')} is not supported yet, only GET")
-        if not self._target.startswith(b"/"):
-            self._refuse(400, "the target must be a path")
-        self._keep_alive = self._parser.should_keep_alive()
+        if b"expect" in names:
+            self._refuse(417, "expectations are not supported; send the body at once")
+        if not self._target.startswith(b"/") or b"#" in self._target:
+            self._refuse(400, "the target must be a path, without a fragment")
+        # HTTP/1.0 knows persistence only by an extension; it gets one answer per connection.
+        self._keep_alive = version == "1.1" and self._parser.should_keep_alive()
 
     def on_body(self, body: bytes) -> None:  # noqa: D102
         self._body.append(body)
@@ -148,9 +160,10 @@ class AnswerReader:
     """Reads one answer of an upstream; `done` once it is whole, `error` once it cannot become whole."""
 
     __slots__ = (
-        "_answers",
         "_body",
         "_bytes",
+        "_head_bytes",
+        "_in_body",
         "_length",
         "_parser",
         "chunked",
@@ -168,7 +181,8 @@ class AnswerReader:
         self.chunked = False
         self._body: list[bytes] = []
         self._bytes = 0
-        self._answers = 0
+        self._head_bytes = 0
+        self._in_body = False
         self._length = False
         self._parser = httptools.HttpResponseParser(self)
 
@@ -188,14 +202,15 @@ class AnswerReader:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self.error = self.error or "garbage"
+        if not self._in_body and not self.done:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES:
+                self.error = self.error or "too_large"
 
     def end(self) -> None:
-        """The upstream closed: whole if the answer was framed by that, short otherwise."""
+        """The upstream closed in order: whole if the answer was framed by that, short otherwise."""
         if not self.done:
-            framed_by_close = (
-                self._answers and self.headers and not self._length and not self.chunked and not self.error
-            )
-            self.done = bool(framed_by_close)
+            self.done = self._in_body and not self._length and not self.chunked and not self.error
             self.error = self.error or ("" if self.done else "short")
 
     def on_message_begin(self) -> None:  # noqa: D102 - httptools' callbacks
@@ -204,6 +219,7 @@ class AnswerReader:
             self.keep_alive = False
             self._stop("extra")
         self.headers = []
+        self._length = self.chunked = False
 
     def on_header(self, name: bytes, value: bytes) -> None:  # noqa: D102
         name = name.lower()
@@ -212,7 +228,7 @@ class AnswerReader:
         self.chunked = self.chunked or name == b"transfer-encoding"
 
     def on_headers_complete(self) -> None:  # noqa: D102
-        self._answers += 1
+        self._in_body = self.status >= 200
         self.keep_alive = self._parser.should_keep_alive()
         if self._length and self.chunked:
             self._stop("garbage")
@@ -242,9 +258,13 @@ class Problem(msgspec.Struct, frozen=True):
     type: str = "about:blank"
 
 
-def problem(status: int, detail: str, close: bool = True) -> bytes:
+def problem(status: int, detail: str, request_id: bytes = b"", close: bool = True) -> bytes:
     """A whole answer that says what is wrong."""
     body = msgspec.json.encode(Problem(REASONS[status], status, detail))
-    head = f"HTTP/1.1 {status} {REASONS[status]}\r\ncontent-type: application/problem+json\r\n"
-    ending = f"content-length: {len(body)}\r\n{'connection: close' + chr(13) + chr(10) if close else ''}\r\n"
-    return (head + ending).encode() + body
+    lines = [b"HTTP/1.1 %d %s" % (status, REASONS[status].encode()), b"content-type: application/problem+json"]
+    lines.append(b"content-length: %d" % len(body))
+    if request_id:
+        lines.append(b"x-request-id: " + request_id)
+    if close:
+        lines.append(b"connection: close")
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body

@@ -88,7 +88,7 @@ class IncarnationLog:
 
     @staticmethod
     def left_over(spool: Path) -> Iterator[IncarnationLog]:
-        """The logs that an earlier shipper left in `spool`, their segments closed; what cannot be read is left alone."""
+        """The logs that an earlier shipper left in `spool`, closed; what cannot be read is left alone."""
         for directory in sorted(path for path in spool.glob("*/*/") if path.is_dir()):
             manifest = read_manifest(directory / MANIFEST) or Manifest(
                 experiment=directory.parent.name, incarnation=directory.name, router="unknown", started_us=0
@@ -130,7 +130,7 @@ class IncarnationLog:
             self._flush(writer)
 
     def close_segment(self) -> None:
-        """Close the segment that grows, if any; it then waits to be shipped. A full disk is tried again at the next tick."""
+        """Close the segment that grows, if any; it then waits to be shipped. With a full disk: next tick."""
         writer = self._writer
         if writer is None:
             return
@@ -154,7 +154,7 @@ class IncarnationLog:
         self._keep_manifest()
 
     def ship(self, destination: Destination) -> None:
-        """Bring closed segments, then the manifest, to `destination`. Raises what it raises; nothing is lost by that."""
+        """Bring closed segments, then the manifest, to `destination`. Raises what that raises; nothing is lost."""
         while self.waiting:
             entry = self.waiting[0]
             destination.put(f"{self.name}/{entry.name}", self.directory / entry.name)
