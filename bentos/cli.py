@@ -129,8 +129,11 @@ def redis(port: int, directory: Path) -> None:
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True)
 @redis_option
+@click.option(
+    "--feature-deadline-ms", type=click.FloatRange(min=0, min_open=True), help="How long to wait for features [5]."
+)
 @told
-def serve(tag: str, host: str, port: int, url: str) -> None:
+def serve(tag: str, host: str, port: int, url: str, feature_deadline_ms: float | None) -> None:
     """Serve the bento TAG (name:version, exactly), in the foreground."""
     from bentos.settings import serving_environment
 
@@ -138,7 +141,7 @@ def serve(tag: str, host: str, port: int, url: str) -> None:
     if not name or not version or version == "latest":
         raise ValueError(f"{tag!r} is not an exact tag; give name:version as `understudy bento build` prints it")
     command = [sys.executable, "-m", "bentoml", "serve", tag, "--host", host, "--port", str(port)]
-    os.execve(command[0], command, serving_environment(url))
+    os.execve(command[0], command, serving_environment(url, feature_deadline_ms))
 
 
 @contextmanager

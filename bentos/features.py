@@ -1,8 +1,8 @@
 """The feature store: what is known of a user, read from Redis in one round trip under a deadline.
 
 A request never fails for Redis. What cannot be read in time is `Missing` with a reason, and the ladder in
-`bentos.recommend` falls back, labelled. While Redis is down, requests are spared the wait: after a failure reads are
-skipped for a cool-down with jitter. Key names are DESIGN §4's. Next module: `bentos.retrieval`.
+`bentos.recommend` falls back, labelled. While Redis is down, requests are spared the wait: after several failures in a
+row reads are skipped for a cool-down with jitter. Key names are DESIGN §4's. Next module: `bentos.retrieval`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 COOL_DOWN_SECONDS: Final = 0.5
-"""Mean pause after a failure before Redis is asked again."""
+"""Mean pause after `FAILURES` before Redis is asked again."""
+FAILURES: Final = 5
+"""Failures in a row that start a cool-down: one late answer on a busy machine is no outage."""
 FAULTS: Final = ("timeout", "unreachable", "refused", "corrupt", "cooling")
 """Reasons of `Missing`: deadline passed; no connection; Redis answered with an error; a value of the wrong size or
-form; not asked, because the last read failed a moment ago."""
+form; not asked, because reads have been failing a moment ago."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ class RedisFeatureStore:
         self._deadline = deadline_seconds
         self._clock = clock
         self._closed_until = 0.0
+        self._failed = 0
 
     async def read(self, user_id: str) -> Features | Missing:
         """One pipelined round trip; see `FeatureStore`."""
@@ -105,6 +108,7 @@ class RedisFeatureStore:
                 vector, seen = await pipeline.execute()
         except Exception as error:
             return self._fail(error)
+        self._failed = 0
         return self._decode(vector, seen)
 
     async def close(self) -> None:
@@ -126,7 +130,9 @@ class RedisFeatureStore:
     def _fail(self, error: Exception) -> Missing:
         import redis.exceptions as redis_errors
 
-        self._closed_until = self._clock() + COOL_DOWN_SECONDS * random.uniform(0.5, 1.5)
+        self._failed += 1
+        if self._failed >= FAILURES:
+            self._closed_until = self._clock() + COOL_DOWN_SECONDS * random.uniform(0.5, 1.5)
         if isinstance(error, TimeoutError | redis_errors.TimeoutError):
             return Missing("timeout")
         # Authentication and permission errors are connection errors for redis-py, but they are answers.

@@ -44,14 +44,19 @@ def _positive(environment: Mapping[str, str], name: str, default: float) -> floa
     return value
 
 
-def serving_environment(redis_url: str) -> dict[str, str]:
-    """The environment of a server process that is to use `redis_url`; one thread for numerical libraries."""
-    return os.environ | {
-        "UNDERSTUDY_REDIS_URL": redis_url,
-        "BENTOML_DO_NOT_TRACK": "True",
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-    }
+def serving_environment(redis_url: str, feature_deadline_ms: float | None) -> dict[str, str]:
+    """The environment of a server process with these flags; one thread for numerical libraries."""
+    deadline = {} if feature_deadline_ms is None else {"UNDERSTUDY_FEATURE_DEADLINE_MS": f"{feature_deadline_ms:g}"}
+    return (
+        os.environ
+        | deadline
+        | {
+            "UNDERSTUDY_REDIS_URL": redis_url,
+            "BENTOML_DO_NOT_TRACK": "True",
+            "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+        }
+    )
 
 
 def search_path() -> str:

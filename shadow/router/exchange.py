@@ -121,7 +121,7 @@ class Exchange:
         if not cancelled:
             self._router.counters.primary_errors += 1
             status = 504 if end.error == "timeout" else 502
-            self._respond(problem(status, f"the primary did not answer ({end.error})", close), close)
+            self._respond(problem(status, f"the primary did not answer ({end.error})", close=close), close)
 
     def _offer_copies(self, end: Exchanged) -> None:
         """The line: from here on the client has its answer."""
