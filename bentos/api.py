@@ -1,4 +1,4 @@
-"""The HTTP API of a bento (DESIGN §4): stable paths, problem+json for bad input, equal answers as equal bytes but for the id.
+"""The HTTP API of a bento (DESIGN §4): stable paths, and equal answers are equal bytes but for the request id.
 
 The service does not know its role: primary, shadow and control run the same code. Next module: `bentos.service`.
 """

@@ -18,7 +18,7 @@ class ServingSettings:
     """UNDERSTUDY_REDIS_URL: the feature store. Default: redis://127.0.0.1:6379/0."""
 
     feature_deadline_ms: float
-    """UNDERSTUDY_FEATURE_DEADLINE_MS: milliseconds a request waits for its features before it falls back. Default: 5."""
+    """UNDERSTUDY_FEATURE_DEADLINE_MS: ms that a request waits for features before it falls back. Default: 5."""
 
     redis_connections: int
     """UNDERSTUDY_REDIS_CONNECTIONS: most connections to the feature store from this process. Default: 32."""
