@@ -21,8 +21,9 @@ import click
 import msgspec
 
 from shadow.processes import Stage, StepError, ensure_ports_free
+from shadow.publication import publish, results_of
 from shadow.rehearsal import HOST, Ports, Rehearsal
-from shadow.settings import child_environment
+from shadow.settings import available_cores, child_environment
 
 CHECKOUT: Final = Path(__file__).parent.parent
 CONFIGS: Final = {name: CHECKOUT / "training" / "configs" / f"{name}.toml" for name in ("champion", "challenger")}
@@ -206,8 +207,9 @@ def prepare(directory: Path) -> None:
 @click.option("--port", default=8700, show_default=True, help="First of the ports used: this, +1, +10 to +12, +20.")
 @click.option("--seconds", default=85.0, show_default=True, help="Length of each replay of the 27 days.")
 @click.option("--max-rps", default=150.0, show_default=True, help="Highest request rate in a replay.")
+@click.option("--publish", "published", is_flag=True, help="Write docs/results.json and the README's tables.")
 @click.option("--keep", is_flag=True, help="Leave everything running at the end, for curl, until Ctrl-C.")
-def demo(directory: Path, port: int, seconds: float, max_rps: float, keep: bool) -> None:
+def demo(directory: Path, port: int, seconds: float, max_rps: float, published: bool, keep: bool) -> None:
     """The whole path, from MovieLens to a verdict, on this machine (at most 8 minutes on two cores)."""
     directory = directory.absolute()
     ports = Ports(port)
@@ -216,7 +218,7 @@ def demo(directory: Path, port: int, seconds: float, max_rps: float, keep: bool)
             ensure_ports_free(ports.all())
             prepare(directory)
             with Stage(directory / "logs", child_environment(directory)) as stage:
-                tell(Story(Rehearsal(directory, ports, stage, say), seconds, max_rps), keep)
+                tell(Story(Rehearsal(directory, ports, stage, say), seconds, max_rps), published, keep)
     except StepError as error:
         click.secho(f"error: {error}", fg="red", err=True)
         sys.exit(1)
@@ -225,7 +227,7 @@ def demo(directory: Path, port: int, seconds: float, max_rps: float, keep: bool)
         sys.exit(stop.exit_code)
 
 
-def tell(story: Story, keep: bool) -> None:
+def tell(story: Story, published: bool, keep: bool) -> None:
     """Play the story to its end."""
     story.data()
     story.offline()
@@ -235,6 +237,9 @@ def tell(story: Story, keep: bool) -> None:
     story.gate("demo", "challenger")
     story.champion_against_itself()
     story.curtain()
+    if published:
+        seconds = time.monotonic() - story.started
+        publish(results_of(story.summary, seconds, available_cores()))
     if keep:
         story.keep()
 

@@ -10,6 +10,11 @@ import secrets
 from pathlib import Path
 
 
+def available_cores() -> int:
+    """The cores this process may use; its affinity where the system tells it."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def child_environment(directory: Path) -> dict[str, str]:
     """The environment of every process of a run that lives in `directory`.
 
