@@ -217,8 +217,11 @@ def demo(directory: Path, port: int, seconds: float, max_rps: float, published: 
         with interruptible():
             ensure_ports_free(ports.all())
             prepare(directory)
-            with Stage(directory / "logs", child_environment(directory)) as stage:
-                tell(Story(Rehearsal(directory, ports, stage, say), seconds, max_rps), published, keep)
+            with (
+                Stage(directory / "logs", child_environment(directory)) as stage,
+                Rehearsal(directory, ports, stage, say) as rehearsal,
+            ):
+                tell(Story(rehearsal, seconds, max_rps), published, keep)
     except StepError as error:
         click.secho(f"error: {error}", fg="red", err=True)
         sys.exit(1)

@@ -21,6 +21,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+import psutil
+
 STOP_SECONDS: Final = 20.0
 """How long a process may take to end after SIGTERM: longer than the router's drain deadline (10 s)."""
 
@@ -91,15 +93,26 @@ class Running:
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
         return "\n".join(text.splitlines()[-lines:])
 
+    def family(self) -> list[psutil.Process]:
+        """Its child processes and theirs, now."""
+        try:
+            return list(psutil.Process(self.process.pid).children(recursive=True))
+        except psutil.Error:
+            return []
+
     def stop(self, seconds: float = STOP_SECONDS) -> int:
         """SIGTERM, wait up to `seconds`, then kill the group. Returns the exit code (negative: killed by a signal)."""
+        family = self.family() if self.process.poll() is None else []
         if self.process.poll() is None:
             self.process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(seconds)
-        # The group, not the leader: a server that died badly must not leave its workers on the port.
+        # A server that died badly must not leave its workers on the port; BentoML's are in groups of their own.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
+        for each in family:
+            with contextlib.suppress(psutil.Error):
+                each.kill()
         return self.process.wait()
 
 

@@ -68,7 +68,7 @@ def tables(results: dict[str, Any]) -> str:
 
 def _offline_table(results: dict[str, Any]) -> list[str]:
     lines = [
-        "| model (test period, warm users) | MAP@10 | nDCG@10 | recall@20 | coverage@10 | lift in MAP@10, 95 % interval |",
+        "| model (test period, warm users) | MAP@10 | nDCG@10 | recall@20 | coverage@10 | lift in MAP@10, 95 % |",
         "|---|---|---|---|---|---|",
     ]
     for name, row in results["offline"].items():
@@ -92,7 +92,7 @@ def _verdict_table(results: dict[str, Any]) -> list[str]:
 
 def _cell(metric: dict[str, Any]) -> str:
     if metric["estimate"] is None:
-        return metric["decision"]
+        return str(metric["decision"])
     limits = [_number(metric[key], metric["unit"]) if metric[key] is not None else "?" for key in ("lower", "upper")]
     return f"{_number(metric['estimate'], metric['unit'])} [{limits[0]}, {limits[1]}] {metric['decision']}"
 

@@ -49,13 +49,16 @@ class Breaker:
         """Whether copies are dropped."""
         return self._in_a_row >= self._failures
 
+    @property
+    def blocks(self) -> bool:
+        """Whether a copy would be turned away now: open, and no probe is due."""
+        return self.open and (self._probing or self._clock() < self._probe_at)
+
     def allows(self) -> bool:
         """Whether a copy may go; the probe of an open breaker is given out here."""
-        if not self.open:
-            return True
-        if self._probing or self._clock() < self._probe_at:
+        if self.blocks:
             return False
-        self._probing = True
+        self._probing = self.open
         return True
 
     def report(self, failed: bool) -> None:
@@ -93,7 +96,7 @@ class Mirror:
             self.drop(copy.record, "shutdown")
         elif self.queued_bytes + copy.size > self.arm.queue_bytes:
             self.drop(copy.record, "queue_full")
-        elif not self._breaker.allows():
+        elif self._breaker.blocks:
             self.drop(copy.record, "breaker_open")
         else:
             copy.offered_at = self._loop.time()
@@ -127,7 +130,13 @@ class Mirror:
 
     def _pump(self) -> None:
         while self._queue and len(self._legs) < self.arm.concurrency:
-            self._begin(self._queue.popleft())
+            copy = self._queue.popleft()
+            if self._breaker.allows():
+                self._begin(copy)
+            else:
+                # The breaker opened while it waited: what is behind a dead arm must not wait a deadline each.
+                self.queued_bytes -= copy.size
+                self.drop(copy.record, "breaker_open")
 
     def _begin(self, copy: Copy) -> None:
         queue_us = int((self._loop.time() - copy.offered_at) * 1e6)

@@ -23,7 +23,7 @@ def free_ports() -> Ports:
             try:
                 for _, number in ports.all():
                     held.enter_context(socket.create_server(("127.0.0.1", number)))
-            except OSError:
+            except (OSError, OverflowError):
                 continue
             return ports
     raise RuntimeError("no free range of ports found")
@@ -33,5 +33,8 @@ def free_ports() -> Ports:
 def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
     """An empty set; everything started on it is stopped at the end of the module."""
     directory: Path = tmp_path_factory.mktemp("set")
-    with Stage(directory / "logs", child_environment(directory)) as stage:
-        yield Rehearsal(directory, free_ports(), stage, lambda line: None)
+    with (
+        Stage(directory / "logs", child_environment(directory)) as stage,
+        Rehearsal(directory, free_ports(), stage, lambda line: None) as rehearsal,
+    ):
+        yield rehearsal

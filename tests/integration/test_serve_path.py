@@ -1,0 +1,147 @@
+"""The whole serve path on synthetic data: client → router → bentos with Redis → pair log → verdict, and its faults.
+
+The tests share one set and run in the order of the file; each uses an experiment of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from shadow.processes import accepts
+from shadow.rehearsal import HOST, Rehearsal
+from training.experiment import Experiment, ExportSettings
+from training.export import export_bundle, requests_of, write_facts, write_requests
+from training.ials import IalsSettings, fit
+from training.split import split_by_time
+from training.synthetic import synthetic_interactions, synthetic_movies
+
+pytestmark = [pytest.mark.xdist_group("integration"), pytest.mark.timeout(420)]
+
+PLAN = Path(__file__).parent / "small_plan.yaml"
+PACE = ("--seconds", "5", "--max-rps", "80", "--limit", "300")
+ARMS = {"primary": "champion", "shadow": "challenger", "control": "champion"}
+
+
+@pytest.fixture(scope="module")
+def tags(rehearsal: Rehearsal) -> dict[str, str]:
+    """Two models trained on synthetic data, packaged, loaded and serving; arm → bento tag."""
+    interactions = synthetic_interactions(1, users=400, items=150, per_user=30)
+    split = split_by_time(interactions)
+    settings = IalsSettings(dimension=16, sweeps=3)
+    factors = fit(split.train, settings, threads=1)
+    built = {}
+    for name, least in (("champion", 1), ("challenger", 12)):
+        experiment = Experiment(name=name, about="", ials=settings, export=ExportSettings(min_history=least))
+        bundle = rehearsal.directory / "bundles" / name
+        export_bundle(bundle, experiment, factors, split.train, synthetic_movies(interactions), {"data_hash": "none"})
+        built[name] = rehearsal.run("bento", "build", bundle, capture=True).splitlines()[-1]
+    write_facts(rehearsal.directory / "facts.parquet", split.train)
+    write_requests(rehearsal.directory / "requests.jsonl", requests_of(split.validation))
+    rehearsal.start_redis()
+    load(rehearsal)
+    tags = {arm: built[model] for arm, model in ARMS.items()}
+    for arm, tag in tags.items():
+        rehearsal.start_bento(arm, tag)
+    return tags
+
+
+def load(rehearsal: Rehearsal) -> None:
+    for name in ("champion", "challenger"):
+        facts = ("--facts", rehearsal.directory / "facts.parquet", "--redis", rehearsal.redis_url)
+        rehearsal.run("features", "load", rehearsal.directory / "bundles" / name, *facts)
+
+
+def play(rehearsal: Rehearsal, tags: dict[str, str], experiment: str) -> tuple[dict, dict]:
+    """One replay through a fresh router; its result and the outcomes by arm, once the three witnesses agree."""
+    rehearsal.start_router(experiment, tags)
+    result = rehearsal.directory / f"{experiment}.json"
+    target = f"http://{HOST}:{rehearsal.ports.router}"
+    requests = rehearsal.directory / "requests.jsonl"
+    rehearsal.run("replay", "--requests", requests, "--to", target, "--json-out", result, *PACE)
+    replayed = json.loads(result.read_text())
+    counts = rehearsal.counts()
+    rehearsal.close_log()
+    assert rehearsal.accounts(experiment, replayed["requests"], counts) == []
+    outcomes = {name: {key: n for key, n in arm.outcomes.items() if n} for name, arm in counts.arms.items()}
+    return replayed, outcomes
+
+
+def gate(rehearsal: Rehearsal, experiment: str) -> dict:
+    out = rehearsal.directory / f"report-{experiment}"
+    catalogue = rehearsal.directory / "bundles" / "champion" / "catalogue.parquet"
+    where = ("--experiment", experiment, "--out", out)
+    rehearsal.run("gate", rehearsal.pairs, "--plan", PLAN, "--catalogue", catalogue, *where, accept=(0, 1, 3))
+    assert {path.name for path in out.iterdir()} >= {"report.json", "report.md", "report.html"}
+    return json.loads((out / "report.json").read_text())
+
+
+def test_every_request_is_answered_paired_and_judged(rehearsal: Rehearsal, tags: dict[str, str]) -> None:
+    replayed, outcomes = play(rehearsal, tags, "whole")
+    assert replayed["statuses"] == {"200": 300}
+    assert replayed["empty"] == 0
+    assert replayed["sources"]["hybrid"] > 0
+    assert outcomes == {"shadow": {"paired": 300}, "control": {"paired": 300}}
+    report = gate(rehearsal, "whole")
+    assert report["verdict"] in ("PASS", "HOLD", "INCONCLUSIVE")
+    assert report["window"]["requests"] == 300
+    assert report["noise"]["identical"] == report["noise"]["compared"] == 300
+
+
+def test_the_reports_source_table_shows_a_silent_fallback(rehearsal: Rehearsal, tags: dict[str, str]) -> None:
+    share = {row["source"]: row for row in gate(rehearsal, "whole")["sources"]}
+    assert share["hybrid"]["shadow"] < share["hybrid"]["primary"]
+    assert share["hybrid"]["control"] == share["hybrid"]["primary"]
+
+
+def test_a_dead_shadow_leaves_the_primary_untouched_and_is_accounted(
+    rehearsal: Rehearsal, tags: dict[str, str]
+) -> None:
+    rehearsal.stage.stop("shadow")
+    replayed, outcomes = play(rehearsal, tags, "dead-shadow")
+    assert replayed["statuses"] == {"200": 300}
+    assert outcomes["control"] == {"paired": 300}
+    assert sum(outcomes["shadow"].values()) == 300
+    assert set(outcomes["shadow"]) <= {"arm_error", "dropped:breaker_open"}
+    assert gate(rehearsal, "dead-shadow")["verdict"] != "PASS"
+    rehearsal.start_bento("shadow", tags["shadow"])
+
+
+def test_a_frozen_control_leaves_the_primary_untouched_and_is_accounted(
+    rehearsal: Rehearsal, tags: dict[str, str]
+) -> None:
+    control = next(each for each in rehearsal.stage.running if each.name == "control")
+    family = control.family()
+    for process in family:
+        process.suspend()
+    try:
+        replayed, outcomes = play(rehearsal, tags, "frozen-control")
+    finally:
+        for process in family:
+            process.resume()
+    assert replayed["statuses"] == {"200": 300}
+    assert outcomes["shadow"] == {"paired": 300}
+    assert "paired" not in outcomes["control"]
+    assert sum(outcomes["control"].values()) == 300
+    assert gate(rehearsal, "frozen-control")["verdict"] != "PASS"
+
+
+def test_without_redis_every_request_is_answered_by_the_labelled_fallback(
+    rehearsal: Rehearsal, tags: dict[str, str]
+) -> None:
+    rehearsal.stage.stop("redis")
+    replayed, outcomes = play(rehearsal, tags, "no-redis")
+    assert replayed["statuses"] == {"200": 300}
+    assert replayed["sources"] == {"popular": 300}
+    assert replayed["empty"] == 0
+    assert outcomes["shadow"] == {"paired": 300}
+
+
+def test_services_recover_by_themselves_when_redis_is_back(rehearsal: Rehearsal, tags: dict[str, str]) -> None:
+    assert not accepts(HOST, rehearsal.ports.redis)
+    rehearsal.start_redis()
+    load(rehearsal)
+    replayed, _ = play(rehearsal, tags, "redis-back")
+    assert replayed["sources"]["hybrid"] > 0
