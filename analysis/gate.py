@@ -186,7 +186,9 @@ def _decide(plan: Plan, each: Evidence, harm: Estimate | None, p_holm: float) ->
     limit = "it has no upper limit" if upper is None else f"at most {shown(_unscaled(upper, harm), unit, sign=False)}"
     excluded = f"harm beyond the margin of {margin} is {'excluded' if safe else 'not excluded'} ({limit})"
     evidence = f"harm is {'shown' if harmed else 'not shown'} (Holm p {shown(p_holm, 'p')})"
-    return CELLS[safe, harmed], f"{excluded}; {evidence}"
+    value = -harm.value if MEASURES[each.metric.name].harm == LOWER else harm.value
+    found = f"{'≥ ' if harm.at_least else ''}{shown(_unscaled(value, harm), unit)}"
+    return CELLS[safe, harmed], f"{found}, {excluded}; {evidence}"
 
 
 def _below_floors(plan: Plan, harm: Estimate) -> str:
@@ -205,9 +207,9 @@ def _needed(plan: Plan, harm: Estimate, margin: float, hours: float) -> Needed |
     the floors and the rule of three ask for. None when nothing can be said.
     """
     spread = harm.spread
-    if not harm.bounded:
-        return None
     freedom = spread.degrees_of_freedom
+    if not harm.bounded or freedom < 1:
+        return None
     reach = float(stats.t.isf(plan.alpha, freedom) + stats.t.isf((1 - plan.power) / plan.guardrails, freedom))
     factor = (reach * harm.standard_error / margin) ** 2
     least = max(plan.floors.users / spread.effective_users, plan.floors.blocks / spread.effective_blocks)

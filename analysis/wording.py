@@ -9,7 +9,7 @@ NOT_DEFINED = "not defined"
 
 
 def shown(value: float | None, unit: str, sign: bool = True) -> str:
-    """`value` in its unit as people read it; with `sign` a plus stands before what is not negative.
+    """`value` in its unit as people read it; with `sign` a plus stands before what is positive, nothing before a zero.
 
     Shares and rates have four decimals, milliseconds two, relative changes are per cent with one, p-values (`p`) three
     significant digits, counts (`count`) none.
@@ -27,7 +27,10 @@ def shown(value: float | None, unit: str, sign: bool = True) -> str:
         "count": f"{value:,.0f}",
         "plain": f"{value:.1f}",
     }
-    return patterns[unit].replace("-", "−")
+    text = patterns[unit]
+    if unit != "p" and not any(digit in text for digit in "123456789"):
+        text = text.lstrip("+-")
+    return text.replace("-", "−")
 
 
 def interval(lower: float | None, upper: float | None, unit: str, sign: bool = True) -> str:

@@ -86,8 +86,8 @@ def _metric(metric: MetricResult) -> list[str]:
         _or_dash(metric.margin, unit, sign=False),
         _or_dash(metric.to_margin, unit),
         _or_dash(metric.noise_floor, unit, signed),
-        f"{shown(metric.users, 'count', False)} ({shown(metric.effective_users, 'plain', False)})",
-        f"{shown(metric.blocks, 'count', False)} ({shown(metric.effective_blocks, 'plain', False)})",
+        f"{shown(metric.users, 'count', False)} ({shown(metric.effective_users, 'count', False)})",
+        f"{shown(metric.blocks, 'count', False)} ({shown(metric.effective_blocks, 'count', False)})",
     ]
 
 
@@ -170,8 +170,8 @@ def _noise(result: Result) -> list[str]:
 def _methods(result: Result) -> list[str]:
     plan, catalogue = result.plan, result.catalogue
     lines = [
-        f"plan {plan.name}: α {plan.alpha} one-sided per guardrail, Holm for harm, blocks of {plan.block_hours} h, "
-        f"deadline {plan.deadline_ms} ms; sha256 {plan.sha256}",
+        f"plan {plan.name}: α {plan.alpha} one-sided per guardrail, Holm for harm, blocks of {plan.block_hours:g} h, "
+        f"deadline {plan.deadline_ms:g} ms; sha256 {plan.sha256}",
         f"catalogue: {catalogue.items} items, {catalogue.tail_items} in the long tail; sha256 {catalogue.sha256}",
         *(f"bundle {each.arm}: {each.name}:{each.version}; manifest sha256 {each.sha256}" for each in result.bundles),
         *(f"answered as {arm}: {', '.join(names)}" for arm, names in result.versions.items()),

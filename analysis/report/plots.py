@@ -24,6 +24,7 @@ TEXTS: Final = 250
 ROW: Final = 46
 REACH: Final = (-1.5, 2.5)
 """What the forest plot shows of the harm, in margins; beyond it an arrow stands for the rest."""
+STUB: Final = 36
 COLOURS: Final = {"pass": "good", "pass_with_note": "note", "hold": "bad", "inconclusive": "unsure"}
 
 
@@ -74,19 +75,24 @@ def _guardrail(metric: MetricResult, top: int) -> str:
 
 
 def _whisker(low: float | None, high: float | None, y: int, colour: str) -> str:
-    """The interval; an arrow where it leaves the picture or has no end."""
+    """The interval; an arrow where it leaves the picture or has no end, only an arrow where all of it is outside."""
     first = REACH[0] if low is None else low
     last = REACH[1] if high is None else high
     x1, x2 = _across(first), _across(last)
-    line = f'<line x1="{x1:.1f}" y1="{y}" x2="{x2:.1f}" y2="{y}" class="whisker {colour}"/>'
-    for x, beyond, way in ((x1, first <= REACH[0], -1), (x2, last >= REACH[1], 1)):
-        end = (
-            f"M{x - 7 * way:.1f} {y - 5} L{x:.1f} {y} L{x - 7 * way:.1f} {y + 5}"
-            if beyond
-            else f"M{x:.1f} {y - 6} V{y + 6}"
-        )
-        line += f'<path d="{end}" class="whisker {colour}"/>'
-    return line
+    if first >= REACH[1]:
+        x1, ends = x2 - STUB, _end(x2, y, 1)
+    elif last <= REACH[0]:
+        x2, ends = x1 + STUB, _end(x1, y, -1)
+    else:
+        ends = _end(x1, y, -1 if first <= REACH[0] else 0) + _end(x2, y, 1 if last >= REACH[1] else 0)
+    return f'<path d="M{x1:.1f} {y} H{x2:.1f} {ends}" class="whisker {colour}"/>'
+
+
+def _end(x: float, y: int, way: int) -> str:
+    """An arrowhead to the left (−1) or right (1), or a bar (0)."""
+    if way == 0:
+        return f"M{x:.1f} {y - 6} V{y + 6} "
+    return f"M{x - 7 * way:.1f} {y - 5} L{x:.1f} {y} L{x - 7 * way:.1f} {y + 5} "
 
 
 def _point(harm: float, y: int, metric: MetricResult) -> str:
@@ -113,7 +119,7 @@ def latency_curves(rows: Sequence[LatencyRow]) -> str:
     low, high = math.log10(min(times)), math.log10(max(times))
 
     def x(time: float) -> float:
-        return LEFT + (math.log10(max(time, 10**low)) - low) / (high - low) * (WIDTH - LEFT - 20)
+        return LEFT + (math.log10(max(time, 10**low)) - low) / (high - low) * (WIDTH - LEFT - 40)
 
     parts = [_share_line(share) for share in (0.0, 0.5, 0.95, 1.0)]
     parts += [
@@ -138,7 +144,7 @@ def _share_line(share: float) -> str:
     y, style = _height(share), "margin" if share == 0.95 else "grid"
     return (
         f'<line x1="{LEFT}" y1="{y:.1f}" x2="{WIDTH - 20}" y2="{y:.1f}" class="{style}"/>'
-        f'<text x="{LEFT - 8}" y="{y + 4:.1f}" class="dim end">{100 * share:.0f} %</text>'
+        f'<text x="{LEFT - 8}" y="{y + (10 if share == 0.95 else 4):.1f}" class="dim end">{100 * share:.0f} %</text>'
     )
 
 
