@@ -113,7 +113,7 @@ class RedisFeatureStore:
 
     async def close(self) -> None:
         """Give the connections back."""
-        await self._redis.aclose()
+        await self._redis.aclose(close_connection_pool=True)
 
     def _decode(self, vector: bytes | None, seen: bytes | None) -> Features | Missing:
         try:

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import bentoml
-import msgspec
 import numpy as np
-import yaml
 
+from bentos.agreement import SOURCE, check_agreement, packaged
 from bentos.api import create_app
 from bentos.bundle import load_bundle
 from bentos.errors import PackagingError
@@ -26,39 +25,8 @@ from bentos.retrieval import search
 from bentos.settings import ServingSettings
 
 WARM_UP: Final = 50
-SOURCE: Final = Path(__file__).parent.parent
-"""The `src` directory of the bento (the checkout when this is not running in one)."""
-
-
-class Packaged(msgspec.Struct, frozen=True):
-    """What the builder wrote into the bento: the tag of its model, which is the bento's own tag too."""
-
-    tag: str
-
 
 _state: dict[str, Any] = {}
-
-
-def packaged(source: Path = SOURCE) -> Packaged:
-    """The build's note in `source`; `PackagingError` when this code does not run inside a bento."""
-    try:
-        return msgspec.json.decode((source / "packaged.json").read_bytes(), type=Packaged)
-    except (OSError, msgspec.DecodeError) as error:
-        raise PackagingError(
-            f"{source}: no bento (packaged.json: {error}). Build one: understudy bento build"
-        ) from error
-
-
-def check_agreement(tag: str, bento_yaml: Path, bundle_tag: str) -> None:
-    """`PackagingError` unless the model `tag` is the only one pinned in `bento_yaml`, its bento's, and the bundle's."""
-    document = yaml.safe_load(bento_yaml.read_text())
-    pinned = [str(model["tag"]) for model in document.get("models", [])]
-    bento = f"{document.get('name')}:{document.get('version')}"
-    if pinned != [tag] or bento != tag or bundle_tag != tag:
-        raise PackagingError(
-            f"bento and bundle disagree: built for {tag}, bento.yaml is {bento} with models {pinned}, the bundle says "
-            f"{bundle_tag}. Build the bento again: understudy bento build"
-        )
 
 
 def _tag_or_none() -> str:

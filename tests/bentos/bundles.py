@@ -1,0 +1,39 @@
+"""A small bundle of made-up vectors, for tests that need one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from analysis.lists import head_mask
+from bentos.bundle import BundleManifest, write_bundle
+from bentos.catalogue import catalogue_table
+
+
+def synthetic_bundle(
+    directory: Path, *, name: str = "champion", users: int = 50, items: int = 40, seed: int = 1
+) -> BundleManifest:
+    """Users u0000…, items i0000…, eight dimensions, popularity falling with the id."""
+    rng = np.random.default_rng(seed)
+    ids = [f"i{number:04d}" for number in range(items)]
+    popularity = np.arange(items, 0, -1) * 10
+    catalogue = catalogue_table(
+        ids,
+        [f"Film {each}" for each in ids],
+        [["Drama"]] * items,
+        [1990] * items,
+        popularity,
+        [0] * items,
+        ~head_mask(popularity),
+    )
+    return write_bundle(
+        directory,
+        name=name,
+        item_ids=ids,
+        item_vectors=rng.standard_normal((items, 8), dtype=np.float32),
+        user_ids=[f"u{number:04d}" for number in range(users)],
+        user_vectors=rng.standard_normal((users, 8), dtype=np.float32),
+        catalogue=catalogue,
+        labels={"data_hash": "none"},
+    )

@@ -1,0 +1,230 @@
+"""A router inside the test's loop, between programmable upstreams and a collecting shipper, all on real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import struct
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from shadow.router.config import Arm, Primary, RouterConfig
+from shadow.router.server import Server
+
+KEY = b"a key for tests only, 32 bytes.."
+Answer = Callable[[str, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[bool]]
+"""Answers one request (its head); returns whether the connection stays open."""
+
+
+def reply(body: str, status: str = "200 OK", extra: str = "") -> bytes:
+    return f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\n{extra}content-length: {len(body)}\r\n\r\n{body}".encode()
+
+
+def target_of(head: str) -> str:
+    return head.split(" ")[1]
+
+
+async def echo(head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    """200 with the target in the body: every client can tell its own answer."""
+    writer.write(reply(json.dumps({"target": target_of(head)})))
+    return True
+
+
+async def error500(head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    writer.write(reply("{}", "500 Internal Server Error"))
+    return True
+
+
+async def silent(head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    """Never answers; ends when the router gives up."""
+    await reader.read(1)
+    return False
+
+
+async def reset(head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    writer.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    return False
+
+
+async def short(head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nonly this")
+    return False
+
+
+async def garbage(head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    writer.write(b"\x00\x01\x02 no HTTP at all\r\n\r\n")
+    return False
+
+
+async def endless(head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+    while not reader.at_eof() and not writer.is_closing():
+        writer.write(b"x" * 65536)
+        await writer.drain()
+    return False
+
+
+async def chunked(head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    body = json.dumps({"target": target_of(head)})
+    half = len(body) // 2
+    parts = "".join(f"{len(part):x}\r\n{part}\r\n" for part in (body[:half], body[half:]))
+    writer.write(f"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{parts}0\r\n\r\n".encode())
+    return True
+
+
+async def extra(head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    """A whole answer, and another one that nobody asked for."""
+    writer.write(reply(json.dumps({"target": target_of(head)})) + reply('{"target": "somebody else"}'))
+    return True
+
+
+class Upstream:
+    """One fake upstream; `answer` may be changed while it runs."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+        self.heads: list[str] = []
+        self._server: Any = None
+        self.port = 0
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+                self.heads.append(head)
+                if not await self.answer(head, reader, writer):
+                    break
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+
+class Collector:
+    """A shipper that only keeps what it gets."""
+
+    def __init__(self) -> None:
+        self.raw = b""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(1 << 16):
+            self.raw += data
+        writer.close()
+
+    @property
+    def frames(self) -> list[dict[str, Any]]:
+        found, start = [], 0
+        while start < len(self.raw):
+            (length,) = struct.unpack_from(">I", self.raw, start)
+            found.append(json.loads(self.raw[start + 4 : start + 4 + length]))
+            start += 4 + length
+        return found
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        return [frame for frame in self.frames if frame["record"] == "pair"]
+
+
+class Set:
+    """A running router with everything around it."""
+
+    def __init__(self, server: Server, port: int, primary: Upstream, shadow: Upstream, collector: Collector) -> None:
+        self.server, self.port, self.primary, self.shadow, self.collector = server, port, primary, shadow, collector
+
+    @property
+    def arm(self) -> Any:
+        return self.server.router.counters.arms["shadow"]
+
+    @property
+    def outcomes(self) -> dict[str, int]:
+        return {name: number for name, number in self.arm.outcomes.items() if number}
+
+    async def send(self, raw: bytes) -> tuple[int, dict[str, str], bytes]:
+        """One connection, one request; (status, headers, body)."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            writer.write(raw)
+            return await read_answer(reader)
+        finally:
+            writer.close()
+
+    async def get(self, target: str, headers: str = "") -> tuple[int, dict[str, str], bytes]:
+        return await self.send(request(target, headers))
+
+    async def settled(self) -> None:
+        """Until nothing is in flight."""
+        async with asyncio.timeout(10):
+            while self.arm.in_flight or self.server.log.queued_bytes:
+                await asyncio.sleep(0.005)
+
+
+def request(target: str, headers: str = "") -> bytes:
+    return f"GET {target} HTTP/1.1\r\nHost: reco\r\n{headers}\r\n".encode()
+
+
+async def read_answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], bytes]:
+    async with asyncio.timeout(10):
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
+        body = await reader.readexactly(int(headers.get("content-length", "0")))
+    return int(head[0].split(" ")[1]), headers, body
+
+
+@asynccontextmanager
+async def running(
+    primary: Answer = echo, shadow: Answer = echo, *, shipper: bool = True, primary_ms: int = 5_000, **arm: Any
+) -> AsyncIterator[Set]:
+    """A router on free ports with one arm, `shadow`; `arm` are further settings of it. Drained at the end."""
+    upstreams = Upstream(primary), Upstream(shadow)
+    for each in upstreams:
+        await each.start()
+    collector = Collector()
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory, socket.create_server(("127.0.0.1", 0)) as free:
+        path = Path(directory) / "shipper.sock"
+        listener = await asyncio.start_unix_server(collector.serve, str(path)) if shipper else None
+        port = free.getsockname()[1]
+        free.close()
+        config = RouterConfig(
+            experiment="test",
+            listen=f"127.0.0.1:{port}",
+            admin="127.0.0.1:0",
+            shipper=str(path),
+            primary=Primary(url=f"http://127.0.0.1:{upstreams[0].port}", version="champion:1", deadline_ms=primary_ms),
+            arms=(Arm(name="shadow", url=f"http://127.0.0.1:{upstreams[1].port}", version="challenger:2", **arm),),
+            drain_seconds=1,
+        )
+        server = Server(config, KEY)
+        await server.start()
+        try:
+            yield Set(server, port, *upstreams, collector)
+        finally:
+            if not shipper:
+                server.log._closing = True
+            await server.drain() if shipper else await abandon(server)
+            for each in upstreams:
+                await each.stop()
+            if listener is not None:
+                listener.close()
+
+
+async def abandon(server: Server) -> None:
+    """End a router whose shipper never came, without waiting for it."""
+    for client in list(server.clients):
+        client.abort()
+    for mirror in server.router.mirrors:
+        mirror.close()
+    server.router.pool.close()
+    for listener in server._listeners:
+        listener.close()
+    await server.log.close(0.01)

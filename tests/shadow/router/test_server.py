@@ -1,0 +1,293 @@
+"""The router as its users see it: the primary's answer always, whatever the shadow does, and every request accounted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+
+import pytest
+
+from shadow.router import pairlog
+from shadow.router.sampling import unit_of
+from tests.shadow.router import harness
+from tests.shadow.router.harness import KEY, read_answer, request, running
+
+
+async def test_the_primarys_answer_comes_back_and_the_pair_is_logged() -> None:
+    async with running() as stage:
+        status, headers, body = await stage.get("/recommend?user_id=17&k=3", "X-Understudy-Event-Time: 42\r\n")
+        assert status == 200
+        assert json.loads(body) == {"target": "/recommend?user_id=17&k=3"}
+        await stage.settled()
+        assert stage.outcomes == {"paired": 1}
+        record = stage.collector.records[0]
+        assert record["request_id"] == headers["x-request-id"]
+        assert record["event_time_us"] == 42
+        assert record["primary"]["version"] == "champion:1"
+        assert record["arm_answer"]["version"] == "challenger:2"
+        assert json.loads(record["arm_answer"]["body"]) == json.loads(body)
+        assert record["target"] == f"/recommend?user_id={unit_of(b'17', KEY)}&k=3"
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome", "error"),
+    [
+        (harness.silent, "arm_timeout", "timeout"),
+        (harness.reset, "arm_error", "reset"),
+        (harness.short, "arm_error", "short"),
+        (harness.garbage, "arm_error", "garbage"),
+        (harness.endless, "arm_error", "too_large"),
+        (harness.error500, "paired", ""),
+        (harness.chunked, "paired", ""),
+        (harness.extra, "paired", ""),
+    ],
+)
+async def test_no_fault_of_the_shadow_reaches_the_client(fault: harness.Answer, outcome: str, error: str) -> None:
+    async with running(shadow=fault, deadline_ms=300) as stage:
+        for number in range(3):
+            started = time.monotonic()
+            status, _, body = await stage.get(f"/recommend?user_id={number}")
+            assert status == 200
+            assert json.loads(body) == {"target": f"/recommend?user_id={number}"}
+            assert time.monotonic() - started < 0.25
+        await stage.settled()
+        assert stage.outcomes == {outcome: 3}
+        assert stage.arm.balance == 0
+        assert {record["arm_answer"].get("error", "") for record in stage.collector.records} == {error}
+
+
+async def test_a_shadow_that_is_not_there_is_an_error_of_the_arm_until_the_breaker_opens() -> None:
+    async with running(breaker_failures=3, breaker_seconds=60) as stage:
+        await stage.shadow.stop()
+        for _ in range(6):
+            assert (await stage.get("/recommend?user_id=1"))[0] == 200
+            await stage.settled()
+        assert stage.outcomes == {"arm_error": 3, "dropped:breaker_open": 3}
+
+
+async def test_what_waits_behind_a_dead_arm_is_dropped_when_the_breaker_opens() -> None:
+    async with running(
+        shadow=harness.silent, deadline_ms=200, concurrency=1, breaker_failures=1, breaker_seconds=60
+    ) as stage:
+        for _ in range(5):
+            await stage.get("/recommend?user_id=1")
+        await stage.settled()
+        assert stage.outcomes == {"arm_timeout": 1, "dropped:breaker_open": 4}
+
+
+async def test_the_breaker_closes_again_after_a_good_probe() -> None:
+    async with running(shadow=harness.reset, breaker_failures=1, breaker_seconds=0.01) as stage:
+        await stage.get("/recommend?user_id=1")
+        await stage.settled()
+        stage.shadow.answer = harness.echo
+        await asyncio.sleep(0.02)
+        await stage.get("/recommend?user_id=1")
+        await stage.settled()
+        await stage.get("/recommend?user_id=1")
+        await stage.settled()
+        assert stage.outcomes == {"arm_error": 1, "paired": 2}
+
+
+async def test_a_full_queue_drops_the_newest_and_counts_it() -> None:
+    async with running(shadow=harness.silent, deadline_ms=400, concurrency=1, queue_bytes=7_000) as stage:
+        for _ in range(6):
+            assert (await stage.get("/recommend?user_id=1"))[0] == 200
+        await stage.settled()
+        assert stage.outcomes["dropped:queue_full"] >= 2
+        assert sum(stage.outcomes.values()) == 6
+        assert stage.server.router.mirrors[0].queued_bytes == 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "error"),
+    [
+        (harness.silent, 504, "timeout"),
+        (harness.reset, 502, "reset"),
+        (harness.short, 502, "short"),
+        (harness.garbage, 502, "garbage"),
+    ],
+)
+async def test_a_fault_of_the_primary_is_told_and_the_shadow_is_not_asked(
+    fault: harness.Answer, status: int, error: str
+) -> None:
+    async with running(primary=fault, primary_ms=300) as stage:
+        got, headers, body = await stage.get("/recommend?user_id=1")
+        assert got == status
+        assert headers["content-type"] == "application/problem+json"
+        assert error in json.loads(body)["detail"]
+        await stage.settled()
+        assert stage.outcomes == {"primary_error": 1}
+        assert stage.shadow.heads == []
+        assert stage.collector.records[0]["primary"]["error"] == error
+
+
+async def test_bytes_after_an_answer_never_reach_another_request() -> None:
+    async with running(primary=harness.extra) as stage:
+        for number in range(5):
+            _, _, body = await stage.get(f"/recommend?user_id={number}")
+            assert json.loads(body) == {"target": f"/recommend?user_id={number}"}
+
+
+async def test_a_pooled_connection_that_went_stale_is_tried_once_more() -> None:
+    async def once(head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        await harness.echo(head, reader, writer)
+        await writer.drain()
+        return False  # closes although it announced keep-alive
+
+    async with running(primary=once) as stage:
+        for number in range(5):
+            status, _, body = await stage.get(f"/recommend?user_id={number}")
+            assert (status, json.loads(body)) == (200, {"target": f"/recommend?user_id={number}"})
+
+
+async def test_pipelined_requests_are_answered_in_order_and_a_refusal_comes_after_them() -> None:
+    async with running() as stage:
+        reader, writer = await asyncio.open_connection("127.0.0.1", stage.port)
+        writer.write(b"".join(request(f"/recommend?user_id={n}") for n in range(20)) + b"NONSENSE\r\n\r\n")
+        for number in range(20):
+            assert json.loads((await read_answer(reader))[2]) == {"target": f"/recommend?user_id={number}"}
+        assert (await read_answer(reader))[0] in (400, 501)
+        assert await reader.read() == b""
+        writer.close()
+        await stage.settled()
+        assert stage.arm.received == 21
+        assert stage.arm.refused == 1
+
+
+async def test_a_client_that_goes_away_is_told_apart() -> None:
+    async with running(primary=harness.silent, primary_ms=2_000) as stage:
+        _, writer = await asyncio.open_connection("127.0.0.1", stage.port)
+        writer.write(request("/recommend?user_id=1"))
+        async with asyncio.timeout(5):
+            while not stage.primary.heads:
+                await asyncio.sleep(0.005)
+        writer.close()
+        await stage.settled()
+        assert stage.outcomes == {"client_cancelled": 1}
+
+
+async def test_other_paths_are_served_and_not_copied() -> None:
+    async with running() as stage:
+        assert (await stage.get("/model"))[0] == 200
+        assert (stage.arm.not_eligible, stage.arm.in_flight, stage.shadow.heads) == (1, 0, [])
+
+
+async def test_a_fraction_of_zero_copies_nothing() -> None:
+    async with running(fraction=0.0) as stage:
+        await stage.get("/recommend?user_id=1")
+        assert (stage.arm.not_sampled, stage.shadow.heads) == (1, [])
+
+
+async def test_a_copy_that_reaches_a_router_again_is_served_and_not_copied_once_more() -> None:
+    async with running() as stage:
+        assert (await stage.get("/recommend?user_id=1", "X-Understudy-Hops: 1\r\n"))[0] == 200
+        await stage.settled()
+        assert stage.outcomes == {"dropped:loop": 1}
+
+
+async def test_the_arm_gets_markers_but_no_credentials_and_the_primary_gets_no_markers() -> None:
+    secrets = "Authorization: Bearer s3cret\r\nCookie: session=s3cret\r\nX-Api-Key: s3cret\r\n"
+    forged = "X-Understudy-Arm: forged\r\nConnection: x-private\r\nX-Private: s3cret\r\n"
+    async with running() as stage:
+        await stage.get("/recommend?user_id=1", secrets + forged)
+        await stage.settled()
+        primary, shadow = stage.primary.heads[0].lower(), stage.shadow.heads[0].lower()
+    assert "bearer s3cret" in primary
+    assert "forged" not in primary
+    assert "x-private" not in primary
+    assert "x-forwarded-for: 127.0.0.1" in primary
+    assert "s3cret" not in shadow
+    assert "x-understudy-arm: shadow" in shadow
+    assert "x-understudy-hops: 1" in shadow
+
+
+async def test_the_raw_user_id_is_in_no_byte_that_leaves_for_the_log() -> None:
+    async def plain(head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        writer.write(harness.reply("{}"))
+        return True
+
+    forms = ("?user_id=canary%40x", "?user_id=c%61nary%40x&user_id=canary@x", "?k=1&user_id=canary@x&again=canary%40x")
+    async with running(primary=plain, shadow=plain) as stage:
+        for form in forms:
+            assert (await stage.get("/recommend" + form))[0] == 200
+        await stage.settled()
+    assert b"canary" not in stage.collector.raw.lower()
+    assert b"c%61nary" not in stage.collector.raw.lower()
+    units = {record["unit"] for record in stage.collector.records}
+    assert units == {unit_of(b"canary@x", KEY)}
+
+
+async def test_the_log_says_hello_numbers_without_gaps_and_says_goodbye() -> None:
+    async with running() as stage:
+        for number in range(7):
+            await stage.get(f"/recommend?user_id={number}")
+        await stage.settled()
+    frames = stage.collector.frames
+    assert [frame["record"] for frame in frames] == ["hello", *["pair"] * 7, "goodbye"]
+    assert [frame["sequence"] for frame in frames[1:-1]] == list(range(7))
+    assert (frames[-1]["records"], frames[-1]["dropped"]) == (7, 0)
+
+
+async def test_without_a_shipper_traffic_goes_on_and_drops_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pairlog, "BUFFER_BYTES", 2_000)
+    async with running(shipper=False) as stage:
+        for number in range(8):
+            assert (await stage.get(f"/recommend?user_id={number}"))[0] == 200
+        async with asyncio.timeout(5):
+            while stage.arm.in_flight:
+                await asyncio.sleep(0.005)
+        log = stage.server.log
+        assert log.numbered == 8
+        assert log.dropped >= 1
+        assert log.written == 0
+        assert log.queued_bytes <= 2_000
+
+
+async def test_the_identity_holds_at_every_sample_under_random_faults_and_clients_that_leave() -> None:
+    rng = random.Random(11)
+    faults = [harness.echo] * 4 + [harness.reset, harness.short, harness.garbage, harness.error500, harness.silent]
+
+    def sometimes(choices: list[harness.Answer]) -> harness.Answer:
+        async def answer(head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+            return await rng.choice(choices)(head, reader, writer)
+
+        return answer
+
+    async with running(
+        primary=sometimes(faults),
+        shadow=sometimes(faults),
+        primary_ms=150,
+        deadline_ms=100,
+        queue_bytes=20_000,
+        concurrency=2,
+        breaker_failures=4,
+        breaker_seconds=0.05,
+        fraction=0.7,
+    ) as stage:
+        seen: list[tuple[int, str]] = []
+
+        async def client(number: int) -> None:
+            target = rng.choice(["/recommend", "/model"]) + f"?user_id={number}"
+            reader, writer = await asyncio.open_connection("127.0.0.1", stage.port)
+            writer.write(request(target))
+            if rng.random() < 0.2:
+                writer.close()
+                return
+            status, _, body = await read_answer(reader)
+            if status == 200:
+                seen.append((number, json.loads(body)["target"]))
+                assert json.loads(body) == {"target": target}
+            assert stage.arm.balance == 0
+            writer.close()
+
+        for start in range(0, 400, 20):
+            await asyncio.gather(*(client(number) for number in range(start, start + 20)))
+            assert stage.arm.balance == 0
+        await stage.settled()
+        assert stage.arm.balance == 0
+        assert len(seen) > 50
+        assert stage.server.log.numbered == sum(stage.outcomes.values())
+        assert stage.arm.received <= 400
+    assert len(stage.collector.records) == stage.server.log.numbered - stage.server.log.dropped
