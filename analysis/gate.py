@@ -38,6 +38,9 @@ CELLS: Final = {
 }
 """(Non-inferior, harm shown) → decision."""
 
+LEAST_FREEDOM: Final = 1.0
+"""Degrees of freedom below which no forecast is made."""
+
 DECISIONS: Final = ("hold", "inconclusive", "pass_with_note", "pass", "descriptive")
 """By weight: the heaviest decision of the guardrails makes the verdict, and reasons come in this order."""
 
@@ -70,7 +73,7 @@ def judge(
     """
     known = {each.metric.name: each for each in found}
     lacking = [f"{metric.name}: no evidence" for metric in plan.metrics if metric.name not in known]
-    broken = [*unusable, *lacking]
+    broken = unusable or lacking
     if broken:
         return Judgement(ERROR, tuple(broken), ())
     ordered = [known[metric.name] for metric in plan.metrics]
@@ -204,11 +207,11 @@ def _needed(plan: Plan, harm: Estimate, margin: float, hours: float) -> Needed |
     """How much traffic in total decides this guardrail at zero true effect, with the plan's power over all guardrails.
 
     From n·(t_α + t_β)²·se²/margin² with β = (1 − power)/guardrails; 90 % limits from χ² of the variance. At least what
-    the floors and the rule of three ask for. None when nothing can be said.
+    the floors and the rule of three ask for. None when so few clusters were seen that their variance tells nothing.
     """
     spread = harm.spread
     freedom = spread.degrees_of_freedom
-    if not harm.bounded or freedom < 1:
+    if not harm.bounded or freedom < LEAST_FREEDOM:
         return None
     reach = float(stats.t.isf(plan.alpha, freedom) + stats.t.isf((1 - plan.power) / plan.guardrails, freedom))
     factor = (reach * harm.standard_error / margin) ** 2

@@ -97,7 +97,10 @@ class SegmentWriter:
         self._pending = Extent()
 
     def append(self, line: bytes, sequence: int, event_us: int, now: float) -> None:
-        """Take one record, its JSON without a line feed; a full frame is written. May raise FrameLostError."""
+        """Take one record, its JSON without a line feed; a full frame is written.
+
+        `FrameLostError` when that failed.
+        """
         self._lines.append(line)
         self._pending.add(sequence, event_us)
         self._raw += len(line) + 1

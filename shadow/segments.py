@@ -8,7 +8,6 @@ Other rooms read pairs through `read_pairs` only. Next module: `shadow.pairs_cli
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,16 +15,13 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 import msgspec
-import zstandard
 
 from shadow.contracts import SCHEMA_VERSION, Manifest, PairRecord, SegmentEntry
 from shadow.log_health import LogHealth, SequenceRuns
+from shadow.segment_lines import SegmentLines
 from shadow.segment_writer import OPEN_SUFFIX, SUFFIX
 
 MANIFEST: Final = "manifest.json"
-CHUNK_BYTES: Final = 1 << 16
-RECORD_BYTES: Final = 16 << 20
-"""The longest line that is held in memory; a longer one is no record (the router keeps bodies far below)."""
 
 
 class PairLogError(Exception):
@@ -76,8 +72,11 @@ class PairLog:
 
     def __iter__(self) -> Iterator[PairRecord]:
         health = LogHealth(incarnations=len(self.incarnations))
-        for incarnation in self.incarnations:
-            yield from _records(incarnation, health)
+        try:
+            for incarnation in self.incarnations:
+                yield from _records(incarnation, health)
+        except OSError as error:
+            raise PairLogError(f"{error.filename}: cannot be read ({error.strerror})") from error
         health.settle()
         self._health = health
 
@@ -147,7 +146,7 @@ def _records(incarnation: Incarnation, health: LogHealth) -> Iterator[PairRecord
     _compare(incarnation, entries, paths, health)
     for path in paths:
         health.segments += 1
-        for line in _Lines(path, incarnation.label(path), entries.get(path.name), health):
+        for line in SegmentLines(path, incarnation.label(path), entries.get(path.name), health):
             record = _decode(line, incarnation, runs, health)
             if record is not None:
                 health.records += 1
@@ -208,61 +207,6 @@ def _count_stranger(line: bytes, owner: tuple[str, str], runs: SequenceRuns, hea
     health.unknown_schema += 1
     if (envelope.experiment, envelope.incarnation) == owner and envelope.sequence >= 0:
         runs.add(envelope.sequence)
-
-
-class _Lines:
-    """The lines of one segment file, streamed; says in `health` when the file is torn or not what the manifest says."""
-
-    def __init__(self, path: Path, label: str, entry: SegmentEntry | None, health: LogHealth) -> None:
-        self.path, self.label, self.entry, self.health = path, label, entry, health
-        self.digest = hashlib.sha256()
-        self.torn = False
-
-    def __iter__(self) -> Iterator[bytes]:
-        rest = b""
-        overlong = False
-        for raw in self._inflated():
-            first, *more = raw.split(b"\n")
-            if not more:
-                rest += first
-                # Without the bound one damaged file could take all memory: such a line is dropped as it grows.
-                overlong, rest = (True, b"") if len(rest) > RECORD_BYTES else (overlong, rest)
-                continue
-            if overlong:
-                self.health.undecodable += 1
-            else:
-                yield rest + first
-            yield from more[:-1]
-            rest, overlong = more[-1], False
-        if self.torn or rest or overlong:
-            self.health.torn.append(self.label)
-        if self.entry and self.digest.hexdigest() != self.entry.sha256:
-            self.health.checksum_failures.append(self.label)
-
-    def _inflated(self) -> Iterator[bytes]:
-        """The decompressed bytes, frame after frame; sets `torn` when the last frame is cut or any is damaged."""
-        decompressor = None
-        for chunk in self._chunks():
-            while chunk and not self.torn:
-                decompressor = decompressor or zstandard.ZstdDecompressor().decompressobj()
-                try:
-                    raw = decompressor.decompress(chunk)
-                except zstandard.ZstdError:
-                    # What follows cannot be found again, but the file is read on: its checksum tells what happened.
-                    self.torn = True
-                    break
-                chunk = decompressor.unused_data if decompressor.eof else b""
-                decompressor = None if decompressor.eof else decompressor
-                if raw:
-                    yield raw
-        self.torn = self.torn or decompressor is not None
-
-    def _chunks(self) -> Iterator[bytes]:
-        with self.path.open("rb") as source:
-            while chunk := source.read(CHUNK_BYTES):
-                self.digest.update(chunk)
-                self.health.bytes += len(chunk)
-                yield chunk
 
 
 _PAIR = msgspec.json.Decoder(PairRecord)

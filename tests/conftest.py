@@ -15,7 +15,7 @@ settings.load_profile("understudy")
 
 @pytest.fixture(scope="session")
 def movielens() -> Path:
-    """The directory with the verified files of MovieLens-1M; without them the test fails in CI and is skipped elsewhere."""
+    """The directory with the verified files of MovieLens-1M; without them a test fails in CI, else it is skipped."""
     from training.errors import DataError
     from training.movielens import fetch
     from training.settings import TrainingSettings

@@ -124,7 +124,9 @@ class Shipper:
         self.malformed = 0
         for log in IncarnationLog.left_over(spool):
             logger.warning("%s: left over by an earlier shipper, %d segments to ship", log.name, len(log.waiting))
-            self.finished.append(log)
+            log.segment_bytes, log.segment_seconds = self._segment
+            # Its router may still live and go on where it was.
+            self.logs[(log.manifest.experiment, log.manifest.incarnation)] = log
 
     def log_of(self, hello: Hello) -> IncarnationLog:
         """The log of a router: a new one, or the one it wrote to before it lost the connection."""
@@ -161,7 +163,10 @@ class Shipper:
             log.close_segment()
         while not await self._ship_all() and loop.time() < deadline:
             await asyncio.sleep(BACKOFF_SECONDS[0])
-        left = [log for log in [*self.logs.values(), *self.finished] if log.waiting or log.unshipped_manifest]
+        left = [log for log in self.logs.values() if not log.shipped]
+        for log in self.logs.values():
+            if log.shipped:
+                log.forget()
         for log in left:
             logger.error("%s: %d segments stay in the spool; the next shipper takes them", log.name, len(log.waiting))
         return 1 if left else 0
@@ -181,15 +186,15 @@ class Shipper:
     async def _ship_all(self) -> bool:
         """Ship what is closed; whether nothing is left over."""
         whole = True
-        for log in [*self.logs.values(), *self.finished]:
-            if not log.waiting and not log.unshipped_manifest:
+        for log in list(self.logs.values()):
+            if log.shipped:
                 continue
             try:
                 await asyncio.to_thread(log.ship, self._destination)
             except Exception as error:
                 logger.error("%s: not shipped, will be tried again (%s)", log.name, error)
                 whole = False
-        for log in [log for log in self.finished if not log.waiting and not log.unshipped_manifest]:
+        for log in [log for log in self.finished if log.shipped]:
             self.finished.remove(log)
             self.logs.pop((log.manifest.experiment, log.manifest.incarnation), None)
             log.forget()

@@ -106,6 +106,11 @@ class IncarnationLog:
         """`experiment/incarnation`, its place at the destination."""
         return f"{self.manifest.experiment}/{self.manifest.incarnation}"
 
+    @property
+    def shipped(self) -> bool:
+        """Whether the destination has all that was closed."""
+        return not self.waiting and not self.unshipped_manifest
+
     def append(self, line: bytes, sequence: int, event_us: int, now: float) -> None:
         """Take one record; never raises: what cannot be written is counted in `lost`."""
         try:

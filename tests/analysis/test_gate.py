@@ -243,6 +243,7 @@ def test_pass_says_safe_and_never_better():
 
 
 number = st.floats(-1, 1, allow_nan=False)
+SINGLE = {name: plan(metric(name)) for name in ALL[:4]}
 
 
 @given(
@@ -254,12 +255,12 @@ number = st.floats(-1, 1, allow_nan=False)
     st.sampled_from([0.0, 1.0]),
     st.booleans(),
 )
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_every_number_of_every_result_is_finite_and_pass_needs_the_limit_inside(
     value, se, name, users, blocks, span, at_least
 ):
     spread = Spread(se**2, int(users), int(blocks), users, blocks)
-    rules = plan(metric(name))
+    rules = SINGLE[name]
     found = judge(rules, [Evidence(rules.metrics[0], Estimate(value, spread, 10, span, False, at_least))], [], 5.0)
     text = msgspec.json.encode(found.metrics)
     assert b"NaN" not in text

@@ -21,7 +21,8 @@ Answer = Callable[[str, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[b
 
 
 def reply(body: str, status: str = "200 OK", extra: str = "") -> bytes:
-    return f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\n{extra}content-length: {len(body)}\r\n\r\n{body}".encode()
+    head = f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\n{extra}content-length: {len(body)}\r\n\r\n"
+    return (head + body).encode()
 
 
 def target_of(head: str) -> str:
@@ -116,17 +117,21 @@ class Collector:
 
     def __init__(self) -> None:
         self.raw = b""
+        self.ended = asyncio.Event()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(1 << 16):
             self.raw += data
         writer.close()
+        self.ended.set()
 
     @property
     def frames(self) -> list[dict[str, Any]]:
         found, start = [], 0
         while start < len(self.raw):
             (length,) = struct.unpack_from(">I", self.raw, start)
+            if start + 4 + length > len(self.raw):
+                break
             found.append(json.loads(self.raw[start + 4 : start + 4 + length]))
             start += 4 + length
         return found
@@ -163,9 +168,10 @@ class Set:
         return await self.send(request(target, headers))
 
     async def settled(self) -> None:
-        """Until nothing is in flight."""
+        """Until nothing is in flight and the collector has every record."""
+        log = self.server.log
         async with asyncio.timeout(10):
-            while self.arm.in_flight or self.server.log.queued_bytes:
+            while self.arm.in_flight or log.queued_bytes or len(self.collector.records) < log.numbered - log.dropped:
                 await asyncio.sleep(0.005)
 
 
@@ -209,9 +215,11 @@ async def running(
         try:
             yield Set(server, port, *upstreams, collector)
         finally:
-            if not shipper:
-                server.log._closing = True
-            await server.drain() if shipper else await abandon(server)
+            if shipper:
+                await server.drain()
+                await asyncio.wait_for(collector.ended.wait(), 10)
+            else:
+                await abandon(server)
             for each in upstreams:
                 await each.stop()
             if listener is not None:

@@ -1,4 +1,4 @@
-"""The router as its users see it: the primary's answer always, whatever the shadow does, and every request accounted."""
+"""The router as users see it: the primary's answer whatever the shadow does, and every request accounted."""
 
 from __future__ import annotations
 

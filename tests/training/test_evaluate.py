@@ -1,0 +1,100 @@
+"""Evaluation by hand on three users, and against the research note on the real data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from training.evaluate import Task, best_of, lift, rank_by_factors, rank_by_popularity
+from training.ials import IalsSettings, fit
+from training.interactions import Interactions, read_ratings
+from training.popularity import family_scores
+from training.settings import TrainingSettings
+from training.split import split_by_time
+
+ITEMS = ["a", "b", "c", "d"]
+
+
+def rated(*rows: tuple[int, int, int]) -> Interactions:
+    """Rows (user, item, stars) of the users x, y, z."""
+    user, item, stars = (np.array(each) for each in zip(*rows, strict=True))
+    return Interactions(
+        ["x", "y", "z"], ITEMS, user.astype(np.int32), item.astype(np.int32), stars.astype(np.int8),
+        np.arange(len(rows), dtype=np.int64),
+    )  # fmt: skip
+
+
+BEFORE = rated((0, 0, 5), (0, 1, 2), (1, 0, 4), (1, 2, 4))
+LATER = rated((0, 2, 5), (1, 1, 5), (1, 3, 4), (2, 0, 4), (2, 1, 3))
+
+
+def test_who_is_asked_what() -> None:
+    task = Task.of(BEFORE, LATER)
+    assert task.relevant == {0: {2}, 1: {1, 3}, 2: {0}}
+    assert task.warm == {0, 1}
+    assert task.candidates.tolist() == [True, True, True, False]
+
+
+def test_lists_leave_out_the_seen_and_break_ties_by_id() -> None:
+    task = Task.of(BEFORE, LATER)
+    ranking = rank_by_popularity(task, np.array([2.0, 0.0, 1.0, 9.0]), [0, 1, 2])
+    assert ranking.lists == {0: [2], 1: [1], 2: [0, 2, 1]}
+    tied = rank_by_popularity(task, np.zeros(4), [2])
+    assert tied.lists == {2: [0, 1, 2]}
+
+
+def test_metrics_by_hand() -> None:
+    task = Task.of(BEFORE, LATER)
+    metrics = rank_by_popularity(task, np.array([2.0, 0.0, 1.0, 9.0]), [0, 1, 2]).metrics(task, [0, 1, 2])
+    # x: 1; y: one hit of two possible, d was never seen before the cut, so 1/2; z: 1.
+    assert metrics.map_at_10 == pytest.approx((1 + 0.5 + 1) / 3)
+    assert metrics.recall_at_20 == pytest.approx((1 + 0.5 + 1) / 3)
+    assert metrics.coverage_at_10 == 1.0
+
+
+def test_cold_users_get_the_fallback_and_warm_ones_the_model() -> None:
+    task = Task.of(BEFORE, LATER)
+    items = np.array([[0, 0], [1, 0], [0, 1], [0, 0]], np.float32)
+    users = np.array([[0, 1], [1, 0], [1, 1]], np.float32)
+    ranking = rank_by_factors(task, users, items, np.array([0.0, 0.0, 5.0, 0.0]), [0, 1, 2])
+    assert ranking.lists == {0: [2], 1: [1], 2: [2, 0, 1]}
+
+
+def test_the_interval_of_a_lift_agrees_with_scipys_paired_bootstrap() -> None:
+    rng = np.random.default_rng(2)
+    baseline = rng.beta(1, 6, 400)
+    model = np.clip(baseline * 1.2 + rng.normal(0, 0.1, 400), 0, 1)
+    ours = lift(model, baseline, "popularity", seed=3)
+    theirs = scipy.stats.bootstrap(
+        (model, baseline), lambda m, b, axis=-1: m.mean(axis) / b.mean(axis) - 1, paired=True, method="percentile",
+        n_resamples=5000, rng=rng, vectorized=True,
+    ).confidence_interval  # fmt: skip
+    assert ours.relative == pytest.approx(model.mean() / baseline.mean() - 1)
+    assert (ours.lower, ours.upper) == (pytest.approx(theirs.low, abs=0.01), pytest.approx(theirs.high, abs=0.01))
+
+
+def test_a_baseline_of_zeros_has_no_lift() -> None:
+    with pytest.raises(ValueError, match="no lift over it"):
+        lift(np.ones(3), np.zeros(3), "nothing", seed=1)
+
+
+@pytest.mark.data
+def test_the_anchors_of_the_research_note_are_reached(movielens: Path) -> None:
+    split = split_by_time(read_ratings(movielens / "ratings.dat"))
+    task = Task.of(split.before_test, split.test)
+    warm = sorted(task.warm)
+    scores = family_scores(split.before_test, split.test_from_us)
+    rankings = {name: rank_by_popularity(task, each, warm) for name, each in scores.items()}
+    threads = TrainingSettings.load().torch_threads
+    factors = fit(split.before_test, IalsSettings(), threads)
+    model = rank_by_factors(task, factors.users, factors.items, scores["popularity all-time"], warm)
+    metrics = model.metrics(task, warm)
+    # Research note recsys §2b, last row of the table: 1,157 warm users, popularity .1287, iALS-64 .1581 / .2559.
+    assert metrics.users == 1157
+    assert rankings["popularity all-time"].metrics(task, warm).map_at_10 == pytest.approx(0.1287, abs=0.002)
+    assert metrics.map_at_10 == pytest.approx(0.1581, abs=0.002)
+    assert metrics.ndcg_at_10 == pytest.approx(0.2559, abs=0.002)
+    assert best_of({name: each.average_precisions(task, warm) for name, each in rankings.items()}) in scores

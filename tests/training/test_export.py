@@ -1,0 +1,111 @@
+"""What leaves training: bundles without a trace of the future, requests, facts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from bentos.bundle import load_bundle
+from training.errors import ConfigurationError
+from training.experiment import Experiment, ExportSettings, read_experiment
+from training.export import Request, export_bundle, requests_of, write_facts
+from training.ials import IalsSettings, fit
+from training.interactions import Interactions, from_columns
+from training.split import split_by_time
+from training.synthetic import synthetic_interactions, synthetic_movies
+
+SMALL = IalsSettings(dimension=4, sweeps=2)
+MINUTE = 60_000_000
+
+
+def bundle_of(interactions: Interactions, directory: Path, least: int = 1) -> str:
+    split = split_by_time(interactions)
+    experiment = Experiment(name="champion", about="", ials=SMALL, export=ExportSettings(min_history=least))
+    factors = fit(split.train, SMALL, threads=1)
+    movies = synthetic_movies(interactions)
+    return export_bundle(directory, experiment, factors, split.train, movies, {}).version
+
+
+def test_garbage_after_the_cut_gives_the_identical_bundle(tmp_path: Path) -> None:
+    honest = synthetic_interactions(5, users=80, items=50, per_user=15)
+    cut = split_by_time(honest).validation_from_us
+    later = honest.timestamp_us >= cut
+    rng = np.random.default_rng(1)
+    # The same people, films and moments, but every rating after the cut is dealt out anew.
+    garbled = Interactions(
+        honest.user_ids,
+        honest.item_ids,
+        np.where(later, rng.integers(0, len(honest.user_ids), len(honest)), honest.user).astype(np.int32),
+        np.where(later, rng.integers(0, len(honest.item_ids), len(honest)), honest.item).astype(np.int32),
+        np.where(later, rng.integers(1, 6, len(honest)), honest.rating).astype(np.int8),
+        honest.timestamp_us,
+    )
+    assert bundle_of(honest, tmp_path / "honest") == bundle_of(garbled, tmp_path / "garbled")
+
+
+def test_garbage_before_the_cut_does_not(tmp_path: Path) -> None:
+    honest = synthetic_interactions(5, users=80, items=50, per_user=15)
+    first = np.argmin(honest.timestamp_us)
+    rating = honest.rating.copy()
+    rating[first] = 1 if rating[first] >= 4 else 5
+    other = Interactions(honest.user_ids, honest.item_ids, honest.user, honest.item, rating, honest.timestamp_us)
+    assert bundle_of(honest, tmp_path / "honest") != bundle_of(other, tmp_path / "other")
+
+
+def test_users_with_little_history_get_no_vector(tmp_path: Path) -> None:
+    interactions = synthetic_interactions(5, users=80, items=50, per_user=15)
+    bundle_of(interactions, tmp_path / "all")
+    bundle_of(interactions, tmp_path / "few", least=8)
+    before = split_by_time(interactions).train.positives
+    positives = np.bincount(before.user, minlength=80)
+    everyone, few = load_bundle(tmp_path / "all"), load_bundle(tmp_path / "few")
+    assert len(everyone.user_ids) == (positives >= 1).sum()
+    assert set(few.user_ids) == {before.user_ids[row] for row in np.flatnonzero(positives >= 8)}
+    assert everyone.item_ids == few.item_ids
+
+
+def test_a_request_stands_at_each_session_start_and_each_tenth_rating() -> None:
+    times = [0, *(n * MINUTE for n in range(1, 12)), 12 * MINUTE + 31 * MINUTE]
+    users = np.array(["u"] * len(times) + ["v"])
+    items = np.array([f"i{n}" for n in range(len(times))] + ["i0"])
+    rows = np.array([*times, 5 * MINUTE], np.int64)
+    requests = requests_of(from_columns(users, items, np.full(len(rows), 4, np.int8), rows))
+    assert requests == [
+        Request(0, "u"),
+        Request(5 * MINUTE, "v"),
+        Request(10 * MINUTE, "u"),
+        Request(43 * MINUTE, "u"),
+    ]
+
+
+def test_facts_are_ordered_by_user_and_time(tmp_path: Path) -> None:
+    interactions = synthetic_interactions(5, users=20, items=30, per_user=6)
+    assert write_facts(tmp_path / "facts.parquet", interactions) == len(interactions)
+    rows = pq.read_table(tmp_path / "facts.parquet").to_pylist()
+    keys = [(row["user_id"], row["timestamp_us"]) for row in rows]
+    assert keys == sorted(keys)
+    assert len(rows) == len(interactions)
+
+
+@pytest.mark.parametrize("name", ["champion", "challenger"])
+def test_the_shipped_experiments_can_be_read(name: str) -> None:
+    path = Path(__file__).parents[2] / "training" / "configs" / f"{name}.toml"
+    assert read_experiment(path).name == name
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ('name="x"\nabout=""\n[ials]\ndimensions=64\n', "dimensions"),
+        ('name="x"\nabout=""\n', "ials"),
+        ('name="x"\nabout=""\n[ials]\nsweeps="many"\n', "sweeps"),
+        ("not toml", "line 1"),
+    ],
+)
+def test_an_experiment_that_says_something_unknown_is_refused_by_name(tmp_path: Path, text: str, named: str) -> None:
+    (tmp_path / "e.toml").write_text(text)
+    with pytest.raises(ConfigurationError, match=named):
+        read_experiment(tmp_path / "e.toml")

