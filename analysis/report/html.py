@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 
 from analysis.measures import MEASURES
 from analysis.report.plots import forest, latency_curves
-from analysis.report.result import Result, numbers
+from analysis.report.result import Result, numbers, path_part
 from analysis.report.times import utc
 from analysis.wording import interval, shown
 
@@ -31,6 +31,7 @@ def to_html(result: Result) -> str:
         lstrip_blocks=True,
     )
     environment.globals |= {"number": number, "interval": interval, "utc": utc, "measures": MEASURES}
+    environment.filters["path_part"] = path_part
     return environment.get_template(TEMPLATE).render(
         result=result,
         forest=Markup(forest(result.metrics)),

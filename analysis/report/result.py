@@ -5,6 +5,7 @@ Next module: `analysis.report.plots`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -128,7 +129,12 @@ def numbers(result: Result) -> dict[str, float]:
     return dict(_leaves("", document))
 
 
-NAMED_BY: Final = ("name", "arm", "source")
+def path_part(key: str) -> str:
+    """`key` as part of a path; what a log may have smuggled into it (markup, line feeds) becomes "?"."""
+    return re.sub(r"[^\w:()-]", "?", key)
+
+
+NAMED_BY: Final = ("name", "arm")
 """What stands in a path for an element of a list, where it has one of these; else its position."""
 
 
@@ -136,7 +142,7 @@ def _leaves(path: str, value: Any) -> Iterator[tuple[str, float]]:
     if isinstance(value, dict):
         for key, each in value.items():
             if key != "curve_ms":
-                yield from _leaves(f"{path}.{key}" if path else key, each)
+                yield from _leaves(f"{path}.{path_part(key)}" if path else path_part(key), each)
     elif isinstance(value, list | tuple):
         for position, each in enumerate(value):
             name = (
