@@ -1,0 +1,195 @@
+"""Segments: what is written is read back; what is torn, missing, doubled or foreign is counted, never lost silently."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from shadow.contracts import Answer, Manifest, PairRecord, SegmentEntry
+from shadow.pairs_cli import pairs
+from shadow.segment_writer import FrameLostError, SegmentWriter, open_path, recover
+from shadow.segments import PairLogError, read_pairs
+
+
+def record(sequence: int, incarnation: str = "one", experiment: str = "test", version: int = 1) -> PairRecord:
+    return PairRecord(
+        schema_version=version,
+        request_id=f"r{sequence}",
+        experiment=experiment,
+        incarnation=incarnation,
+        sequence=sequence,
+        arrival_us=sequence,
+        event_time_us=1_000 + sequence,
+        method="GET",
+        target="/recommend",
+        unit="aa",
+        bucket=1,
+        arm="shadow",
+        outcome="paired" if sequence % 5 else "arm_timeout",
+        primary=Answer(version="v", status=200, body="{}"),
+    )
+
+
+def segment(directory: Path, records: list[PairRecord]) -> SegmentEntry:
+    writer = SegmentWriter(directory, records[0].sequence, now=0.0)
+    for number, each in enumerate(records):
+        writer.append(msgspec.json.encode(each), each.sequence, each.event_time_us, now=0.0)
+        if number % 3 == 2:
+            writer.flush()
+    writer.flush()
+    entry = writer.close()
+    assert entry is not None
+    return entry
+
+
+def log_of(root: Path, *batches: list[PairRecord], numbered: int = -1, complete: bool = True) -> Path:
+    directory = root / "test" / "one"
+    entries = tuple(segment(directory, batch) for batch in batches)
+    manifest = Manifest(
+        experiment="test", incarnation="one", router="here", started_us=0, complete=complete, records=numbered,
+        segments=entries,
+    )  # fmt: skip
+    (directory / "manifest.json").write_bytes(msgspec.json.encode(manifest))
+    return directory
+
+
+def test_what_is_written_is_read_back_in_order_and_the_log_is_complete(tmp_path: Path) -> None:
+    records = [record(number) for number in range(20)]
+    log_of(tmp_path, records[:7], records[7:], numbered=20)
+    log = read_pairs(tmp_path, "test")
+    assert list(log) == records
+    assert list(log) == records
+    assert log.health.problems() == []
+    assert log.health.complete
+
+
+def test_the_entry_tells_extent_and_checksum(tmp_path: Path) -> None:
+    import hashlib
+
+    entry = segment(tmp_path, [record(number) for number in range(4, 9)])
+    assert (entry.first_sequence, entry.last_sequence, entry.records) == (4, 8, 5)
+    assert (entry.first_event_us, entry.last_event_us) == (1_004, 1_008)
+    content = (tmp_path / entry.name).read_bytes()
+    assert (entry.sha256, entry.bytes) == (hashlib.sha256(content).hexdigest(), len(content))
+
+
+def test_a_file_cut_anywhere_gives_its_whole_records_and_is_reported(tmp_path: Path) -> None:
+    records = [record(number) for number in range(6)]
+    directory = log_of(tmp_path, records, numbered=6)
+    path = next(directory.glob("*.zst"))
+    content = path.read_bytes()
+    for length in range(len(content)):
+        path.write_bytes(content[:length])
+        log = read_pairs(tmp_path)
+        found = list(log)
+        assert found == records[: len(found)]
+        assert log.health.missing == 6 - len(found)
+        assert log.health.checksum_failures
+        assert log.health.problems()
+
+
+def test_a_flipped_bit_is_never_read_as_a_record(tmp_path: Path) -> None:
+    records = [record(number) for number in range(6)]
+    path = next(log_of(tmp_path, records, numbered=6).glob("*.zst"))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+    log = read_pairs(tmp_path)
+    found = list(log)
+    assert all(each in records for each in found)
+    assert log.health.checksum_failures
+    assert log.health.missing == 6 - len(found) > 0
+
+
+def test_gaps_doubles_strangers_and_other_versions_are_counted_and_left_out(tmp_path: Path) -> None:
+    good = [record(0), record(1), record(4)]
+    bad = [record(1), record(5, incarnation="two"), record(6, experiment="other"), record(7, version=9)]
+    directory = log_of(tmp_path, [*good, *bad], numbered=9)
+    log = read_pairs(directory)
+    assert list(log) == good
+    health = log.health
+    assert (health.duplicates, health.foreign, health.unknown_schema) == (1, 2, 1)
+    assert health.missing == 9 - len({0, 1, 4, 7})
+
+
+def test_a_crashed_shippers_open_segment_is_read_and_can_be_recovered(tmp_path: Path) -> None:
+    writer = SegmentWriter(tmp_path / "test" / "one", 0, now=0.0)
+    for number in range(4):
+        writer.append(msgspec.json.encode(record(number)), number, 0, now=0.0)
+    writer.flush()
+    writer.abandon()
+    log = read_pairs(tmp_path)
+    assert [each.sequence for each in log] == [0, 1, 2, 3]
+    assert not log.health.complete
+    with open_path(writer.path).open("ab") as torn:
+        torn.write(b"(\xb5/\xfd half a frame")
+    entry = recover(open_path(writer.path))
+    assert entry is not None
+    assert entry.records == 4
+    assert [each.sequence for each in read_pairs(tmp_path)] == [0, 1, 2, 3]
+
+
+def test_a_full_disk_loses_a_counted_frame_and_nothing_before_or_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from shadow import segment_writer
+
+    writer = SegmentWriter(tmp_path / "test" / "one", 0, now=0.0)
+    whole = segment_writer.write_whole
+
+    def full(file: int, data: bytes, offset: int) -> None:
+        whole(file, data[: len(data) // 2], offset)
+        raise OSError(28, "No space left on device")
+
+    for number, write in enumerate((whole, full, whole)):
+        monkeypatch.setattr(segment_writer, "write_whole", write)
+        writer.append(msgspec.json.encode(record(number)), number, 0, now=0.0)
+        if write is full:
+            with pytest.raises(FrameLostError, match="1 records not written"):
+                writer.flush()
+        else:
+            writer.flush()
+    writer.close()
+    log = read_pairs(tmp_path)
+    assert [each.sequence for each in log] == [0, 2]
+    assert (log.health.missing, log.health.torn) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("location", "experiment", "reason"),
+    [("nowhere", None, "nothing there"), ("", "other", "only test"), ("s3://bucket/x", None, "only paths and file")],
+)
+def test_a_location_that_cannot_be_read_is_told(
+    tmp_path: Path, location: str, experiment: str | None, reason: str
+) -> None:
+    log_of(tmp_path, [record(0)])
+    where = location if "://" in location else tmp_path / location
+    with pytest.raises(PairLogError, match=reason):
+        read_pairs(where, experiment)
+
+
+def test_stats_counts_by_arm_and_outcome_and_names_problems(tmp_path: Path) -> None:
+    log_of(tmp_path, [record(number) for number in range(10)], numbered=12)
+    result = CliRunner().invoke(pairs, ["stats", str(tmp_path), "--json"])
+    document = msgspec.json.decode(result.output)
+    assert document["arms"]["shadow"]["outcomes"] == {"arm_timeout": 2, "paired": 8}
+    assert document["arms"]["shadow"]["primary_status"] == {"200": 10}
+    assert document["problems"][0].startswith("2 records are missing")
+    plain = CliRunner().invoke(pairs, ["stats", tmp_path.as_uri()])
+    assert "shadow: 10 records" in plain.output
+    assert "2 records are missing" in plain.output
+
+
+def test_show_and_tail_print_records_and_a_bad_location_is_one_line(tmp_path: Path) -> None:
+    log_of(tmp_path, [record(number) for number in range(10)], numbered=10)
+    shown = CliRunner().invoke(pairs, ["show", str(tmp_path), "r3"])
+    assert msgspec.json.decode(shown.output, type=PairRecord) == record(3)
+    assert CliRunner().invoke(pairs, ["show", str(tmp_path), "r99"]).exit_code == 2
+    tail = CliRunner().invoke(pairs, ["tail", str(tmp_path), "-n", "2"])
+    assert ("r8" in tail.output, "r9" in tail.output, "r7" in tail.output) == (True, True, False)
+    bad = CliRunner().invoke(pairs, ["stats", str(tmp_path / "nowhere")])
+    assert bad.exit_code == 2
+    assert len(bad.output.strip().splitlines()) == 1
