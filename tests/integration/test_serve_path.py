@@ -5,13 +5,11 @@ The tests share one set and run in the order of the file; each uses an experimen
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
 
 from shadow.processes import accepts
 from shadow.rehearsal import HOST, Rehearsal
+from tests.integration.playing import gate, play
 from training.experiment import Experiment, ExportSettings
 from training.export import export_bundle, requests_of, write_facts, write_requests
 from training.ials import IalsSettings, fit
@@ -20,8 +18,6 @@ from training.synthetic import synthetic_interactions, synthetic_movies
 
 pytestmark = [pytest.mark.xdist_group("integration"), pytest.mark.timeout(420)]
 
-PLAN = Path(__file__).parent / "small_plan.yaml"
-PACE = ("--seconds", "5", "--max-rps", "80", "--limit", "300")
 ARMS = {"primary": "champion", "shadow": "challenger", "control": "champion"}
 
 
@@ -52,30 +48,6 @@ def load(rehearsal: Rehearsal) -> None:
     for name in ("champion", "challenger"):
         facts = ("--facts", rehearsal.directory / "facts.parquet", "--redis", rehearsal.redis_url)
         rehearsal.run("features", "load", rehearsal.directory / "bundles" / name, *facts)
-
-
-def play(rehearsal: Rehearsal, tags: dict[str, str], experiment: str) -> tuple[dict, dict]:
-    """One replay through a fresh router; its result and the outcomes by arm, once the three witnesses agree."""
-    rehearsal.start_router(experiment, tags)
-    result = rehearsal.directory / f"{experiment}.json"
-    target = f"http://{HOST}:{rehearsal.ports.router}"
-    requests = rehearsal.directory / "requests.jsonl"
-    rehearsal.run("replay", "--requests", requests, "--to", target, "--json-out", result, *PACE)
-    replayed = json.loads(result.read_text())
-    counts = rehearsal.counts()
-    rehearsal.close_log()
-    assert rehearsal.accounts(experiment, replayed["requests"], counts) == []
-    outcomes = {name: {key: n for key, n in arm.outcomes.items() if n} for name, arm in counts.arms.items()}
-    return replayed, outcomes
-
-
-def gate(rehearsal: Rehearsal, experiment: str) -> dict:
-    out = rehearsal.directory / f"report-{experiment}"
-    catalogue = rehearsal.directory / "bundles" / "champion" / "catalogue.parquet"
-    where = ("--experiment", experiment, "--out", out)
-    rehearsal.run("gate", rehearsal.pairs, "--plan", PLAN, "--catalogue", catalogue, *where, accept=(0, 1, 3))
-    assert {path.name for path in out.iterdir()} >= {"report.json", "report.md", "report.html"}
-    return json.loads((out / "report.json").read_text())
 
 
 def test_every_request_is_answered_paired_and_judged(rehearsal: Rehearsal, tags: dict[str, str]) -> None:
