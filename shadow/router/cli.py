@@ -9,6 +9,7 @@ import functools
 import logging
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
@@ -28,11 +29,12 @@ def router(file: Path) -> None:
     _log_to_stderr()
     try:
         config, settings = read_config(file), RouterSettings.load()
-        asyncio.run(serve(config, settings.unit_key))
     except (ConfigError, ValueError) as error:
         _fail(str(error))
+    try:
+        asyncio.run(serve(config, settings.unit_key))
     except OSError as error:
-        _fail(f"{error.strerror or error}. Choose other ports in {file}.")
+        _fail(f"{error.strerror or error}. Stop what uses it, or choose another address in {file}.")
 
 
 @click.command()
@@ -57,6 +59,6 @@ def _log_to_stderr() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
 
 
-def _fail(text: str) -> None:
+def _fail(text: str) -> NoReturn:
     click.secho(f"error: {text}", fg="red", err=True)
     sys.exit(2)

@@ -6,7 +6,7 @@ Next module: `shadow.router.server`, which is started with it.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 from urllib.parse import urlsplit
 
 import msgspec
@@ -92,7 +92,7 @@ def read_config(path: Path) -> RouterConfig:
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
     except msgspec.DecodeError as error:
-        raise ConfigError(f"{path}: {error}") from error
+        raise ConfigError(f"{path}: {error}. {_remedy(str(error))}") from error
     try:
         check(config)
     except ValueError as error:
@@ -100,11 +100,23 @@ def read_config(path: Path) -> RouterConfig:
     return config
 
 
+def _remedy(error: str) -> str:
+    """What to do about a message of msgspec, which names the field (`$.arms[0].fraction`)."""
+    if "unknown field" in error or "missing required field" in error:
+        part = next((part for mark, part in _PARTS.items() if f"`$.{mark}" in error), RouterConfig)
+        return f"The fields here are: {', '.join(part.__struct_fields__)}."
+    return "Correct that value." if "$" in error else "The file must hold one JSON object."
+
+
+_PARTS: Final[dict[str, type[msgspec.Struct]]] = {"primary": Primary, "arms": Arm, "routes": Route}
+
+
 def check(config: RouterConfig) -> None:
     """What types cannot say; `ValueError` names the field."""
-    address("listen", config.listen)
+    here = address("listen", config.listen)
     address("admin", config.admin)
-    upstream("primary.url", config.primary.url)
+    if upstream("primary.url", config.primary.url) == here:
+        raise ValueError(f"primary.url: {config.primary.url!r} is this router's own address; name the primary's")
     names = [arm.name for arm in config.arms]
     for arm in config.arms:
         upstream(f"arms.{arm.name}.url", arm.url)
@@ -125,7 +137,11 @@ def address(field: str, text: str) -> tuple[str, int]:
 
 def upstream(field: str, text: str) -> tuple[str, int]:
     """host and port of an upstream's URL; `ValueError` names the field."""
-    parts = urlsplit(text)
-    if parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/") or parts.query or parts.username:
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if not host or parts.scheme != "http" or parts.path not in ("", "/") or parts.query or parts.username:
         raise ValueError(f"{field}: {text!r} is not http://host:port")
-    return parts.hostname, parts.port or 80
+    return host, 80 if port is None else port

@@ -11,14 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from shadow.contracts import CLIENT_CANCELLED, PRIMARY_ERROR, Answer, PairRecord
+from shadow.contracts import CLIENT_CANCELLED, PRIMARY_ERROR, Answer
 from shadow.router.config import RouterConfig
 from shadow.router.config import upstream as address_of
 from shadow.router.counters import Counters
 from shadow.router.headers import event_time_of, hops_of, request_id_of, to_arm, to_client, to_primary
 from shadow.router.http1 import Request, problem
-from shadow.router.mirror import OVERHEAD_BYTES, Copy, Mirror, answered
+from shadow.router.mirror import OVERHEAD_BYTES, Copy, Mirror
 from shadow.router.pairlog import PairLog
+from shadow.router.records import Draft, answer_of
 from shadow.router.sampling import bucket_of, sampled, unit_of, user_of, without_user
 from shadow.router.upstream import Exchanged, Leg, Pool
 
@@ -37,6 +38,10 @@ class Router:
     log: PairLog
     pool: Pool
     mirrors: list[Mirror]
+    paths: frozenset[bytes]
+    """The paths of the routes."""
+    parameter: bytes
+    """The query parameter that names the user."""
 
     @staticmethod
     def of(config: RouterConfig, unit_key: bytes, incarnation: str, log: PairLog) -> Router:
@@ -44,17 +49,14 @@ class Router:
         counters = Counters.of(arm.name for arm in config.arms)
         pool = Pool(*address_of("primary.url", config.primary.url), config.primary.idle_connections)
         mirrors = [Mirror(arm, counters.arms[arm.name], log.write) for arm in config.arms]
-        return Router(config, unit_key, incarnation, counters, log, pool, mirrors)
+        paths = frozenset(route.path.encode() for route in config.routes)
+        parameter = config.unit_parameter.encode()
+        return Router(config, unit_key, incarnation, counters, log, pool, mirrors, paths, parameter)
 
     def refuse(self) -> None:
         """Count a request that was none."""
         for mirror in self.mirrors:
             mirror.counters.refuse()
-
-    def eligible(self, request: Request) -> bool:
-        """Whether the request is on one of the routes."""
-        path = request.target.partition(b"?")[0]
-        return any(path == route.path.encode() for route in self.config.routes)
 
     def document(self) -> dict[str, object]:
         """What `/counters` shows."""
@@ -66,7 +68,7 @@ class Router:
 
 
 class Exchange:
-    """One request. `respond(bytes)` sends the answer to the client; it is called exactly once, unless cancelled."""
+    """One request. `respond(answer, close)` writes to the client; it is called exactly once, unless cancelled."""
 
     def __init__(self, router: Router, request: Request, client: bytes, respond: Callable[[bytes, bool], None]) -> None:
         self._router = router
@@ -74,7 +76,7 @@ class Exchange:
         self._respond = respond
         self._request_id = request_id_of(request)
         self._arrival_us = time.time_ns() // 1000
-        self._unit, self._user = self._identify()
+        self._identify()
         self._chosen = self._choose()
         payload = to_primary(request, self._request_id, client)
         self._leg: Leg | None = Leg(router.pool, payload, router.config.primary.deadline_ms / 1000, self._primary_ended)
@@ -85,17 +87,22 @@ class Exchange:
         if leg is not None:
             leg.cancel()
 
-    def _identify(self) -> tuple[str, bytes | None]:
-        """The unit ("" when the request names no user) and the raw id, which never leaves this object."""
-        query = self._request.target.partition(b"?")[2]
-        user = user_of(query, self._router.config.unit_parameter.encode())
-        return (unit_of(user, self._router.unit_key) if user is not None else ""), user
+    def be_the_last(self) -> None:
+        """The connection ends with this answer, and the answer says so."""
+        self._request.keep_alive = False
+
+    def _identify(self) -> None:
+        """The raw user id, which never leaves this object; its unit ("" when there is none); the bucket."""
+        router = self._router
+        self._path, _, query = self._request.target.partition(b"?")
+        self._user = user_of(query, router.parameter)
+        self._unit = unit_of(self._user, router.unit_key) if self._user is not None else ""
+        # A request that names no user is sampled by its own id: it has nothing else to be kept together by.
+        self._bucket = bucket_of(self._unit or unit_of(self._request_id, router.unit_key))
 
     def _choose(self) -> list[Mirror]:
         """The arms that will get an outcome; the others are counted at once."""
-        # A request that names no user is sampled by its own id: it has nothing else to be kept together by.
-        self._bucket = bucket_of(self._unit or unit_of(self._request_id, self._router.unit_key))
-        eligible = self._router.eligible(self._request)
+        eligible = self._path in self._router.paths
         chosen = []
         for mirror in self._router.mirrors:
             if not eligible:
@@ -117,46 +124,46 @@ class Exchange:
             self._respond(to_client(end.answer, self._request_id, close), close)
             self._offer_copies(end)
             return
-        self._without_copies(CLIENT_CANCELLED if cancelled else PRIMARY_ERROR, end)
         if not cancelled:
             self._router.counters.primary_errors += 1
             status = 504 if end.error == "timeout" else 502
-            self._respond(problem(status, f"the primary did not answer ({end.error})", close=close), close)
+            detail = f"the primary did not answer ({end.error})"
+            self._respond(problem(status, detail, self._request_id, close), close)
+        self._without_copies(CLIENT_CANCELLED if cancelled else PRIMARY_ERROR, end)
 
     def _offer_copies(self, end: Exchanged) -> None:
         """The line: from here on the client has its answer."""
         if not self._chosen:
             return
-        primary = answered(self._router.config.primary.version, end, 0, PRIMARY_BODY_BYTES)
+        config = self._router.config
+        primary = answer_of(config.primary.version, end, 0, PRIMARY_BODY_BYTES)
+        draft = self._draft(primary)
         looped = hops_of(self._request) > 0
         for mirror in self._chosen:
-            record = self._record(mirror, primary)
             if looped:
-                mirror.drop(record, "loop")
+                mirror.drop(draft, "loop")
             else:
-                payload = to_arm(self._request, self._request_id, mirror.arm.name, self._router.config.experiment)
-                mirror.offer(Copy(payload, record, len(payload) + len(primary.body) + OVERHEAD_BYTES))
+                payload = to_arm(self._request, self._request_id, mirror.arm.name, config.experiment)
+                mirror.offer(Copy(payload, draft, len(payload) + len(primary.body) + OVERHEAD_BYTES))
 
     def _without_copies(self, outcome: str, end: Exchanged) -> None:
+        if not self._chosen:
+            return
         version = self._router.config.primary.version
-        primary = None if outcome == CLIENT_CANCELLED else answered(version, end, 0, PRIMARY_BODY_BYTES)
+        primary = None if outcome == CLIENT_CANCELLED else answer_of(version, end, 0, PRIMARY_BODY_BYTES)
+        draft = self._draft(primary)
         for mirror in self._chosen:
-            mirror.decide(self._record(mirror, primary), outcome, None)
+            mirror.decide(draft, outcome, None)
 
-    def _record(self, mirror: Mirror, primary: Answer | None) -> PairRecord:
-        parameter = self._router.config.unit_parameter.encode()
-        return PairRecord(
+    def _draft(self, primary: Answer | None) -> Draft:
+        return Draft(
             request_id=self._request_id.decode(),
             experiment=self._router.config.experiment,
             incarnation=self._router.incarnation,
-            sequence=-1,
             arrival_us=self._arrival_us,
             event_time_us=event_time_of(self._request, self._arrival_us),
-            method="GET",
-            target=without_user(self._request.target, parameter, self._user, self._unit),
+            target=without_user(self._request.target, self._router.parameter, self._user, self._unit),
             unit=self._unit,
             bucket=self._bucket,
-            arm=mirror.arm.name,
-            outcome="",
             primary=primary,
         )

@@ -1,34 +1,36 @@
 """The copies of one arm: a queue bounded in bytes, a limit of copies under way, a deadline, a breaker, no retries.
 
 `offer` never waits and never raises: what does not fit is dropped with its reason and counted. Nothing here is shared
-with the primary. Next module: `shadow.router.pairlog`, which gets the records.
+with the primary. Next module: `shadow.router.records`, what becomes of a copy's end.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
-import msgspec
-
-from shadow.contracts import ARM_ERROR, ARM_TIMEOUT, DROPPED, PAIRED, Answer, PairRecord
+from shadow.contracts import ARM_ERROR, ARM_TIMEOUT, DROPPED, PAIRED, Answer
 from shadow.router.config import Arm, upstream
 from shadow.router.counters import ArmCounters
+from shadow.router.records import Draft, answer_of
+from shadow.router.records import as_text as as_text  # tests/contracts/test_pair_record.py still looks for it here
 from shadow.router.upstream import Exchanged, Leg, Pool
 
-OVERHEAD_BYTES = 2_048
+Write = Callable[[Draft, str, str, Answer | None], None]
+"""Takes a decided record: draft, arm, outcome, the arm's answer."""
+OVERHEAD_BYTES: Final = 2_048
 """What a waiting copy costs besides its bytes (measured: record, objects, queue entry, about 1.7 KB)."""
 
 
 @dataclass(slots=True)
 class Copy:
-    """One copy and the record that waits for its outcome."""
+    """One copy and the draft of the record that waits for its outcome; `size` is what it counts in the queue."""
 
     payload: bytes
-    record: PairRecord
+    draft: Draft
     size: int
     offered_at: float = 0.0
 
@@ -70,9 +72,9 @@ class Breaker:
 
 
 class Mirror:
-    """One arm. `write` takes a finished record (its sequence number is given by the pair log)."""
+    """One arm. `write` takes each decided record."""
 
-    def __init__(self, arm: Arm, counters: ArmCounters, write: Callable[[PairRecord], None]) -> None:
+    def __init__(self, arm: Arm, counters: ArmCounters, write: Write) -> None:
         self.arm = arm
         self.counters = counters
         self.queued_bytes = 0
@@ -93,25 +95,25 @@ class Mirror:
     def offer(self, copy: Copy) -> None:
         """Send the copy when there is room and a slot; drop it otherwise. Never waits."""
         if not self._open:
-            self.drop(copy.record, "shutdown")
+            self.drop(copy.draft, "shutdown")
         elif self.queued_bytes + copy.size > self.arm.queue_bytes:
-            self.drop(copy.record, "queue_full")
+            self.drop(copy.draft, "queue_full")
         elif self._breaker.blocks:
-            self.drop(copy.record, "breaker_open")
+            self.drop(copy.draft, "breaker_open")
         else:
             copy.offered_at = self._loop.time()
             self.queued_bytes += copy.size
             self._queue.append(copy)
             self._pump()
 
-    def drop(self, record: PairRecord, reason: str) -> None:
+    def drop(self, draft: Draft, reason: str) -> None:
         """Decide a request as dropped."""
-        self.decide(record, DROPPED + reason, None)
+        self.decide(draft, DROPPED + reason, None)
 
-    def decide(self, record: PairRecord, outcome: str, answer: Answer | None) -> None:
+    def decide(self, draft: Draft, outcome: str, answer: Answer | None) -> None:
         """Count the outcome and write the record; the one way out of `in_flight`."""
         self.counters.decide(outcome)
-        self._write(finished(record, outcome, answer))
+        self._write(draft, self.arm.name, outcome, answer)
 
     def close(self) -> None:
         """Stop: what waits is dropped:shutdown, what is under way is cut off as a timeout of the arm."""
@@ -119,14 +121,10 @@ class Mirror:
         while self._queue:
             copy = self._queue.popleft()
             self.queued_bytes -= copy.size
-            self.drop(copy.record, "shutdown")
+            self.drop(copy.draft, "shutdown")
         for leg, _ in list(self._legs.values()):
             leg.cancel()
         self._pool.close()
-
-    def refuse_new(self) -> None:
-        """From now on every new copy is dropped:shutdown."""
-        self._open = False
 
     def _pump(self) -> None:
         while self._queue and len(self._legs) < self.arm.concurrency:
@@ -136,7 +134,7 @@ class Mirror:
             else:
                 # The breaker opened while it waited: what is behind a dead arm must not wait a deadline each.
                 self.queued_bytes -= copy.size
-                self.drop(copy.record, "breaker_open")
+                self.drop(copy.draft, "breaker_open")
 
     def _begin(self, copy: Copy) -> None:
         queue_us = int((self._loop.time() - copy.offered_at) * 1e6)
@@ -152,53 +150,11 @@ class Mirror:
         self.queued_bytes -= copy.size
         failed = bool(end.error) or (end.answer is not None and end.answer.status >= 500)
         self._breaker.report(failed)
-        answer = answered(self.arm.version, end, queue_us, self.arm.answer_bytes)
-        self.decide(copy.record, _OUTCOMES.get(end.error, ARM_ERROR), answer)
+        answer = answer_of(self.arm.version, end, queue_us, self.arm.answer_bytes)
+        self.decide(copy.draft, _OUTCOMES.get(end.error, ARM_ERROR), answer)
         if self._open:
             self._pump()
 
 
-_OUTCOMES = {"": PAIRED, "timeout": ARM_TIMEOUT, "cancelled": ARM_TIMEOUT}
-
-
-def answered(version: str, end: Exchanged, queue_us: int, most_bytes: int) -> Answer:
-    """One side of a record from the end of an exchange."""
-    answer = Answer(
-        version=version, status=0, connect_us=end.connect_us, queue_us=queue_us, upstream_us=end.upstream_us
-    )
-    if end.answer is None:
-        return msgspec.structs.replace(answer, error="timeout" if end.error == "cancelled" else end.error)
-    body = end.answer.body
-    kept = body[:most_bytes]
-    text, encoding = as_text(kept)
-    return msgspec.structs.replace(
-        answer, status=end.answer.status, body=text, body_encoding=encoding, truncated=len(kept) < len(body)
-    )
-
-
-def as_text(body: bytes) -> tuple[str, str]:
-    """(text, encoding) of a body: UTF-8 as it is, anything else as base64."""
-    try:
-        return body.decode(), "utf-8"
-    except UnicodeDecodeError:
-        return base64.b64encode(body).decode(), "base64"
-
-
-def finished(record: PairRecord, outcome: str, answer: Answer | None) -> PairRecord:
-    """The record with its outcome (msgspec's `replace` would cost five times as much here)."""
-    return PairRecord(
-        request_id=record.request_id,
-        experiment=record.experiment,
-        incarnation=record.incarnation,
-        sequence=record.sequence,
-        arrival_us=record.arrival_us,
-        event_time_us=record.event_time_us,
-        method=record.method,
-        target=record.target,
-        unit=record.unit,
-        bucket=record.bucket,
-        arm=record.arm,
-        outcome=outcome,
-        primary=record.primary,
-        arm_answer=answer,
-    )
+_OUTCOMES: Final = {"": PAIRED, "timeout": ARM_TIMEOUT, "cancelled": ARM_TIMEOUT}
+"""By the error of the exchange; any other is an error of the arm. A status of 500 and more is an answer, so a pair."""

@@ -7,22 +7,28 @@ go: this side connects again and says `Hello` first. Next module: `shadow.router
 from __future__ import annotations
 
 import asyncio
-import struct
+import logging
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
 
-from shadow.contracts import Frame, Goodbye, Hello, PairRecord
+from shadow.contracts import Answer, Frame, Goodbye, Hello
+from shadow.router.records import Draft
+
+logger = logging.getLogger(__name__)
 
 BUFFER_BYTES: Final = 16 << 20
 """Most bytes that wait for the shipper."""
+WRITE_BYTES: Final = 64 << 10
+"""Bytes handed to the socket at once: what is lost when the shipper goes away in the middle."""
 BACKOFF_SECONDS: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Pauses between attempts to connect; the last one repeats."""
 
 
 class PairLog(asyncio.Protocol):
-    """The pipe to the shipper at the unix socket `path`."""
+    """The pipe to the shipper at the unix socket `path`; at every instant numbered = written + dropped + waiting."""
 
     def __init__(self, path: str, hello: Hello) -> None:
         self._path = path
@@ -30,12 +36,13 @@ class PairLog(asyncio.Protocol):
         self._encoder = msgspec.json.Encoder()
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
+        self._sending = 0
         self._transport: Any = None
         self._paused = False
         self._scheduled = False
-        self._closing = False
+        self._ended = False
         self._loop = asyncio.get_running_loop()
-        self._drained = asyncio.Event()
+        self._changed = asyncio.Event()
         self.numbered = 0
         self.written = 0
         self.dropped = 0
@@ -46,9 +53,9 @@ class PairLog(asyncio.Protocol):
         """Bytes that the shipper has not taken yet."""
         return self._waiting_bytes + (self._transport.get_write_buffer_size() if self._transport else 0)
 
-    def write(self, record: PairRecord) -> None:
+    def write(self, draft: Draft, arm: str, outcome: str, answer: Answer | None) -> None:
         """Number the record and send it; drop it, counted, when the buffer is full."""
-        record = msgspec.structs.replace(record, sequence=self.numbered)
+        record = draft.record(self.numbered, arm, outcome, answer)
         self.numbered += 1
         frame = self._frame(record)
         if self.queued_bytes + len(frame) > BUFFER_BYTES:
@@ -56,7 +63,10 @@ class PairLog(asyncio.Protocol):
             return
         self._waiting.append(frame)
         self._waiting_bytes += len(frame)
-        self._schedule()
+        if not self._scheduled:
+            # What comes together within one turn of the loop is written in one call.
+            self._scheduled = True
+            self._loop.call_soon(self._flush)
 
     def document(self) -> dict[str, int]:
         """The pair log's part of `/counters`."""
@@ -69,22 +79,22 @@ class PairLog(asyncio.Protocol):
 
     async def close(self, seconds: float) -> None:
         """Send what waits and say goodbye, for at most `seconds`; what is left then is dropped, counted."""
-        self._closing = True
-        goodbye = Goodbye(incarnation=self._hello.incarnation, records=self.numbered, dropped=self.dropped)
-        self._schedule()
         try:
             async with asyncio.timeout(seconds):
-                while self._waiting or self._transport is None:
-                    self._drained.clear()
-                    await self._drained.wait()
+                await self._until(lambda: not self._waiting and self._transport is not None and not self._paused)
+                self._ended = True
+                incarnation = self._hello.incarnation
+                goodbye = Goodbye(incarnation=incarnation, records=self.numbered, dropped=self.dropped)
                 self._transport.write(self._frame(goodbye))
                 self._transport.close()
-                while self._transport is not None:
-                    self._drained.clear()
-                    await self._drained.wait()
+                await self._until(lambda: self._transport is None)
         except TimeoutError:
+            logger.warning("no shipper took the last %d records at %s: dropped", len(self._waiting), self._path)
             self.dropped += len(self._waiting)
+            self._waiting.clear()
+            self._waiting_bytes = 0
         finally:
+            self._ended = True
             self._connector.cancel()
             if self._transport is not None:
                 self._transport.abort()
@@ -92,24 +102,32 @@ class PairLog(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio's callback."""
         self._transport = transport
+        # Paused means: not all that was written has left. Little is then lost with a connection, and it is known.
+        self._transport.set_write_buffer_limits(high=0)
         self._paused = False
+        self._sending = 0
         self._transport.write(self._frame(self._hello))
-        self._schedule()
+        self._flush()
 
     def pause_writing(self) -> None:
         """asyncio's callback: the shipper reads slowly."""
         self._paused = True
 
     def resume_writing(self) -> None:
-        """asyncio's callback."""
+        """asyncio's callback: all that was written has left."""
         self._paused = False
-        self._schedule()
+        self._flush()
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
-        """asyncio's callback: connect again, unless this is the end."""
+        """asyncio's callback: what was being written is lost; connect again, unless this is the end."""
         self._transport = None
-        self._drained.set()
-        if not self._closing or self._waiting:
+        if self._paused:
+            self.written -= self._sending
+            self.dropped += self._sending
+        self._paused = False
+        self._sending = 0
+        self._changed.set()
+        if not self._ended:
             self._connector = self._loop.create_task(self._connect())
 
     async def _connect(self) -> None:
@@ -121,22 +139,28 @@ class PairLog(asyncio.Protocol):
                 await asyncio.sleep(BACKOFF_SECONDS[min(attempt, len(BACKOFF_SECONDS) - 1)])
                 attempt += 1
 
-    def _schedule(self) -> None:
-        """Write in one call what has come together within one turn of the loop."""
-        if not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self._flush)
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            self._changed.clear()
+            await self._changed.wait()
 
     def _flush(self) -> None:
         self._scheduled = False
-        if self._transport is not None and not self._paused and not self._transport.is_closing() and self._waiting:
-            self._transport.write(b"".join(self._waiting))
-            self.written += len(self._waiting)
-            self._waiting.clear()
-            self._waiting_bytes = 0
-        if not self._waiting:
-            self._drained.set()
+        while self._waiting and self._transport is not None and not self._paused and not self._transport.is_closing():
+            self._send(WRITE_BYTES)
+        self._changed.set()
+
+    def _send(self, most_bytes: int) -> None:
+        """Write frames of about `most_bytes` in one call."""
+        frames, size = [], 0
+        while self._waiting and size < most_bytes:
+            frames.append(self._waiting.popleft())
+            size += len(frames[-1])
+        self._waiting_bytes -= size
+        self.written += len(frames)
+        self._sending = len(frames)
+        self._transport.write(b"".join(frames))
 
     def _frame(self, frame: Frame) -> bytes:
         body = self._encoder.encode(frame)
-        return struct.pack(">I", len(body)) + body
+        return len(body).to_bytes(4, "big") + body

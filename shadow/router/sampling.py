@@ -8,14 +8,21 @@ from __future__ import annotations
 
 from hashlib import blake2b
 from typing import Final
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import unquote_to_bytes
 
 BUCKETS: Final = 1_000_000
+TELLING_BYTES: Final = 6
+"""From this length on an id is masked inside of longer values too."""
+MOST_DECODINGS: Final = 4
+"""What is percent-encoded more often than that is masked unseen."""
 
 
 def unit_of(user_id: bytes, key: bytes) -> str:
-    """The unit of a user: keyed BLAKE2b, 16 bytes as hex. Without the key it tells nothing about the id."""
-    return blake2b(user_id, key=key[:64], digest_size=16).hexdigest()
+    """The unit of a user: keyed BLAKE2b (RFC 7693), 16 bytes as hex. Without the key it tells nothing about the id.
+
+    `key` has at most 64 bytes; `shadow.router.settings` sees to that.
+    """
+    return blake2b(user_id, key=key, digest_size=16).hexdigest()
 
 
 def bucket_of(unit: str) -> int:
@@ -29,29 +36,49 @@ def sampled(bucket: int, fraction: float) -> bool:
 
 
 def user_of(query: bytes, parameter: bytes) -> bytes | None:
-    """The decoded value of the first `parameter` in a raw query; None when there is none or it is empty."""
+    """The decoded value of the last `parameter` in a raw query; None when there is none or it is empty.
+
+    The last, because that is the one the services here answer for (Starlette); a repeated one is masked wherever it is.
+    """
+    found = None
     for part in query.split(b"&"):
         name, _, value = part.partition(b"=")
         if value and _decoded(name) == parameter:
-            return _decoded(value)
-    return None
+            found = value
+    return None if found is None else _decoded(found)
 
 
 def without_user(target: bytes, parameter: bytes, user: bytes | None, unit: str) -> str:
-    """`target` for the record: every value that is the user's id, or stands under `parameter`, is the unit instead."""
+    """`target` for the record: the unit instead of the user's id.
+
+    Replaced is every value under `parameter`, every name or value that is the id in any spelling, and every one that
+    contains it if it has at least `TELLING_BYTES` (a short id such as 1 is contained in nearly everything).
+    """
     path, mark, query = target.partition(b"?")
     if not mark or user is None:
         return target.decode("latin-1")
     parts = []
     for part in query.split(b"&"):
         name, equals, value = part.partition(b"=")
-        if equals and (_decoded(name) == parameter or _decoded(value) == user):
-            part = name + b"=" + unit.encode()
-        elif not equals and _decoded(name) == user:
-            part = unit.encode()
-        parts.append(part)
-    return quote(path, safe="/%:@!$&'()*+,;=~-._") + "?" + b"&".join(parts).decode("latin-1")
+        if _tells(name, user):
+            name = unit.encode()
+        if value and (_decoded(name) == parameter or _tells(value, user)):
+            value = unit.encode()
+        parts.append(name + equals + value)
+    return (path + b"?" + b"&".join(parts)).decode("latin-1")
+
+
+def _tells(text: bytes, user: bytes) -> bool:
+    """Whether `text`, decoded as often as it can be, is the id or gives it away."""
+    for _ in range(MOST_DECODINGS):
+        decoded = _decoded(text)
+        if decoded == user or text == user or (len(user) >= TELLING_BYTES and (user in decoded or user in text)):
+            return True
+        if decoded == text:
+            return False
+        text = decoded
+    return True
 
 
 def _decoded(text: bytes) -> bytes:
-    return unquote_to_bytes(text.replace(b"+", b" "))
+    return unquote_to_bytes(text.replace(b"+", b" ")) if b"%" in text or b"+" in text else text

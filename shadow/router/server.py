@@ -12,6 +12,7 @@ import signal
 import socket
 import time
 import uuid
+from collections.abc import Callable
 from typing import Any, Final
 
 from shadow.contracts import Hello
@@ -26,7 +27,11 @@ logger = logging.getLogger(__name__)
 PIPELINED: Final = 64
 """Requests of one connection that may wait; beyond it the router stops reading."""
 IDLE_SECONDS: Final = 75.0
-"""A connection without a request under way is closed after this time, a half-sent request included."""
+"""A connection without a request under way is closed after this time."""
+REQUEST_SECONDS: Final = 15.0
+"""A request whose last byte has not come this long after its first is refused (408)."""
+LINGER_SECONDS: Final = 1.0
+"""After a refusal the connection is read on for so long, or its reset could overtake the answer."""
 SWEEP_SECONDS: Final = 5.0
 FLUSH_SECONDS: Final = 5.0
 """How long the last records may take to reach the shipper."""
@@ -42,6 +47,8 @@ class Client(asyncio.Protocol):
         self._refusal: RefusalError | None = None
         self._transport: Any = None
         self._full = False
+        self._refused = False
+        self._partial_since: float | None = None
         self.address = b"unknown"
         self.active_at = 0.0
 
@@ -60,12 +67,17 @@ class Client(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """asyncio's callback: requests, or what is none."""
+        if self._refusal is not None:
+            return
         self.active_at = time.monotonic()
-        if self._refusal is None:
-            try:
-                self._reader.feed(data)
-            except RefusalError as refusal:
-                self._refusal = refusal
+        try:
+            self._reader.feed(data)
+        except RefusalError as refusal:
+            self._refusal = refusal
+        if self._reader.idle:
+            self._partial_since = None
+        elif self._partial_since is None:
+            self._partial_since = self.active_at
         if len(self._reader.complete) > PIPELINED:
             self._transport.pause_reading()
         self._next()
@@ -89,9 +101,19 @@ class Client(asyncio.Protocol):
         self._server.changed()
 
     def drain(self) -> None:
-        """Close as soon as nothing is under way."""
-        if not self.busy and not self._reader.complete:
+        """Close as soon as nothing is under way; the answer under way says that it is the last."""
+        if self._exchange is not None:
+            self._exchange.be_the_last()
+        elif not self._reader.complete and not self._refused:
             self._transport.close()
+
+    def sweep(self, now: float) -> None:
+        """Refuse a request that comes too slowly; close a connection that is idle, or unread, for too long."""
+        if self._partial_since is not None and now - self._partial_since > REQUEST_SECONDS and self._refusal is None:
+            self._refusal = RefusalError(408, f"the request took longer than {REQUEST_SECONDS:.0f} s to come")
+            self._next()
+        elif not self.busy and now - self.active_at > IDLE_SECONDS:
+            self.abort()
 
     def abort(self) -> None:
         """Close at once."""
@@ -99,7 +121,7 @@ class Client(asyncio.Protocol):
 
     def _next(self) -> None:
         """Begin the next request, if none is under way; a refusal comes after the requests before it."""
-        if self.busy or self._full or self._transport.is_closing():
+        if self.busy or self._full or self._refused or self._transport.is_closing():
             return
         if self._reader.complete:
             request = self._reader.complete.popleft()
@@ -107,9 +129,14 @@ class Client(asyncio.Protocol):
                 self._transport.resume_reading()
             self._begin(request)
         elif self._refusal is not None:
-            self._server.router.refuse()
-            self._transport.write(problem(self._refusal.status, self._refusal.detail))
-            self._transport.close()
+            self._refuse(self._refusal)
+
+    def _refuse(self, refusal: RefusalError) -> None:
+        self._refused = True
+        self._server.router.refuse()
+        self._transport.write(problem(refusal.status, refusal.detail))
+        self._transport.write_eof()
+        asyncio.get_running_loop().call_later(LINGER_SECONDS, self._transport.abort)
 
     def _begin(self, request: Request) -> None:
         if self._server.draining:
@@ -175,19 +202,18 @@ class Server:
         await self.drain()
 
     async def drain(self) -> None:
-        """Answer what is under way, let the copies end, flush the log: each within its time."""
+        """Answer what is under way and let the copies end within `drain_seconds`, then flush the log."""
         self.draining = True
+        deadline = time.monotonic() + self.config.drain_seconds
         self._listeners[0].close()
         for client in list(self.clients):
             client.drain()
-        seconds = self.config.drain_seconds
-        answered = await self._until(lambda: not any(client.busy for client in self.clients), seconds)
-        if not answered:
-            logger.warning("requests still under way after %.0f s are cut off", seconds)
+        if not await self._until(lambda: not any(client.busy for client in self.clients), deadline):
+            logger.warning("requests still under way after %.0f s are cut off", self.config.drain_seconds)
         for client in list(self.clients):
             client.abort()
         await asyncio.sleep(0)
-        await self._until(lambda: not any(mirror.busy for mirror in self.router.mirrors), seconds)
+        await self._until(lambda: not any(mirror.busy for mirror in self.router.mirrors), deadline)
         for mirror in self.router.mirrors:
             mirror.close()
         self.router.pool.close()
@@ -199,9 +225,8 @@ class Server:
         """Something ended; a drain may be waiting for it."""
         self._changed.set()
 
-    async def _until(self, condition: Any, seconds: float) -> bool:
-        """Wait for `condition`, at most `seconds`; whether it came."""
-        deadline = time.monotonic() + seconds
+    async def _until(self, condition: Callable[[], bool], deadline: float) -> bool:
+        """Wait for `condition`, until `deadline` of the monotonic clock at most; whether it came."""
         while not condition():
             left = deadline - time.monotonic()
             if left <= 0:
@@ -215,13 +240,12 @@ class Server:
         return True
 
     async def _sweep(self) -> None:
-        """Close connections that have been idle for too long, half-sent requests and unread answers included."""
+        """Look after all connections every few seconds, so that none needs a timer of its own."""
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             now = time.monotonic()
             for client in list(self.clients):
-                if not client.busy and now - client.active_at > IDLE_SECONDS:
-                    client.abort()
+                client.sweep(now)
 
 
 async def serve(config: RouterConfig, unit_key: bytes) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Final
 
 SHORTEST_KEY: Final = 16
+LONGEST_KEY: Final = 64
+"""BLAKE2b's limit; a longer secret is hashed to this length."""
 
 
 @dataclass(frozen=True)
@@ -30,4 +33,4 @@ class RouterSettings:
                 f"UNDERSTUDY_UNIT_KEY must hold a secret of at least {SHORTEST_KEY} bytes (it has {len(key)}). "
                 "Make one: export UNDERSTUDY_UNIT_KEY=$(openssl rand -hex 32)"
             )
-        return RouterSettings(key)
+        return RouterSettings(key if len(key) <= LONGEST_KEY else blake2b(key).digest())

@@ -154,13 +154,12 @@ class Leg:
             self._reused = False
             self._task = self._loop.create_task(self._connect())
             return
-        self._reader.end()
-        if self._reader.done:
-            self._finish("")
-        elif self._reader.error == "short" and (error is not None or not self._heard):
+        if error is not None or not self._heard:
+            # Also when the body was to end with the connection: a reset is no orderly end.
             self._finish("reset")
-        else:
-            self._finish(self._reader.error)
+            return
+        self._reader.end()
+        self._finish("" if self._reader.done else self._reader.error)
 
     async def _connect(self) -> None:
         started = self._loop.time()
