@@ -51,7 +51,7 @@ def health_checks(
     for arm in arms:
         checks += _sampling(arm, triples, plan)
     checks += [_floors(triples, plan), *_control(triples, plan), *_versions(tally), *_deadline(triples, plan)]
-    return (*checks, *([_noise(noise)] if noise is not None else []))
+    return (*checks, *([_noise(noise, plan.max_control_difference)] if noise is not None else []))
 
 
 def _graded(name: str, share: float, limit: float, found: str, expected: str) -> Check:
@@ -192,11 +192,14 @@ def _deadline(triples: Triples, plan: Plan) -> list[Check]:
     ]
 
 
-def _noise(noise: NoiseFloor) -> Check:
+def _noise(noise: NoiseFloor, limit: float) -> Check:
+    # One version that answers the same request in two ways (a store that is late under load, say) hides what a shadow
+    # loses: seen in the demo at 2.5 times its rate, where a challenger that is HELD otherwise passed.
     differ = noise.compared - noise.identical
     found = f"{differ} of {noise.compared} control lists differ from the primary's"
     if differ:
         kinds = (f"{each.requests} {each.primary_source} → {each.control_source}" for each in noise.disagreements[:3])
         found += f" ({', '.join(kinds)})"
-    expected = "identical lists: the same version on the same facts"
-    return Check(name="noise floor", state=WARN if differ else OK, found=found, expected=expected)
+    expected = f"identical lists: the same version on the same facts (at most {limit:.2%} different)"
+    state = VETO if differ > limit * noise.compared else WARN if differ else OK
+    return Check(name="noise floor", state=state, found=found, expected=expected)

@@ -88,8 +88,10 @@ class Plan(_Strict):
     """A whole plan. `alpha` is one-sided per guardrail, `power` for the whole gate when it asks for more data.
 
     `block_hours` is the length of a time block of event time; `deadline_ms` the arms' deadline at the router, at which
-    latencies are cut off. `max_pair_loss` and `max_control_failures` are the shares above which the log cannot be
-    judged. `missing_rule` has one value for now: a copy that failed is an empty list, one never judged is loss.
+    latencies are cut off. `max_pair_loss`, `max_control_failures` and `max_control_difference` (lists of the control
+    that are not the primary's; 1 for a service that is random by design) are the shares above which the log cannot be
+    judged.
+    `missing_rule` has one value for now: a copy that failed is an empty list, one never judged is loss.
     """
 
     schema_version: Literal[1]
@@ -103,6 +105,7 @@ class Plan(_Strict):
     fractions: Fractions = Fractions()
     max_pair_loss: float = Field(default=0.02, ge=0, lt=1)
     max_control_failures: float = Field(default=0.02, ge=0, lt=1)
+    max_control_difference: float = Field(default=0.02, ge=0, le=1)
     missing_rule: Literal["failure_is_empty"] = "failure_is_empty"
     metrics: tuple[MetricPlan, ...]
 

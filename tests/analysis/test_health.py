@@ -147,7 +147,12 @@ def test_answers_after_the_plans_deadline_are_said():
     assert state("deadline", record(0, arm_answer=answer(upstream_us=2_000_000))) == OK
 
 
-def test_control_lists_that_differ_warn_and_name_the_sources():
-    found = checks(record(0), record(1, arm="control", arm_answer=answer(["i9"], "hybrid")))["noise floor"]
+def test_control_lists_that_differ_warn_and_name_the_sources_and_too_many_veto():
+    same = [each for n in range(49) for each in (record(2 * n), record(2 * n + 1, arm="control"))]
+    other = [record(98), record(99, arm="control", arm_answer=answer(["i9"], "hybrid"))]
+    found = checks(*same, *other)["noise floor"]
     assert found.state == WARN
     assert "1 popular → hybrid" in found.found
+    assert checks(*same[2:], *other)["noise floor"].state == VETO
+    random_by_design = PLAN.model_copy(update={"max_control_difference": 1.0})
+    assert checks(*other, rules=random_by_design)["noise floor"].state == WARN
