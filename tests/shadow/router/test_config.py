@@ -1,0 +1,74 @@
+"""The configuration: what is wrong is refused by the name of its field, with what to do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shadow.router.config import ConfigError, address, read_config, upstream
+
+GOOD: dict[str, Any] = {
+    "experiment": "demo",
+    "listen": "127.0.0.1:8700",
+    "admin": "127.0.0.1:8701",
+    "shipper": "/run/shipper.sock",
+    "primary": {"url": "http://127.0.0.1:8711", "version": "champion:abc"},
+    "arms": [{"name": "shadow", "url": "http://127.0.0.1:8712"}, {"name": "control", "url": "http://127.0.0.1:8713"}],
+}
+
+
+def written(directory: Path, document: object) -> Path:
+    path = directory / "router.json"
+    path.write_text(document if isinstance(document, str) else json.dumps(document))
+    return path
+
+
+def test_the_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
+    config = read_config(written(tmp_path, GOOD))
+    shadow = config.arms[0]
+    assert (config.primary.deadline_ms, config.unit_parameter, config.drain_seconds) == (5_000, "user_id", 10.0)
+    assert (shadow.fraction, shadow.deadline_ms, shadow.queue_bytes, shadow.concurrency) == (1.0, 2_000, 64 << 20, 16)
+    assert [(route.method, route.path) for route in config.routes] == [("GET", "/recommend")]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"fractoin": 1}, r"unknown field `fractoin`.*The fields here are: experiment, listen"),
+        ({"arms": [{"name": "a", "url": "http://h:1", "speed": 1}]}, r"`speed`.*arms.*The fields here are: name, url"),
+        ({"primary": {"version": "x"}}, r"missing required field `url`.*primary.*here are: url, version"),
+        ({"arms": [{"name": "a", "url": "http://h:1", "fraction": 1.5}]}, r"\$\.arms\[0\]\.fraction"),
+        ({"arms": [{"name": "A b", "url": "http://h:1"}]}, r"\$\.arms\[0\]\.name"),
+        ({"arms": [{"name": "a", "url": "https://h:1"}]}, r"arms\.a\.url: 'https://h:1' is not http://host:port"),
+        ({"arms": [{"name": "a", "url": "http://h:99999"}]}, r"arms\.a\.url"),
+        ({"arms": [{"name": "a", "url": "http://h:1"}] * 2}, r"arms: the name 'a' is taken; every arm needs its own"),
+        ({"arms": [{"name": "primary", "url": "http://h:1"}]}, r"arms: the name 'primary' is taken"),
+        ({"listen": "8700"}, r"listen: '8700' is not host:port"),
+        ({"primary": {"url": "http://127.0.0.1:8700"}}, r"primary\.url: .* this router's own address"),
+        ({"routes": [{"method": "POST", "path": "/events"}]}, r"routes: method 'POST' cannot be copied yet, only GET"),
+        ({"experiment": 7}, r"\$\.experiment`\. Correct that value"),
+    ],
+)
+def test_a_wrong_field_is_named_with_the_remedy(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as caught:
+        read_config(written(tmp_path, GOOD | change))
+    assert "router.json" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null"])
+def test_what_is_no_json_object_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError, match="The file must hold one JSON object"):
+        read_config(written(tmp_path, text))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="nowhere.json: cannot be read"):
+        read_config(tmp_path / "nowhere.json")
+
+
+def test_addresses_may_be_ipv6_and_the_port_of_an_upstream_defaults_to_80() -> None:
+    assert address("listen", "[::1]:8700") == ("::1", 8700)
+    assert upstream("url", "http://bento") == ("bento", 80)

@@ -1,0 +1,108 @@
+"""Sampling: keyed, nested, the same for every spelling of an id; and what a record may show of a target."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shadow.router.sampling import BUCKETS, bucket_of, sampled, unit_of, user_of, without_user
+from shadow.router.settings import RouterSettings
+from tests.shadow.router.harness import KEY
+
+UNIT = "0" * 32
+
+
+def test_a_unit_is_keyed_blake2b_of_the_id_and_another_key_gives_another_unit() -> None:
+    assert unit_of(b"17", KEY) == blake2b(b"17", key=KEY, digest_size=16).hexdigest()
+    assert unit_of(b"17", KEY) != unit_of(b"17", KEY[::-1])
+
+
+def test_a_bucket_is_the_first_64_bits_of_the_unit_modulo_a_million() -> None:
+    assert bucket_of("00000000000f4241" + "f" * 16) == 1  # 0xf4241 is 1000001
+
+
+@given(st.binary(min_size=1, max_size=20), st.floats(0, 1), st.floats(0, 1))
+def test_raising_the_fraction_keeps_those_who_were_in(user: bytes, one: float, other: float) -> None:
+    bucket = bucket_of(unit_of(user, KEY))
+    low, high = sorted((one, other))
+    assert 0 <= bucket < BUCKETS
+    assert sampled(bucket, high) or not sampled(bucket, low)
+    assert sampled(bucket, 1.0)
+    assert not sampled(bucket, 0.0)
+
+
+def test_a_millionth_is_one_bucket() -> None:
+    assert sampled(0, 1e-6)
+    assert not sampled(1, 1e-6)
+
+
+@pytest.mark.parametrize("fraction", [0.005, 0.2, 0.5])
+def test_the_realised_share_is_within_four_standard_deviations(fraction: float) -> None:
+    users = 20_000
+    taken = sum(sampled(bucket_of(unit_of(b"%d" % user, KEY)), fraction) for user in range(users))
+    assert abs(taken - users * fraction) < 4 * (users * fraction * (1 - fraction)) ** 0.5
+
+
+@pytest.mark.parametrize(
+    ("query", "user"),
+    [
+        (b"user_id=17&k=3", b"17"),
+        (b"k=3&user_id=a%40b", b"a@b"),
+        (b"user%5Fid=17", b"17"),
+        (b"user_id=a+b", b"a b"),
+        (b"user_id=1&user_id=2", b"2"),
+        (b"user_id=&k=3", None),
+        (b"user_id", None),
+        (b"", None),
+    ],
+)
+def test_the_user_is_found_in_any_spelling_and_the_last_one_counts(query: bytes, user: bytes | None) -> None:
+    assert user_of(query, b"user_id") == user
+
+
+@pytest.mark.parametrize(
+    ("query", "masked"),
+    [
+        ("user_id=17&k=3", f"user_id={UNIT}&k=3"),
+        ("user_id=%31%37&k=3", f"user_id={UNIT}&k=3"),
+        ("user_id=other&user_id=17", f"user_id={UNIT}&user_id={UNIT}"),
+        ("user_id=17&as=17&17=x&17", f"user_id={UNIT}&as={UNIT}&{UNIT}=x&{UNIT}"),
+        ("user_id=17&k=170", f"user_id={UNIT}&k=170"),
+        ("user_id=17&x=%2531%2537", f"user_id={UNIT}&x={UNIT}"),
+        ("user_id=&k=3&", "user_id=&k=3&"),
+    ],
+)
+def test_the_unit_stands_where_the_id_stood(query: str, masked: str) -> None:
+    user = b"17" if "user_id=&" not in query else None
+    assert without_user(f"/recommend?{query}".encode(), b"user_id", user, UNIT) == f"/recommend?{masked}"
+
+
+@given(st.text("abcdefghij@.é /+%", min_size=6, max_size=24).filter(lambda text: text.strip("%") == text))
+def test_a_telling_id_is_nowhere_in_the_target_though_wrapped_and_encoded(user: str) -> None:
+    once = quote(user, safe="")
+    target = f"/r?user_id={once}&x=pre-{once}-post&y={quote(once, safe='')}&{once}=1".encode()
+    shown = without_user(target, b"user_id", user.encode(), UNIT)
+    assert user not in shown
+    assert once not in shown
+    assert quote(once, safe="") not in shown
+
+
+def test_a_secret_longer_than_the_hash_takes_is_hashed_whole() -> None:
+    one = RouterSettings.load({"UNDERSTUDY_UNIT_KEY": "x" * 64 + "1"}).unit_key
+    other = RouterSettings.load({"UNDERSTUDY_UNIT_KEY": "x" * 64 + "2"}).unit_key
+    assert one != other
+    assert len(unit_of(b"17", one)) == 32
+
+
+@pytest.mark.parametrize("environment", [{}, {"UNDERSTUDY_UNIT_KEY": "short"}])
+def test_without_a_long_secret_there_are_no_settings_and_the_remedy_is_said(environment: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="UNDERSTUDY_UNIT_KEY must hold .* at least 16 bytes.*Make one: export"):
+        RouterSettings.load(environment)
+
+
+def test_the_secret_is_not_shown_by_repr() -> None:
+    assert "secret" not in repr(RouterSettings.load({"UNDERSTUDY_UNIT_KEY": "secret" * 6}))
