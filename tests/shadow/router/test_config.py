@@ -65,7 +65,7 @@ def test_what_is_no_json_object_is_refused(tmp_path: Path, text: str) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="nowhere.json: cannot be read"):
+    with pytest.raises(ConfigError, match=r"nowhere\.json: cannot be read"):
         read_config(tmp_path / "nowhere.json")
 
 

@@ -100,7 +100,7 @@ def test_a_secret_longer_than_the_hash_takes_is_hashed_whole() -> None:
 
 @pytest.mark.parametrize("environment", [{}, {"UNDERSTUDY_UNIT_KEY": "short"}])
 def test_without_a_long_secret_there_are_no_settings_and_the_remedy_is_said(environment: dict[str, str]) -> None:
-    with pytest.raises(ValueError, match="UNDERSTUDY_UNIT_KEY must hold .* at least 16 bytes.*Make one: export"):
+    with pytest.raises(ValueError, match=r"UNDERSTUDY_UNIT_KEY must hold .* at least 16 bytes.*Make one: export"):
         RouterSettings.load(environment)
 
 

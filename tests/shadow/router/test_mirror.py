@@ -1,0 +1,177 @@
+"""An arm's queue and breaker, with a clock that the test turns."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any
+
+import pytest
+
+from shadow.contracts import Answer
+from shadow.router.config import Arm
+from shadow.router.counters import ArmCounters
+from shadow.router.mirror import Breaker, Copy, Mirror
+from shadow.router.records import Draft
+from tests.shadow.router import harness
+from tests.shadow.router.harness import Upstream
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def breaker(clock: Clock) -> Breaker:
+    return Breaker(failures=3, seconds=10.0, clock=clock)
+
+
+def test_a_breaker_opens_after_failures_in_a_row_and_a_success_between_starts_anew() -> None:
+    one = breaker(Clock())
+    for failed in (True, True, False, True, True):
+        assert one.allows()
+        one.report(failed)
+    assert not one.open
+    one.report(True)
+    assert one.open
+    assert not one.allows()
+
+
+def test_an_open_breaker_gives_out_one_probe_at_a_time_and_its_success_closes_it() -> None:
+    clock = Clock()
+    one = breaker(clock)
+    for _ in range(3):
+        one.report(True)
+    clock.now += 9.9
+    assert not one.allows()
+    clock.now += 0.2
+    assert one.allows()
+    assert not one.allows()
+    one.report(False)
+    assert one.allows()
+    assert one.allows()
+
+
+def test_a_failed_probe_keeps_it_open_for_the_same_time_again() -> None:
+    clock = Clock()
+    one = breaker(clock)
+    for _ in range(3):
+        one.report(True)
+    clock.now += 10.1
+    assert one.allows()
+    one.report(True)
+    assert one.blocks
+    clock.now += 9.9
+    assert not one.allows()
+    clock.now += 0.2
+    assert one.allows()
+
+
+class OneArm:
+    """A mirror with what it decided; `ended` holds outcome and answer in order."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.counters = ArmCounters()
+        self.ended: list[tuple[str, str, Answer | None]] = []
+        self.changed = asyncio.Event()
+        self.mirror = Mirror(Arm(name="shadow", version="v2", **settings), self.counters, self._write)
+
+    def _write(self, draft: Draft, arm: str, outcome: str, answer: Answer | None) -> None:
+        assert self.counters.balance == 0
+        self.ended.append((draft.request_id, outcome, answer))
+        self.changed.set()
+
+    def offer(self, name: str, size: int = 100) -> None:
+        draft = Draft(name, "e", "i", 0, 0, "/", "", 0, None)
+        self.counters.begin()
+        self.mirror.offer(Copy(f"GET /{name} HTTP/1.1\r\nhost: a\r\n\r\n".encode(), draft, size))
+
+    async def until(self, number: int) -> list[tuple[str, str]]:
+        async with asyncio.timeout(5):
+            while len(self.ended) < number:
+                self.changed.clear()
+                await self.changed.wait()
+        return [(name, outcome) for name, outcome, _ in self.ended]
+
+
+@pytest.fixture
+async def held() -> Any:
+    """An upstream that answers when the test says so."""
+    gate = asyncio.Event()
+
+    async def answer(head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        await gate.wait()
+        return await harness.echo(head, reader, writer)
+
+    upstream = Upstream(answer)
+    await upstream.start()
+    upstream.gate = gate
+    yield upstream
+    gate.set()
+    await upstream.stop()
+
+
+async def test_copies_that_do_not_fit_are_dropped_and_those_before_them_are_not(held: Any) -> None:
+    arm = OneArm(url=f"http://127.0.0.1:{held.port}", concurrency=1, queue_bytes=250)
+    for name in ("first", "second", "third"):
+        arm.offer(name)
+    assert arm.mirror.queued_bytes == 200
+    assert await arm.until(1) == [("third", "dropped:queue_full")]
+    held.gate.set()
+    assert await arm.until(3) == [("third", "dropped:queue_full"), ("first", "paired"), ("second", "paired")]
+    assert arm.mirror.queued_bytes == 0
+    assert arm.ended[2][2].queue_us > 0
+    arm.mirror.close()
+
+
+async def test_no_more_copies_are_under_way_than_allowed(held: Any) -> None:
+    arm = OneArm(url=f"http://127.0.0.1:{held.port}", concurrency=3)
+    for number in range(10):
+        arm.offer(str(number))
+    async with asyncio.timeout(5):
+        while len(held.heads) < 3:
+            await asyncio.sleep(0.001)
+    assert len(arm.mirror._legs) == 3
+    held.gate.set()
+    assert {outcome for _, outcome in await arm.until(10)} == {"paired"}
+    assert len(arm.mirror._pool._idle) <= 3
+    arm.mirror.close()
+
+
+async def test_closing_cuts_off_what_is_under_way_and_drops_what_waits(held: Any) -> None:
+    arm = OneArm(url=f"http://127.0.0.1:{held.port}", concurrency=1)
+    arm.offer("under way")
+    arm.offer("waits")
+    async with asyncio.timeout(5):
+        while not held.heads:
+            await asyncio.sleep(0.001)
+    arm.mirror.close()
+    arm.offer("late")
+    assert await arm.until(3) == [
+        ("waits", "dropped:shutdown"),
+        ("under way", "arm_timeout"),
+        ("late", "dropped:shutdown"),
+    ]
+    assert not arm.mirror.busy
+    assert arm.counters.in_flight == 0
+
+
+async def test_a_shadow_that_accepts_and_never_reads_is_a_timeout() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        arm = OneArm(url=f"http://127.0.0.1:{deaf.getsockname()[1]}", deadline_ms=50)
+        arm.offer("copy")
+        assert await arm.until(1) == [("copy", "arm_timeout")]
+        arm.mirror.close()
+
+
+async def test_a_long_answer_is_kept_up_to_the_limit_and_marked(held: Any) -> None:
+    arm = OneArm(url=f"http://127.0.0.1:{held.port}", answer_bytes=10)
+    held.gate.set()
+    arm.offer("copy")
+    await arm.until(1)
+    answer = arm.ended[0][2]
+    assert answer is not None
+    assert (answer.body, answer.truncated, answer.version) == ('{"target":', True, "v2")
+    arm.mirror.close()

@@ -1,0 +1,140 @@
+"""The pipe to the shipper: what is numbered is written, waits or was dropped, whatever the other end does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from shadow.contracts import Answer, Hello
+from shadow.router import pairlog
+from shadow.router.pairlog import PairLog
+from shadow.router.records import Draft
+from tests.shadow.router.harness import Collector
+
+HELLO = Hello(experiment="e", incarnation="i", router="r", started_us=1)
+
+
+@pytest.fixture
+async def path() -> AsyncIterator[Path]:
+    with TemporaryDirectory(dir="/tmp") as directory:  # short: a unix socket's path has a limit
+        yield Path(directory) / "s"
+
+
+def write(log: PairLog, number: int, body: str = "") -> None:
+    draft = Draft(f"r{number}", "e", "i", 0, 0, "/", "", 0, Answer(version="v", status=200, body=body))
+    log.write(draft, "shadow", "paired", None)
+    balanced(log)
+
+
+def balanced(log: PairLog) -> None:
+    assert log.numbered == log.written + log.dropped + len(log._waiting)
+
+
+async def until(condition: object) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+async def test_what_was_logged_before_the_shipper_came_arrives_in_order(path: Path) -> None:
+    log, collector = PairLog(str(path), HELLO), Collector()
+    for number in range(100):
+        write(log, number)
+    async with await asyncio.start_unix_server(collector.serve, str(path)):
+        await log.close(5)
+        await asyncio.wait_for(collector.ended.wait(), 5)
+    kinds = [frame["record"] for frame in collector.frames]
+    assert kinds == ["hello", *["pair"] * 100, "goodbye"]
+    assert [record["sequence"] for record in collector.records] == list(range(100))
+    assert [record["request_id"] for record in collector.records] == [f"r{number}" for number in range(100)]
+    assert collector.frames[-1] == {
+        "record": "goodbye",
+        "schema_version": 1,
+        "incarnation": "i",
+        "records": 100,
+        "dropped": 0,
+    }
+
+
+async def test_a_shipper_that_comes_back_gets_hello_again_and_the_rest(path: Path) -> None:
+    log, first, second = PairLog(str(path), HELLO), Collector(), Collector()
+    server = await asyncio.start_unix_server(first.serve, str(path))
+    write(log, 0)
+    await until(lambda: first.records)
+    log._transport.abort()  # the connection breaks
+    server.close()
+    path.unlink(missing_ok=True)
+    await until(lambda: log._transport is None)
+    write(log, 1)
+    async with await asyncio.start_unix_server(second.serve, str(path)):
+        await log.close(5)
+        await asyncio.wait_for(second.ended.wait(), 5)
+    assert [frame["record"] for frame in second.frames] == ["hello", "pair", "goodbye"]
+    assert [record["sequence"] for record in first.records + second.records] == [0, 1]
+
+
+async def test_the_newest_are_dropped_and_leave_a_gap_when_the_shipper_does_not_read(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pairlog, "BUFFER_BYTES", 1 << 20)
+    resume, collector = asyncio.Event(), Collector()
+
+    async def late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await resume.wait()
+        await collector.serve(reader, writer)
+
+    async with await asyncio.start_unix_server(late, str(path), limit=1024):
+        log = PairLog(str(path), HELLO)
+        await until(lambda: log._transport is not None)
+        for number in range(400):
+            write(log, number, "x" * 10_000)
+            await asyncio.sleep(0)
+            assert log.queued_bytes <= 1 << 20
+        assert log.dropped > 100
+        resume.set()
+        await until(lambda: not log._waiting)
+        write(log, 400)
+        await log.close(5)
+        await asyncio.wait_for(collector.ended.wait(), 5)
+    sequences = [record["sequence"] for record in collector.records]
+    assert sequences == sorted(sequences)
+    assert sequences[-1] == 400
+    assert 401 - len(sequences) == log.dropped == collector.frames[-1]["dropped"]
+
+
+async def test_what_was_being_written_when_the_shipper_went_away_is_counted_as_dropped(path: Path) -> None:
+    ended = asyncio.Event()
+
+    async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await ended.wait()
+        writer.transport.abort()
+
+    server = await asyncio.start_unix_server(deaf, str(path), limit=1024)
+    log = PairLog(str(path), HELLO)
+    await until(lambda: log._transport is not None)
+    for number in range(100):
+        write(log, number, "x" * 10_000)
+    await until(lambda: log._paused)
+    waiting = len(log._waiting)
+    server.close()
+    path.unlink(missing_ok=True)
+    log._transport.abort()
+    await until(lambda: log.dropped)
+    balanced(log)
+    assert 0 < log.dropped <= pairlog.WRITE_BYTES // 10_000 + 1
+    assert len(log._waiting) == waiting
+    ended.set()
+    await log.close(0.05)
+    assert (log.queued_bytes, log.numbered) == (0, log.written + log.dropped)
+
+
+async def test_closing_without_a_shipper_ends_in_time_and_counts_what_is_left(path: Path) -> None:
+    log = PairLog(str(path), HELLO)
+    for number in range(3):
+        write(log, number)
+    await asyncio.wait_for(log.close(0.05), 5)
+    assert log.document() == {"numbered": 3, "written": 0, "dropped": 3, "queued_bytes": 0}
