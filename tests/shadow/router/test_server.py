@@ -5,14 +5,20 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import socket
 import time
+from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
 from shadow.router import pairlog
+from shadow.router.http1 import HEAD_BYTES
 from shadow.router.sampling import unit_of
+from shadow.router.server import IDLE_SECONDS, REQUEST_SECONDS
 from tests.shadow.router import harness
 from tests.shadow.router.harness import KEY, read_answer, request, running
+from tests.shadow.router.test_http1 import REFUSED
 
 
 async def test_the_primarys_answer_comes_back_and_the_pair_is_logged() -> None:
@@ -291,3 +297,133 @@ async def test_the_identity_holds_at_every_sample_under_random_faults_and_client
         assert stage.server.log.numbered == sum(stage.outcomes.values())
         assert stage.arm.received <= 400
     assert len(stage.collector.records) == stage.server.log.numbered - stage.server.log.dropped
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+async def test_every_refused_form_is_answered_with_a_problem_and_a_closed_connection_and_counted() -> None:
+    async with running() as stage:
+        for raw, statuses in REFUSED:
+            reader, writer = await asyncio.open_connection("127.0.0.1", stage.port)
+            writer.write(raw)
+            if raw.startswith(b"\x16"):
+                writer.write_eof()
+            status, headers, body = await read_answer(reader)
+            assert status in statuses, raw
+            assert headers["content-type"] == "application/problem+json"
+            assert headers["connection"] == "close"
+            assert json.loads(body)["status"] == status
+            assert await asyncio.wait_for(reader.read(), 5) == b""
+            writer.close()
+        assert (stage.arm.received, stage.arm.refused, stage.arm.balance) == (len(REFUSED), len(REFUSED), 0)
+        assert stage.primary.heads == []
+
+
+async def test_a_refusal_is_heard_by_a_client_that_is_still_sending() -> None:
+    async with running() as stage:
+        reader, writer = await asyncio.open_connection("127.0.0.1", stage.port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * (HEAD_BYTES * 40))
+        assert (await read_answer(reader))[0] == 431
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+async def test_a_request_that_comes_too_slowly_is_refused_and_an_idle_connection_is_closed() -> None:
+    async with running() as stage:
+        slow_reader, slow = await asyncio.open_connection("127.0.0.1", stage.port)
+        idle_reader, idle = await asyncio.open_connection("127.0.0.1", stage.port)
+        slow.write(b"GET / HTTP/1.1\r\nHo")
+        await until(lambda: any(client._partial_since for client in stage.server.clients))
+        for client in list(stage.server.clients):
+            client.sweep(time.monotonic() + REQUEST_SECONDS - 1)
+        assert len(stage.server.clients) == 2
+        for client in list(stage.server.clients):
+            client.sweep(time.monotonic() + REQUEST_SECONDS + 1)
+        assert (await read_answer(slow_reader))[0] == 408
+        for client in list(stage.server.clients):
+            client.sweep(time.monotonic() + IDLE_SECONDS + 1)
+        with suppress(ConnectionResetError):
+            assert await asyncio.wait_for(idle_reader.read(), 5) == b""
+        assert stage.arm.refused == 1
+        slow.close()
+        idle.close()
+
+
+async def test_the_whole_answer_has_left_before_a_copy_is_offered() -> None:
+    async with running() as stage:
+        client = socket.create_connection(("127.0.0.1", stage.port))
+        client.setblocking(False)
+        mirror, readable = stage.server.router.mirrors[0], []
+        offer = mirror.offer
+
+        def spy(copy: object) -> None:
+            readable.append(client.recv(65_536))
+            offer(copy)
+
+        mirror.offer = spy
+        client.send(request("/recommend?user_id=1"))
+        await until(lambda: readable)
+        assert readable[0].endswith(b'{"target": "/recommend?user_id=1"}')
+        client.close()
+
+
+async def test_a_request_id_is_the_same_at_the_primary_the_arm_the_client_and_in_the_record() -> None:
+    async with running() as stage:
+        _, headers, _ = await stage.get("/recommend?user_id=1", "X-Request-Id: mine-1\r\n")
+        await stage.settled()
+        assert headers["x-request-id"] == "mine-1"
+        assert "x-request-id: mine-1" in stage.primary.heads[0]
+        assert "x-request-id: mine-1" in stage.shadow.heads[0]
+        assert stage.collector.records[0]["request_id"] == "mine-1"
+
+
+async def test_a_problem_of_the_primary_carries_the_request_id_too() -> None:
+    async with running(primary=harness.reset) as stage:
+        _, headers, _ = await stage.get("/recommend?user_id=1", "X-Request-Id: mine-2\r\n")
+        assert headers["x-request-id"] == "mine-2"
+
+
+async def test_a_primary_that_is_not_there_is_502_and_served_again_when_it_is_back() -> None:
+    async with running() as stage:
+        await stage.primary.stop()
+        status, _, body = await stage.get("/recommend?user_id=1")
+        assert (status, json.loads(body)["detail"]) == (502, "the primary did not answer (refused)")
+        await stage.primary.start()
+        assert (await stage.get("/recommend?user_id=1"))[0] == 200
+
+
+async def test_a_drain_answers_what_is_under_way_lets_the_copies_end_and_takes_nothing_new() -> None:
+    gates = asyncio.Event(), asyncio.Event()
+
+    def behind(gate: asyncio.Event) -> harness.Answer:
+        async def answer(head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+            await gate.wait()
+            return await harness.echo(head, reader, writer)
+
+        return answer
+
+    async with running(primary=behind(gates[0]), shadow=behind(gates[1])) as stage:
+        reader, writer = await asyncio.open_connection("127.0.0.1", stage.port)
+        writer.write(request("/recommend?user_id=1"))
+        await until(lambda: stage.primary.heads)
+        drain = asyncio.create_task(stage.server.drain())
+        await until(lambda: stage.server.draining)
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", stage.port)
+        gates[0].set()
+        status, headers, _ = await read_answer(reader)
+        assert (status, headers["connection"]) == (200, "close")
+        assert await reader.read() == b""
+        writer.close()
+        await until(lambda: stage.shadow.heads)
+        assert not drain.done()
+        gates[1].set()
+        await asyncio.wait_for(drain, 5)
+        assert stage.outcomes == {"paired": 1}
+        assert stage.collector.frames[-1]["record"] == "goodbye"
+        assert stage.collector.frames[-1]["records"] == 1
