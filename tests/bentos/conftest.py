@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 
 from shadow.processes import Running, Stage, accepts
 from shadow.rehearsal import command
+from tests.ports import free_port
 
 
 class RedisServer:
@@ -19,8 +19,7 @@ class RedisServer:
     def __init__(self, stage: Stage, directory: Path) -> None:
         self._stage = stage
         self._directory = directory
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> Running:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -12,21 +10,12 @@ import pytest
 from shadow.processes import Stage
 from shadow.rehearsal import Ports, Rehearsal
 from shadow.settings import child_environment
+from tests.ports import free_port
 
 
 def free_ports() -> Ports:
-    """A base from which all ports of a set are free now."""
-    for _ in range(100):
-        with ExitStack() as held:
-            probe = held.enter_context(socket.create_server(("127.0.0.1", 0)))
-            ports = Ports(probe.getsockname()[1] + 1)
-            try:
-                for _, number in ports.all():
-                    held.enter_context(socket.create_server(("127.0.0.1", number)))
-            except (OSError, OverflowError):
-                continue
-            return ports
-    raise RuntimeError("no free range of ports found")
+    """A base from which all ports of a set are free."""
+    return Ports(free_port(tuple(port for _, port in Ports(0).all())))
 
 
 @pytest.fixture(scope="module")

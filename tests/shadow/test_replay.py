@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import socket
 import sys
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from click.testing import CliRunner
 
 from shadow.replay import ReplayError, read_requests, replay, schedule
 from shadow.replay_client import Recorded, Replay
+from tests.ports import free_port
 
 
 def test_event_time_is_shrunk_to_the_given_seconds() -> None:
@@ -95,8 +95,7 @@ async def test_a_server_that_closes_is_an_error_of_each_request() -> None:
 
 def test_an_unreachable_router_ends_with_1_and_a_bad_target_with_2(tmp_path: Path) -> None:
     (tmp_path / "r").write_text('{"event_time_us":1,"user_id":"a"}\n')
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     arguments = ["--requests", str(tmp_path / "r"), "--json-out", str(tmp_path / "out.json"), "--to"]
     result = CliRunner().invoke(replay, [*arguments, f"http://127.0.0.1:{port}"])
     assert result.exit_code == 1

@@ -14,6 +14,7 @@ from typing import Any
 
 from shadow.router.config import Arm, Primary, RouterConfig
 from shadow.router.server import Server
+from tests.ports import free_port
 
 KEY = b"a key for tests only, 32 bytes.."
 Answer = Callable[[str, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[bool]]
@@ -196,11 +197,10 @@ async def running(
     for each in upstreams:
         await each.start()
     collector = Collector()
-    with tempfile.TemporaryDirectory(dir="/tmp") as directory, socket.create_server(("127.0.0.1", 0)) as free:
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:
         path = Path(directory) / "shipper.sock"
         listener = await asyncio.start_unix_server(collector.serve, str(path)) if shipper else None
-        port = free.getsockname()[1]
-        free.close()
+        port = free_port()
         config = RouterConfig(
             experiment="test",
             listen=f"127.0.0.1:{port}",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 
 from shadow.router.upstream import Exchanged, Leg, Pool
+from tests.ports import free_port
 from tests.shadow.router import harness
 from tests.shadow.router.harness import Answer, Upstream
 
@@ -105,8 +105,7 @@ async def test_a_reset_is_no_end_of_a_body_that_ends_with_the_connection() -> No
 
 
 async def test_nobody_there_is_refused() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     end: asyncio.Future[Exchanged] = asyncio.get_running_loop().create_future()
     Leg(Pool("127.0.0.1", port, 1), b"GET / HTTP/1.1\r\nhost: a\r\n\r\n", 5.0, end.set_result)
     assert (await asyncio.wait_for(end, 10)).error == "refused"
