@@ -1,8 +1,9 @@
 """The BentoML service: loads the bundle that the bento was built with, and nothing else, before it is ready.
 
-It refuses to start when bento and bundle disagree: the model's exact tag was written into the bento at build time
-(`packaged.json`), must be pinned in bento.yaml, and must be what the loaded bundle says of itself. It starts without
-Redis: then it answers from the fallback, labelled. Next module: `bentos.packaging`, which builds the bento.
+It refuses to start when the bundle was altered, or when bento and bundle disagree: the model's exact tag was written
+into the bento at build time (`packaged.json`), must be pinned in bento.yaml, and must be what the loaded bundle says
+of itself. It starts without Redis: then it answers from the fallback, labelled. Next module: `bentos.packaging`,
+which builds the bento.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from typing import Any, Final
 
 import bentoml
 import numpy as np
+from bentoml.exceptions import BentoMLException
 
 from bentos.agreement import SOURCE, check_agreement, packaged
 from bentos.api import create_app
-from bentos.bundle import load_bundle
-from bentos.errors import PackagingError
+from bentos.bundle import Bundle, load_bundle
+from bentos.errors import BentosError, PackagingError
 from bentos.features import RedisFeatureStore
 from bentos.metrics import PrometheusMetrics, ServiceMetrics
 from bentos.recommend import Ladder
@@ -26,7 +28,26 @@ from bentos.settings import ServingSettings
 
 WARM_UP: Final = 50
 
+BENTO_YAML: Final = SOURCE.parent / "bento.yaml"
+"""BentoML's own description; not there yet while the bento is being built."""
+
 _state: dict[str, Any] = {}
+
+
+def trusted_bundle() -> Bundle:
+    """The bundle this bento was built with, verified; `BundleError` or `PackagingError` when it is not to be served."""
+    tag = packaged().tag
+    bundle = load_bundle(Path(bentoml.models.get(tag).path))
+    check_agreement(tag, BENTO_YAML, bundle.manifest.tag)
+    return bundle
+
+
+if BENTO_YAML.exists():
+    # BentoML restarts a worker that failed for ever; an import that fails ends the server at once, in one line.
+    try:
+        trusted_bundle()
+    except BentosError as error:
+        raise BentoMLException(str(error)) from error
 
 
 def _tag_or_none() -> str:
@@ -45,10 +66,7 @@ class Recommender:
     """One model version behind `GET /recommend`."""
 
     def __init__(self) -> None:
-        tag = packaged().tag
-        model = bentoml.models.get(tag)
-        bundle = load_bundle(Path(model.path))
-        check_agreement(tag, SOURCE.parent / "bento.yaml", bundle.manifest.tag)
+        bundle = trusted_bundle()
         settings = ServingSettings.load()
         manifest = bundle.manifest
         deadline = settings.feature_deadline_ms / 1000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import struct
@@ -31,8 +32,8 @@ def hello(incarnation: str = "one") -> bytes:
     return frame(Hello(experiment="test", incarnation=incarnation, router="here", started_us=1))
 
 
-def record(sequence: int, incarnation: str = "one") -> bytes:
-    answer = Answer(version="v", status=200, body=BODY)
+def record(sequence: int, incarnation: str = "one", body: str = BODY) -> bytes:
+    answer = Answer(version="v", status=200, body=body)
     return frame(
         PairRecord(
             request_id=f"r{sequence}",
@@ -61,10 +62,12 @@ class Shippers:
         self.destination = directory / "log"
         self.spool = directory / "spool"
 
-    def start(self, *options: str) -> None:
+    def start(self, *options: str, file_limit: str = "unlimited") -> None:
+        """`file_limit`: the size in blocks of 1,024 bytes at which a write to a file fails, as bash's ulimit has it."""
         self.path.unlink(missing_ok=True)
         where = ("--socket", self.path, "--spool", self.spool, "--destination", self.destination.as_uri())
-        self.stage.start("shipper", command("shipper", *where, *options), self.path.exists)
+        limited = ("bash", "-c", f'ulimit -f {file_limit} && exec "$@"', "-")
+        self.stage.start("shipper", [*limited, *command("shipper", *where, *options)], self.path.exists)
 
     def connect(self) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX)
@@ -146,3 +149,23 @@ def test_a_stream_that_makes_no_sense_is_closed_and_others_go_on(shippers: Shipp
     log = read_pairs(shippers.destination)
     assert [each.sequence for each in log] == [0]
     assert log.health.complete
+
+
+def test_what_the_disk_refuses_is_a_counted_gap_and_the_router_is_not_disturbed(shippers: Shippers) -> None:
+    """A limit on the size of a file stands in for the full disk: a write is cut short, the next one fails."""
+    rng = random.Random(1)
+    sent = 400
+    shippers.start(file_limit="2000")
+    with shippers.connect() as router:
+        records = [record(number, body=rng.randbytes(5_000).hex()) for number in range(sent)]
+        router.sendall(hello() + b"".join(records))
+        router.sendall(frame(Goodbye(incarnation="one", records=sent, dropped=0)))
+    assert shippers.stage.stop("shipper") == 0
+    log = read_pairs(shippers.destination)
+    numbers = [each.sequence for each in log]
+    assert numbers[:50] == list(range(50))
+    assert 0 < log.health.missing == sent - len(numbers)
+    assert (log.health.torn, log.health.checksum_failures, log.health.undecodable) == ([], [], 0)
+    told = (shippers.directory / "logs" / "shipper.log").read_text()
+    assert f"{log.health.missing} records lost so far" in told
+    assert "Free space on the volume of the spool" in told

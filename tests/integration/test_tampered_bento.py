@@ -1,0 +1,86 @@
+"""A bento whose parts were changed after it was built refuses to start, and its last words name the part."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shadow.processes import Stage, StepError, answers
+from shadow.rehearsal import HOST, command
+from tests.bentos.bundles import synthetic_bundle
+from tests.ports import free_port
+
+pytestmark = [pytest.mark.xdist_group("tampered"), pytest.mark.timeout(240)]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """(BENTOML_HOME, the tag of a bento in it)."""
+    directory = tmp_path_factory.mktemp("tampered")
+    bundle, home = directory / "bundle", directory / "bentoml"
+    synthetic_bundle(bundle)
+    with Stage(directory / "logs", environment(home)) as stage:
+        done = stage.start("build", command("bento", "build", bundle), lambda: bool(list(home.glob("bentos/*/latest"))))
+        assert done.process.wait(120) == 0, done.tail()
+        return home, done.tail(1)
+
+
+def environment(home: Path) -> dict[str, str]:
+    """No package index: building and serving need nothing that is not installed."""
+    offline = {"PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull, "UV_OFFLINE": "1"}
+    return os.environ | offline | {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True", "PYTHONUNBUFFERED": "1"}
+
+
+def flip_a_bit(model: Path, bento: Path) -> str:
+    path = model / "item_vectors.npy"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    return "item_vectors.npy"
+
+
+def change_the_dtype(model: Path, bento: Path) -> str:
+    path = model / "item_vectors.npy"
+    np.save(path, np.load(path).astype(np.float64))
+    return "item_vectors.npy"
+
+
+def put_another_bundle(model: Path, bento: Path) -> str:
+    """Whole in itself, but of another model than the bento was built for."""
+    note = (model / "model.yaml").read_text()
+    shutil.rmtree(model)
+    other = synthetic_bundle(model, seed=2).tag
+    (model / "model.yaml").write_text(note)
+    return other
+
+
+def pin_another_model(model: Path, bento: Path) -> str:
+    document = bento / "bento.yaml"
+    text = document.read_text()
+    tag = f"{bento.parent.name}:{bento.name}"
+    other = f"{bento.parent.name}:ffffffffffff"
+    assert f"tag: {tag}" in text
+    document.write_text(text.replace(f"tag: {tag}", f"tag: {other}"))
+    return other
+
+
+@pytest.mark.parametrize("tamper", [flip_a_bit, change_the_dtype, put_another_bundle, pin_another_model])
+def test_a_changed_bento_is_not_served(
+    built: tuple[Path, str], tmp_path: Path, tamper: Callable[[Path, Path], str]
+) -> None:
+    original, tag = built
+    home = tmp_path / "bentoml"
+    shutil.copytree(original, home, symlinks=True)
+    name, version = tag.split(":")
+    named = tamper(home / "models" / name / version, home / "bentos" / name / version)
+    port = free_port()
+    url = f"http://{HOST}:{port}/readyz"
+    with Stage(tmp_path / "logs", environment(home)) as stage:
+        with pytest.raises(StepError, match=r"ended with code [1-9]") as refused:
+            stage.start("bento", command("serve", tag, "--port", str(port)), lambda: answers(url), seconds=60)
+        assert named in str(refused.value)
