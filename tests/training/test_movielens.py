@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import hashlib
 import http.server
 import io
+import os
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -15,7 +17,7 @@ import pytest
 
 from training import movielens as data
 from training.errors import DataError
-from training.movielens import FILES, Source, download, fetch, unverified, unzip
+from training.movielens import FILES, Progress, Source, download, fetch, unverified, unzip
 
 CONTENT = {name: f"the bytes of {name}\n".encode() for name in FILES}
 
@@ -38,8 +40,13 @@ def archive(content: dict[str, bytes]) -> bytes:
 class Handler(http.server.BaseHTTPRequestHandler):
     body = b""
     announced = 0
+    raw: bytes | None = None
+    """When set: all that is sent, head included."""
 
     def do_GET(self) -> None:
+        if self.raw is not None:
+            self.wfile.write(self.raw)
+            return
         self.send_response(200)
         self.send_header("Content-Length", str(self.announced))
         self.end_headers()
@@ -114,6 +121,49 @@ def test_the_second_source_is_asked_when_the_first_is_unreachable(
     serve(handler, archive(CONTENT))
     nowhere = source("http://127.0.0.1:1/ml-1m.zip", b"")
     assert unverified(get(tmp_path, nowhere, source(url, archive(CONTENT)))) == []
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3e8\r\nonly this",
+        b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\nthis",
+        b"no HTTP at all\r\n\r\n",
+        b"",
+    ],
+)
+def test_the_second_source_is_asked_when_the_first_answers_nonsense(
+    served: tuple[type[Handler], str], tmp_path: Path, raw: bytes
+) -> None:
+    handler, url = served
+    handler.raw = raw
+
+    def mend(where: Path, progress: Progress) -> Path:
+        handler.raw = None
+        serve(handler, archive(CONTENT))
+        return download(url, where, progress)
+
+    second = Source("second", hashlib.sha256(archive(CONTENT)).hexdigest(), mend, unzip)
+    assert unverified(get(tmp_path, source(url, b""), second)) == []
+
+
+def test_a_download_that_drips_for_ever_is_given_up(
+    served: tuple[type[Handler], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handler, url = served
+    serve(handler, archive(CONTENT))
+    monkeypatch.setattr(data, "DOWNLOAD_SECONDS", 0.0)
+    with pytest.raises(DataError, match="not complete after 0 s"):
+        get(tmp_path, source(url, archive(CONTENT)))
+
+
+def test_a_full_disk_is_told_with_the_directory_and_what_is_needed(tmp_path: Path) -> None:
+    def full(where: Path, progress: Progress) -> Path:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(DataError, match=rf"{tmp_path}: No space left on device. Fetching needs about \d+ MB"):
+        get(tmp_path, Source("full", "", full, unzip))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_without_any_source_every_reason_and_the_remedy_are_told(tmp_path: Path) -> None:
