@@ -2,7 +2,7 @@
 
 The version is a digest of the payload, so equal models have equal versions and a changed byte is another model. A
 bundle is written beside its place and moved there in one rename; it is read with every checksum, type, shape and
-order verified, and `BundleError` names the file and the reason. Next module: `bentos.retrieval`.
+order verified, and `BundleError` names the file and the reason. Next module: `bentos.payload`, which reads the files.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from bentos import catalogue as catalogues
 from bentos import index as indexes
+from bentos import payload
 from bentos.errors import BundleError
 
 SCHEMA_VERSION: Final = 1
@@ -127,18 +128,20 @@ def load_bundle(directory: Path, *, verify: bool = True) -> Bundle:
             raise BundleError(directory / name, "missing")
     if verify:
         _verify(directory, manifest)
-    item_ids = _ids(directory / "item_ids.json", manifest.items)
-    user_ids = _ids(directory / "user_ids.json", manifest.users)
+    item_ids = payload.read_ids(directory / "item_ids.json", manifest.items)
+    user_ids = payload.read_ids(directory / "user_ids.json", manifest.users)
+    vectors = payload.read_vectors(directory / "item_vectors.npy", (manifest.items, manifest.dimension))
+    catalogue = payload.read_catalogue(directory / "catalogue.parquet", item_ids)
     return Bundle(
         directory=directory,
         manifest=manifest,
         item_ids=item_ids,
-        item_vectors=_vectors(directory / "item_vectors.npy", (manifest.items, manifest.dimension)),
+        item_vectors=vectors,
         user_ids=user_ids,
-        user_vectors=_vectors(directory / "user_vectors.npy", (manifest.users, manifest.dimension)),
-        catalogue=_catalogue(directory / "catalogue.parquet", item_ids),
-        popularity=_popularity(directory / "popularity.json", item_ids),
-        index=_index(directory / "index.faiss", manifest),
+        user_vectors=payload.read_vectors(directory / "user_vectors.npy", (manifest.users, manifest.dimension)),
+        catalogue=catalogue,
+        popularity=payload.read_popularity(directory / "popularity.json", item_ids, catalogue),
+        index=payload.read_index(directory / "index.faiss", directory / "index.json", vectors),
     )
 
 
@@ -149,7 +152,7 @@ def read_manifest(directory: Path) -> BundleManifest:
         manifest = msgspec.json.decode(path.read_bytes(), type=BundleManifest)
     except OSError as error:
         raise BundleError(path, f"cannot be read ({error.strerror})") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BundleError(path, f"not a manifest ({error})") from error
     if manifest.schema_version != SCHEMA_VERSION:
         raise BundleError(path, f"schema version {manifest.schema_version}, this code reads {SCHEMA_VERSION}")
@@ -195,7 +198,7 @@ def _write_payload(
     (staging / "item_ids.json").write_bytes(msgspec.json.encode(item_ids))
     (staging / "user_ids.json").write_bytes(msgspec.json.encode(user_ids))
     pq.write_table(catalogue, staging / "catalogue.parquet", compression="zstd")
-    order = np.argsort(-catalogue.column("popularity").to_numpy(), kind="stable")
+    order = catalogues.by_popularity(catalogue)
     (staging / "popularity.json").write_bytes(msgspec.json.encode([item_ids[row] for row in order]))
     index, report = indexes.build(item_vectors)
     indexes.save(index, staging / "index.faiss")
@@ -251,57 +254,3 @@ def _verify(directory: Path, manifest: BundleManifest) -> None:
             raise BundleError(directory / name, "its SHA-256 is not the one in the manifest")
     if payload_version(manifest.files) != manifest.version:
         raise BundleError(directory / MANIFEST, f"version {manifest.version} is not the digest of the payload")
-
-
-def _ids(path: Path, count: int) -> list[str]:
-    try:
-        ids = msgspec.json.decode(path.read_bytes(), type=list[str])
-    except msgspec.DecodeError as error:
-        raise BundleError(path, f"not a list of ids ({error})") from error
-    if len(ids) != count:
-        raise BundleError(path, f"{len(ids)} ids, the manifest says {count}")
-    if ids != sorted(set(ids)):
-        raise BundleError(path, "the ids are not distinct and ascending")
-    return ids
-
-
-def _vectors(path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
-    try:
-        vectors: NDArray[np.float32] = np.load(path, mmap_mode="r" if shape[0] else None, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise BundleError(path, f"not a .npy file ({error})") from error
-    if vectors.dtype != np.dtype("<f4"):
-        raise BundleError(path, f"dtype {vectors.dtype}, not float32")
-    if vectors.shape != shape:
-        raise BundleError(path, f"shape {vectors.shape}, the manifest says {shape}")
-    if not np.isfinite(vectors).all():
-        raise BundleError(path, "values that are not finite")
-    return vectors
-
-
-def _catalogue(path: Path, item_ids: list[str]) -> pa.Table:
-    try:
-        table = pq.read_table(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise BundleError(path, f"not a Parquet file ({error})") from error
-    if (reason := catalogues.problem(table, item_ids)) is not None:
-        raise BundleError(path, reason)
-    return table
-
-
-def _popularity(path: Path, item_ids: list[str]) -> NDArray[np.int64]:
-    try:
-        ids = msgspec.json.decode(path.read_bytes(), type=list[str])
-    except msgspec.DecodeError as error:
-        raise BundleError(path, f"not a list of ids ({error})") from error
-    rows = {item: row for row, item in enumerate(item_ids)}
-    if sorted(ids) != item_ids:
-        raise BundleError(path, "its items are not those of item_ids.json")
-    return np.array([rows[item] for item in ids], dtype=np.int64)
-
-
-def _index(path: Path, manifest: BundleManifest) -> Any:
-    try:
-        return indexes.load(path, manifest.items, manifest.dimension)
-    except ValueError as error:
-        raise BundleError(path, str(error)) from error

@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 SCHEMA: Final = pa.schema(
     [
@@ -45,6 +46,11 @@ def catalogue_table(
     if (reason := problem(table, item_ids)) is not None:
         raise ValueError(reason)
     return table
+
+
+def by_popularity(table: pa.Table) -> NDArray[np.int64]:
+    """Row numbers, the most popular item first, equal ones in id order; shape (items,)."""
+    return np.argsort(-table.column("popularity").to_numpy(), kind="stable").astype(np.int64)
 
 
 def problem(table: pa.Table, item_ids: Sequence[str]) -> str | None:

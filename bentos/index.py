@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 KIND: Final = "Flat"
+METRIC: Final = "inner_product"
 
 
 class IndexReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,7 +33,7 @@ def build(vectors: NDArray[np.float32]) -> tuple[Any, IndexReport]:
     rows, dimension = vectors.shape
     index = faiss.IndexFlatIP(dimension)
     index.add(np.ascontiguousarray(vectors, dtype=np.float32))
-    report = IndexReport(kind=KIND, n=rows, d=dimension, metric="inner_product", faiss=faiss.__version__)
+    report = IndexReport(kind=KIND, n=rows, d=dimension, metric=METRIC, faiss=faiss.__version__)
     return index, report
 
 
@@ -41,12 +42,13 @@ def save(index: Any, path: Path) -> None:
     path.write_bytes(faiss.serialize_index(index).tobytes())
 
 
-def load(path: Path, rows: int, dimension: int) -> Any:
-    """Read an index and check that it fits `rows` vectors of `dimension`; `ValueError` says how it does not.
+def load(path: Path, vectors: NDArray[np.float32]) -> Any:
+    """Read an index and check that it holds exactly `vectors` of shape (n, d); `ValueError` says how it does not.
 
     FAISS is set to one thread: services scale by processes, and one query is faster alone on one core.
     """
     faiss.omp_set_num_threads(1)
+    rows, dimension = vectors.shape
     try:
         index = faiss.deserialize_index(np.frombuffer(path.read_bytes(), dtype=np.uint8))
     except RuntimeError as error:
@@ -55,4 +57,8 @@ def load(path: Path, rows: int, dimension: int) -> Any:
         raise ValueError(f"holds {index.ntotal} vectors of {index.d} dimensions, not {rows} of {dimension}")
     if index.metric_type != faiss.METRIC_INNER_PRODUCT:
         raise ValueError("its metric is not the inner product")
+    if not isinstance(index, faiss.IndexFlat):
+        raise ValueError(f"a {type(index).__name__}, not the exact index that is expected")
+    if rows and not np.array_equal(index.reconstruct_n(0, rows), vectors):
+        raise ValueError("holds other vectors than item_vectors.npy, or in another order")
     return index

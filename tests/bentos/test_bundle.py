@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import faiss
+import msgspec
 import numpy as np
 import pytest
 
@@ -79,6 +82,49 @@ def test_ids_in_another_order_are_refused(directory: Path) -> None:
     path = directory / "user_ids.json"
     path.write_bytes(path.read_bytes().replace(b'"u0000","u0001"', b'"u0001","u0000"'))
     with pytest.raises(BundleError, match="ascending"):
+        load_bundle(directory, verify=False)
+
+
+def index_of(vectors: np.ndarray) -> bytes:
+    index = faiss.IndexFlatIP(vectors.shape[1])
+    index.add(vectors)
+    return faiss.serialize_index(index).tobytes()
+
+
+@pytest.mark.parametrize("change", [lambda v: v[::-1].copy(), np.zeros_like, lambda v: np.where(v == v[0], np.nan, v)])
+def test_an_index_over_other_vectors_is_refused(directory: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:
+    vectors = np.load(directory / "item_vectors.npy")
+    (directory / "index.faiss").write_bytes(index_of(change(vectors)))
+    with pytest.raises(BundleError, match="holds other vectors than item_vectors.npy") as caught:
+        load_bundle(directory, verify=False)
+    assert caught.value.file.name == "index.faiss"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("index.json", b"garbage", "not a report of an index"),
+        ("index.json", b'{"kind":"HNSW","n":40,"d":8,"metric":"l2","faiss":"0"}', "it tells of HNSW"),
+        ("item_ids.json", b'["\xff"]', "not a list of ids"),
+        ("user_ids.json", b'{"a":1}', "not a list of ids"),
+        ("popularity.json", b'["i0000"]', "order of the catalogue's popularity"),
+        ("item_vectors.npy", b"\x93NUMPY\x01\x00\x76\x00{'descr': ((((", "not a .npy file"),
+        ("catalogue.parquet", b"PAR1PAR1", "not a Parquet file"),
+        ("index.faiss", b"IxFI", "not a FAISS index"),
+        ("manifest.json", b"\xff", "not a manifest"),
+    ],
+)
+def test_nonsense_in_a_file_is_refused_by_its_name(directory: Path, name: str, content: bytes, reason: str) -> None:
+    (directory / name).write_bytes(content)
+    with pytest.raises(BundleError, match=reason) as caught:
+        load_bundle(directory, verify=False)
+    assert caught.value.file.name == name
+
+
+def test_popularity_in_another_order_is_refused(directory: Path) -> None:
+    path = directory / "popularity.json"
+    path.write_bytes(msgspec.json.encode(msgspec.json.decode(path.read_bytes())[::-1]))
+    with pytest.raises(BundleError, match="order of the catalogue's popularity"):
         load_bundle(directory, verify=False)
 
 

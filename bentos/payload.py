@@ -1,0 +1,89 @@
+"""Reading the payload files of a bundle, each checked by itself and against the others; `BundleError` names the file.
+
+Checksums say that a file is the one that was written; these checks say that what was written fits together, and above
+all that the index, which answers, holds the vectors that the bundle says it holds. Next module: `bentos.retrieval`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from bentos import catalogue as catalogues
+from bentos import index as indexes
+from bentos.errors import BundleError
+
+
+def read_ids(path: Path, count: int) -> list[str]:
+    """`count` ids, distinct, not empty and ascending as strings."""
+    ids = _list_of_ids(path)
+    if len(ids) != count:
+        raise BundleError(path, f"{len(ids)} ids, the manifest says {count}")
+    if ids != sorted(set(ids)) or not all(ids):
+        raise BundleError(path, "the ids are not distinct, ascending and non-empty")
+    return ids
+
+
+def read_vectors(path: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Vectors of `shape`, float32 and finite, memory-mapped."""
+    try:
+        vectors: NDArray[np.float32] = np.load(path, mmap_mode="r" if shape[0] else None, allow_pickle=False)
+    except Exception as error:  # a damaged header is evaluated as Python and may fail in any way
+        raise BundleError(path, f"not a .npy file ({error})") from error
+    if vectors.dtype != np.dtype("<f4"):
+        raise BundleError(path, f"dtype {vectors.dtype}, not float32")
+    if vectors.shape != shape:
+        raise BundleError(path, f"shape {vectors.shape}, the manifest says {shape}")
+    if not np.isfinite(vectors).all():
+        raise BundleError(path, "values that are not finite")
+    return vectors
+
+
+def read_catalogue(path: Path, item_ids: list[str]) -> pa.Table:
+    """The catalogue of `item_ids`, in their order."""
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise BundleError(path, f"not a Parquet file ({error})") from error
+    if (reason := catalogues.problem(table, item_ids)) is not None:
+        raise BundleError(path, reason)
+    return table
+
+
+def read_popularity(path: Path, item_ids: list[str], catalogue: pa.Table) -> NDArray[np.int64]:
+    """Item rows, most popular first: the order that the catalogue's counts give."""
+    ids = _list_of_ids(path)
+    order = catalogues.by_popularity(catalogue)
+    if ids != [item_ids[row] for row in order]:
+        raise BundleError(path, "not the items of item_ids.json in the order of the catalogue's popularity")
+    return order
+
+
+def read_index(path: Path, report_path: Path, vectors: NDArray[np.float32]) -> Any:
+    """The index over exactly `vectors`, as its report describes it."""
+    try:
+        report = msgspec.json.decode(report_path.read_bytes(), type=indexes.IndexReport)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BundleError(report_path, f"not a report of an index ({error})") from error
+    rows, dimension = vectors.shape
+    if (report.kind, report.n, report.d, report.metric) != (indexes.KIND, rows, dimension, indexes.METRIC):
+        told = f"{report.kind}, {report.n} vectors of {report.d} dimensions, {report.metric}"
+        expected = f"{indexes.KIND}, {rows} of {dimension}, {indexes.METRIC}"
+        raise BundleError(report_path, f"it tells of {told}; this bundle and code need {expected}")
+    try:
+        return indexes.load(path, vectors)
+    except ValueError as error:
+        raise BundleError(path, str(error)) from error
+
+
+def _list_of_ids(path: Path) -> list[str]:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=list[str])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BundleError(path, f"not a list of ids ({error})") from error
