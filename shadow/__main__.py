@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shadow.cli import main
+from shadow.cli import run
 
 if __name__ == "__main__":
-    main(prog_name="understudy")
+    run()

@@ -7,7 +7,10 @@ needs no torch, mlflow, scipy or pydantic.
 from __future__ import annotations
 
 import importlib
-from typing import Final
+import signal
+import sys
+from types import FrameType
+from typing import Final, NoReturn
 
 import click
 
@@ -26,6 +29,20 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "gate": ("analysis.cli:gate", "Judge a pair log by a plan: PASS, HOLD, INCONCLUSIVE or ERROR."),
     "demo": ("shadow.demo:demo", "The whole path, from MovieLens to a verdict, on this machine."),
 }
+
+
+STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
+
+
+def stop(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - the handler's signature
+    """End at the first signal, cleaning up; later ones are ignored, or they would cut the cleaning up short.
+
+    A terminal's Ctrl-C reaches every process of a story at once, and each is told once more by the one that waits for
+    it. Servers have handlers of their own.
+    """
+    for each in STOPPING:
+        signal.signal(each, signal.SIG_IGN)
+    sys.exit(128 + number)
 
 
 class LazyGroup(click.Group):
@@ -55,3 +72,10 @@ class LazyGroup(click.Group):
 @click.version_option(package_name="understudy-shadow", prog_name="understudy")
 def main() -> None:
     """Understudy: shadow traffic for recommender models. Pair, log, test, decide."""
+
+
+def run() -> None:
+    """The process `understudy`: its signals, then the command."""
+    for number in STOPPING:
+        signal.signal(number, stop)
+    main(prog_name="understudy")

@@ -71,7 +71,10 @@ def accepts(host: str, port: int, timeout: float = 1.0) -> bool:
 
 
 def interrupt(process: subprocess.Popen[str], seconds: float = STOP_SECONDS) -> None:
-    """End a step in the foreground: SIGTERM (a terminal's Ctrl-C has reached it already), a deadline, then SIGKILL."""
+    """End a step in the foreground: SIGTERM, a deadline, then SIGKILL.
+
+    A terminal's Ctrl-C has reached it already; it then cleans up and does not mind the SIGTERM (`shadow.cli.stop`).
+    """
     process.terminate()
     try:
         process.wait(seconds)

@@ -127,8 +127,13 @@ def with_tables(readme: str, results: dict[str, Any]) -> str:
 
 
 def _commit() -> str:
-    git = ["git", "-C", str(CHECKOUT), "rev-parse", "--short=12", "HEAD"]
+    """The commit of the checkout, with "+" when it was changed; "unknown" without git."""
     try:
-        return subprocess.run(git, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+        return _git("rev-parse", "--short=12", "HEAD") + ("+" if _git("status", "--porcelain") else "")
     except (OSError, subprocess.SubprocessError):
         return "unknown"
+
+
+def _git(*arguments: str) -> str:
+    git = ["git", "-C", str(CHECKOUT), *arguments]
+    return subprocess.run(git, capture_output=True, text=True, check=True, timeout=10).stdout.strip()

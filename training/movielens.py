@@ -8,6 +8,7 @@ Next module: `training.interactions`, which reads them.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import http.client
@@ -44,6 +45,8 @@ CONNECT_SECONDS: Final = 10.0
 DOWNLOAD_SECONDS: Final = 600.0
 """For the whole: a server that sends a byte now and then holds nobody for ever."""
 PIP_SECONDS: Final = 300.0
+SCRATCH: Final = ".fetch-"
+"""Prefix of the directories in the cache where a download grows."""
 NEEDED_MB: Final = 45
 """The files (25 MB) and the larger artefact beside them while they are unpacked."""
 CHUNK_BYTES: Final = 1 << 16
@@ -104,7 +107,8 @@ def data_hash() -> str:
 
 def _fetch_from(source: Source, cache: Path, progress: Progress) -> Path:
     cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=cache) as scratch:
+    _sweep(cache)
+    with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=cache) as scratch:
         artefact = source.get(Path(scratch), progress)
         found = _sha256(artefact)
         if found != source.sha256:
@@ -116,6 +120,14 @@ def _fetch_from(source: Source, cache: Path, progress: Progress) -> Path:
             raise DataError(f"{source.name}: {', '.join(wrong)} differ from the published files: refused")
         _replace(fresh, cache / NAME)
     return cache / NAME
+
+
+def _sweep(cache: Path) -> None:
+    """Remove what killed processes left, once it is too old to be anybody's."""
+    for left in cache.glob(SCRATCH + "*"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > 2 * (DOWNLOAD_SECONDS + PIP_SECONDS):
+                shutil.rmtree(left)
 
 
 def _replace(fresh: Path, directory: Path) -> None:

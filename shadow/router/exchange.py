@@ -139,7 +139,10 @@ class Exchange:
         primary = answer_of(config.primary.version, end, 0, PRIMARY_BODY_BYTES)
         draft = self._draft(primary)
         looped = hops_of(self._request) > 0
-        for mirror in self._chosen:
+        # Whoever is asked first has the machine for a moment to itself: the arms take turns, or shadow − control would
+        # measure the order in which the configuration names them.
+        first = self._router.counters.answered % len(self._chosen)
+        for mirror in self._chosen[first:] + self._chosen[:first]:
             if looped:
                 mirror.drop(draft, "loop")
             else:

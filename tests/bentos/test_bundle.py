@@ -95,7 +95,7 @@ def index_of(vectors: np.ndarray) -> bytes:
 def test_an_index_over_other_vectors_is_refused(directory: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:
     vectors = np.load(directory / "item_vectors.npy")
     (directory / "index.faiss").write_bytes(index_of(change(vectors)))
-    with pytest.raises(BundleError, match="holds other vectors than item_vectors.npy") as caught:
+    with pytest.raises(BundleError, match=r"holds other vectors than item_vectors\.npy") as caught:
         load_bundle(directory, verify=False)
     assert caught.value.file.name == "index.faiss"
 

@@ -8,9 +8,13 @@ import hashlib
 import http.server
 import io
 import os
+import signal
+import subprocess
+import sys
 import threading
+import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -78,6 +82,13 @@ def source(url: str, body: bytes) -> Source:
 
 def get(cache: Path, *sources: Source) -> Path:
     return fetch(cache, lambda line: None, lambda got, expected: None, sources)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_a_whole_download_is_verified_and_kept(served: tuple[type[Handler], str], tmp_path: Path) -> None:
@@ -164,6 +175,50 @@ def test_a_full_disk_is_told_with_the_directory_and_what_is_needed(tmp_path: Pat
     with pytest.raises(DataError, match=rf"{tmp_path}: No space left on device. Fetching needs about \d+ MB"):
         get(tmp_path, Source("full", "", full, unzip))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("signals", [[signal.SIGTERM], [signal.SIGINT, signal.SIGTERM]])
+def test_a_stopped_fetch_leaves_nothing_behind(
+    served: tuple[type[Handler], str], tmp_path: Path, signals: list[signal.Signals]
+) -> None:
+    """Ctrl-C at a terminal, followed at once by the SIGTERM of the story that waits for the fetch."""
+    handler, url = served
+    held = threading.Event()
+
+    def hold(self: Handler) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "1000000")
+        self.end_headers()
+        self.wfile.write(b"x" * 100_000)
+        held.wait(20)
+
+    handler.do_GET = hold  # type: ignore[method-assign]
+    program = (
+        "import sys; from pathlib import Path; from shadow import cli; from training import movielens as m;"
+        "sys.argv = ['understudy', 'data', 'fetch'];"
+        f"m.SOURCES = (m.Source('slow', '', lambda where, bar: m.download({url!r}, where, bar), m.unzip),);"
+        "cli.run()"
+    )
+    environment = os.environ | {"UNDERSTUDY_DATA_DIR": str(tmp_path / "cache")}
+    process = subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: any(path.stat().st_size for path in tmp_path.glob("cache/.fetch-*/ml-1m.zip")))
+        for number in signals:
+            process.send_signal(number)
+        assert process.wait(10) == 128 + signals[0]
+    finally:
+        held.set()
+        process.kill()
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_what_a_killed_fetch_left_is_removed_when_it_is_old(tmp_path: Path) -> None:
+    for name in (".fetch-old", ".fetch-young"):
+        (tmp_path / name / "ml-1m").mkdir(parents=True)
+    os.utime(tmp_path / ".fetch-old", (1, 1))
+    with pytest.raises(DataError):
+        get(tmp_path, source("http://127.0.0.1:1/a", b""))
+    assert [path.name for path in tmp_path.iterdir()] == [".fetch-young"]
 
 
 def test_without_any_source_every_reason_and_the_remedy_are_told(tmp_path: Path) -> None:

@@ -190,9 +190,18 @@ async def read_answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str]
 
 @asynccontextmanager
 async def running(
-    primary: Answer = echo, shadow: Answer = echo, *, shipper: bool = True, primary_ms: int = 5_000, **arm: Any
+    primary: Answer = echo,
+    shadow: Answer = echo,
+    *,
+    shipper: bool = True,
+    primary_ms: int = 5_000,
+    control: bool = False,
+    **arm: Any,
 ) -> AsyncIterator[Set]:
-    """A router on free ports with one arm, `shadow`; `arm` are further settings of it. Drained at the end."""
+    """A router on free ports with one arm, `shadow`; `arm` are further settings of it. Drained at the end.
+
+    With `control` the shadow's upstream is a second arm too.
+    """
     upstreams = Upstream(primary), Upstream(shadow)
     for each in upstreams:
         await each.start()
@@ -201,13 +210,15 @@ async def running(
         path = Path(directory) / "shipper.sock"
         listener = await asyncio.start_unix_server(collector.serve, str(path)) if shipper else None
         port = free_port()
+        names = ("shadow", "control") if control else ("shadow",)
+        url = f"http://127.0.0.1:{upstreams[1].port}"
         config = RouterConfig(
             experiment="test",
             listen=f"127.0.0.1:{port}",
             admin="127.0.0.1:0",
             shipper=str(path),
             primary=Primary(url=f"http://127.0.0.1:{upstreams[0].port}", version="champion:1", deadline_ms=primary_ms),
-            arms=(Arm(name="shadow", url=f"http://127.0.0.1:{upstreams[1].port}", version="challenger:2", **arm),),
+            arms=tuple(Arm(name=name, url=url, version="challenger:2", **arm) for name in names),
             drain_seconds=1,
         )
         server = Server(config, KEY)

@@ -14,6 +14,7 @@ import pytest
 
 from shadow.router import pairlog
 from shadow.router.http1 import HEAD_BYTES
+from shadow.router.mirror import Copy, Mirror
 from shadow.router.sampling import unit_of
 from shadow.router.server import IDLE_SECONDS, REQUEST_SECONDS
 from tests.shadow.router import harness
@@ -370,6 +371,22 @@ async def test_the_whole_answer_has_left_before_a_copy_is_offered() -> None:
         await until(lambda: readable)
         assert readable[0].endswith(b'{"target": "/recommend?user_id=1"}')
         client.close()
+
+
+async def test_the_arms_take_turns_at_being_asked_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    offer = Mirror.offer
+
+    def noted(mirror: Mirror, copy: Copy) -> None:
+        asked.append(mirror.arm.name)
+        offer(mirror, copy)
+
+    monkeypatch.setattr(Mirror, "offer", noted)
+    async with running(control=True) as stage:
+        for number in range(40):
+            await stage.get(f"/recommend?user_id={number}")
+    assert sorted(asked) == ["control"] * 40 + ["shadow"] * 40
+    assert asked[::2].count("shadow") == asked[::2].count("control") == 20
 
 
 async def test_a_request_id_is_the_same_at_the_primary_the_arm_the_client_and_in_the_record() -> None:
