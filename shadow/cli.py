@@ -31,7 +31,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
 }
 
 
-STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
+STOPPING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C, a polite kill, and a terminal that was closed."""
 
 
 def stop(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - the handler's signature
@@ -77,5 +78,6 @@ def main() -> None:
 def run() -> None:
     """The process `understudy`: its signals, then the command."""
     for number in STOPPING:
-        signal.signal(number, stop)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, stop)
     main(prog_name="understudy")

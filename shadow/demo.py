@@ -20,6 +20,7 @@ from typing import Any, Final, NoReturn
 import click
 import msgspec
 
+from shadow.cli import STOPPING
 from shadow.processes import Stage, StepError, ensure_ports_free
 from shadow.publication import publish, results_of
 from shadow.rehearsal import HOST, Ports, Rehearsal
@@ -36,7 +37,7 @@ STEPS: Final = 8
 
 
 class Interrupted(BaseException):
-    """Ctrl-C or SIGTERM: unwinds the story so that everything is stopped."""
+    """Ctrl-C, SIGTERM or a closed terminal: unwinds the story so that everything is stopped."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"stopped by {signal.Signals(number).name}")
@@ -171,14 +172,15 @@ def held_for_lists(report: dict[str, Any]) -> list[str]:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Turn the first SIGINT or SIGTERM into `Interrupted`; later ones are ignored, for the stopping is bounded."""
+    """Turn the first signal of `STOPPING` into `Interrupted`; later ones are ignored, for the stopping is bounded."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the handler's signature
-        for each in (signal.SIGINT, signal.SIGTERM):
+        for each in STOPPING:
             signal.signal(each, signal.SIG_IGN)
         raise Interrupted(number)
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    heard = [number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN]  # nohup ignores SIGHUP
+    before = {number: signal.signal(number, interrupt) for number in heard}
     try:
         yield
     finally:
@@ -188,11 +190,14 @@ def interruptible() -> Iterator[None]:
 
 def prepare(directory: Path) -> None:
     """Make `directory` empty, if it is new or the demo's own, and large enough; `StepError` otherwise."""
-    if directory.exists() and any(directory.iterdir()) and not (directory / MARK).exists():
+    if directory.is_dir() and any(directory.iterdir()) and not (directory / MARK).exists():
         raise StepError(f"{directory} is not empty and was not made by the demo. Choose another with --dir.")
     shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(parents=True)
-    (directory / MARK).touch()
+    try:
+        directory.mkdir(parents=True)
+        (directory / MARK).touch()
+    except OSError as error:
+        raise StepError(f"{directory}: {error.strerror}. Choose another with --dir.") from error
     free = shutil.disk_usage(directory).free
     if free < DISK_BYTES:
         raise StepError(
@@ -202,11 +207,33 @@ def prepare(directory: Path) -> None:
 
 @click.command()
 @click.option(
-    "--dir", "directory", type=click.Path(path_type=Path), default=Path(".understudy/demo"), show_default=True
+    "--dir",
+    "directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(".understudy/demo"),
+    show_default=True,
 )
-@click.option("--port", default=8700, show_default=True, help="First of the ports used: this, +1, +10 to +12, +20.")
-@click.option("--seconds", default=85.0, show_default=True, help="Length of each replay of the 27 days.")
-@click.option("--max-rps", default=150.0, show_default=True, help="Highest request rate in a replay.")
+@click.option(
+    "--port",
+    type=click.IntRange(1024, 65535 - Ports(0).redis),
+    default=8700,
+    show_default=True,
+    help="First of the ports used: this, +1, +10 to +12, +20.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=1),
+    default=85.0,
+    show_default=True,
+    help="Length of each replay of the 27 days.",
+)
+@click.option(
+    "--max-rps",
+    type=click.FloatRange(min=1),
+    default=150.0,
+    show_default=True,
+    help="Highest request rate in a replay.",
+)
 @click.option("--publish", "published", is_flag=True, help="Write docs/results.json and the README's tables.")
 @click.option("--keep", is_flag=True, help="Leave everything running at the end, for curl, until Ctrl-C.")
 def demo(directory: Path, port: int, seconds: float, max_rps: float, published: bool, keep: bool) -> None:

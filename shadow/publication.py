@@ -58,21 +58,25 @@ def _run(run: dict[str, Any]) -> dict[str, Any]:
         "metrics": [{key: metric[key] for key in keys} for metric in report["metrics"]],
         "noise": {key: report["noise"][key] for key in ("compared", "identical")},
         "sources": report["sources"],
+        "source_changes": report["source_changes"],
     }
 
 
 def tables(results: dict[str, Any]) -> str:
     """The README's block, without its markers."""
-    return "\n".join([*_offline_table(results), "", *_verdict_table(results), "", _origin(results)])
+    return "\n".join(
+        [*_offline_table(results), "", *_verdict_table(results), "", *_source_table(results), "", _origin(results)]
+    )
 
 
 def _offline_table(results: dict[str, Any]) -> list[str]:
     lines = [
-        "| model (test period, warm users) | MAP@10 | nDCG@10 | recall@20 | coverage@10 | lift in MAP@10, 95 % |",
-        "|---|---|---|---|---|---|",
+        "| model (test period, warm users) | MAP@10 | nDCG@10 | recall@20 | coverage@10 | long tail@10 "
+        "| lift in MAP@10, 95 % |",
+        "|---|---|---|---|---|---|---|",
     ]
     for name, row in results["offline"].items():
-        numbers = " | ".join(f"{row[key]:.4f}" for key in OFFLINE[:4])
+        numbers = " | ".join(f"{row[key]:.4f}" for key in OFFLINE)
         lift = row["lift"]
         told = f"{lift['relative']:+.1%} [{lift['lower']:+.1%}, {lift['upper']:+.1%}]" if lift else ""
         lines.append(f"| {name} | {numbers} | {told} |")
@@ -87,6 +91,20 @@ def _verdict_table(results: dict[str, Any]) -> list[str]:
     for first, second in zip(runs["demo"]["metrics"], runs["demo-self"]["metrics"], strict=True):
         margin = "–" if first["margin"] is None else _number(first["margin"], first["unit"])
         lines.append(f"| {first['name']} | {_cell(first)} | {_cell(second)} | {margin} |")
+    return lines
+
+
+def _source_table(results: dict[str, Any]) -> list[str]:
+    lines = [
+        "| answered by (primary → challenger) | requests | users | difference in long-tail share | part of the whole |",
+        "|---|---|---|---|---|",
+    ]
+    for row in results["runs"]["demo"]["source_changes"]:
+        named = f"{row['primary_source']} → {row['shadow_source']}"
+        numbers = (
+            f"{row['requests']:,} | {row['users']:,} | {row['long_tail_difference']:.4f} | {row['contribution']:.4f}"
+        )
+        lines.append(f"| {named} | {numbers} |")
     return lines
 
 

@@ -14,6 +14,9 @@ from shadow import demo
 from shadow.demo import MARK, Interrupted, held_for_lists, interruptible, prepare
 from shadow.processes import StepError
 from shadow.rehearsal import Ports
+from tests.ports import free_port
+
+OFFSETS = tuple(port for _, port in Ports(0).all())
 
 
 def test_a_directory_of_the_demos_own_is_emptied(tmp_path: Path) -> None:
@@ -36,7 +39,24 @@ def test_too_little_disk_is_said_before_any_work(tmp_path: Path, monkeypatch: py
         prepare(tmp_path / "new")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("where", ["file", "file/below", "/proc/understudy"])
+def test_a_directory_that_cannot_be_made_is_told_in_one_line(tmp_path: Path, where: str) -> None:
+    (tmp_path / "file").touch()
+    result = CliRunner().invoke(demo.demo, ["--dir", str(tmp_path / where), "--port", str(free_port(OFFSETS))])
+    assert result.exit_code in (1, 2)
+    assert isinstance(result.exception, SystemExit)
+    assert where in result.output
+
+
+@pytest.mark.parametrize("option", ["--port=0", "--port=65530", "--seconds=-1", "--max-rps=0"])
+def test_an_impossible_option_is_a_usage_error_before_any_work(tmp_path: Path, option: str) -> None:
+    result = CliRunner().invoke(demo.demo, ["--dir", str(tmp_path / "run"), option])
+    assert result.exit_code == 2
+    assert option.partition("=")[0] in result.output
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_unwinds_the_story_and_a_second_one_does_not_disturb_the_stopping(number: signal.Signals) -> None:
     before = signal.getsignal(number)
     stopped = []
@@ -56,8 +76,8 @@ def test_a_signal_unwinds_the_story_and_a_second_one_does_not_disturb_the_stoppi
 
 
 def test_a_port_in_use_is_told_before_any_work(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        base = taken.getsockname()[1]
+    base = free_port(OFFSETS)
+    with socket.create_server(("127.0.0.1", base)):
         result = CliRunner().invoke(demo.demo, ["--dir", str(tmp_path / "run"), "--port", str(base)])
     assert result.exit_code == 1
     assert f"{base} (router)" in result.output
