@@ -2,46 +2,29 @@
 
 `understudy demo` does nothing that a reader could not do by hand: every step is one of the commands it prints. It
 exits 0 for any verdict that was reached, and stops all it has started however it ends. The set it plays on is
-`shadow.rehearsal`; the check that nothing was lost is `shadow.accounting`.
+`shadow.rehearsal`; the check that nothing was lost is `shadow.accounting`; the directory is `shadow.workspace`.
 """
 
 from __future__ import annotations
 
-import shutil
-import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any, Final, NoReturn
 
 import click
 import msgspec
 
-from shadow.cli import STOPPING
 from shadow.processes import Stage, StepError, ensure_ports_free
 from shadow.publication import publish, results_of
 from shadow.rehearsal import HOST, Ports, Rehearsal
 from shadow.settings import available_cores, child_environment
+from shadow.workspace import Interrupted, interruptible, prepared
 
 CHECKOUT: Final = Path(__file__).parent.parent
 CONFIGS: Final = {name: CHECKOUT / "training" / "configs" / f"{name}.toml" for name in ("champion", "challenger")}
 PLAN: Final = CHECKOUT / "plans" / "movielens-demo.yaml"
-MARK: Final = ".understudy-demo"
-"""A file that says: this directory was made by the demo, it may be emptied by the demo."""
-DISK_BYTES: Final = 1_000_000_000
-"""What a run may need in its directory: two model stores, two pair logs, an MLflow store."""
 STEPS: Final = 8
-
-
-class Interrupted(BaseException):
-    """Ctrl-C, SIGTERM or a closed terminal: unwinds the story so that everything is stopped."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(f"stopped by {signal.Signals(number).name}")
-        self.exit_code = 128 + number
 
 
 class Story:
@@ -170,41 +153,6 @@ def held_for_lists(report: dict[str, Any]) -> list[str]:
     return [metric["name"] for metric in report["metrics"] if metric["name"] in lists and metric["decision"] == "hold"]
 
 
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Turn the first signal of `STOPPING` into `Interrupted`; later ones are ignored, for the stopping is bounded."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the handler's signature
-        for each in STOPPING:
-            signal.signal(each, signal.SIG_IGN)
-        raise Interrupted(number)
-
-    heard = [number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN]  # nohup ignores SIGHUP
-    before = {number: signal.signal(number, interrupt) for number in heard}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def prepare(directory: Path) -> None:
-    """Make `directory` empty, if it is new or the demo's own, and large enough; `StepError` otherwise."""
-    if directory.is_dir() and any(directory.iterdir()) and not (directory / MARK).exists():
-        raise StepError(f"{directory} is not empty and was not made by the demo. Choose another with --dir.")
-    shutil.rmtree(directory, ignore_errors=True)
-    try:
-        directory.mkdir(parents=True)
-        (directory / MARK).touch()
-    except OSError as error:
-        raise StepError(f"{directory}: {error.strerror}. Choose another with --dir.") from error
-    free = shutil.disk_usage(directory).free
-    if free < DISK_BYTES:
-        raise StepError(
-            f"{directory}: {free / 1e9:.1f} GB free, {DISK_BYTES / 1e9:.0f} GB needed. Choose another --dir."
-        )
-
-
 @click.command()
 @click.option(
     "--dir",
@@ -243,8 +191,8 @@ def demo(directory: Path, port: int, seconds: float, max_rps: float, published: 
     try:
         with interruptible():
             ensure_ports_free(ports.all())
-            prepare(directory)
             with (
+                prepared(directory),
                 Stage(directory / "logs", child_environment(directory)) as stage,
                 Rehearsal(directory, ports, stage, say) as rehearsal,
             ):
