@@ -1,7 +1,8 @@
 """iALS: matrix factorisation for implicit feedback by alternating least squares, in PyTorch.
 
 Minimises  Σ_{(u,i) ∈ S} c_ui (1 − x_u·y_i)²  +  w Σ_{u,i} (x_u·y_i)²  +  Σ_u λ_u |x_u|²  +  Σ_i λ_i |y_i|²
-over the positives S, with λ_u = reg · (|S_u| + w · items)^ν and λ_i alike (Hu, Koren and Volinsky, ICDM 2008; the
+over the positives S, with λ_u = reg · (|S_u| + w · items)^ν and λ_i alike; the second sum and the counts go over the
+users and items that occur in the data, whatever else the id lists name (Hu, Koren and Volinsky, ICDM 2008; the
 scaling by frequency: Rendle, Krichene, Zhang and Koren, "Revisiting the Performance of iALS", RecSys 2022). Each half
 of a sweep solves its side exactly, so the loss never rises. Next module: `training.evaluate`.
 """
@@ -96,15 +97,15 @@ def fit(
     Same data, settings and torch give the same bytes on the same machine, whatever `threads` torch may use.
     """
     torch.set_num_threads(threads)
-    liked = interactions.positives
+    known, data = interactions.compact()
+    liked = data.positives
     weight = np.where(liked.rating == 5, settings.five_star_weight, settings.four_star_weight).astype(np.float32)
-    users, items = len(interactions.user_ids), len(interactions.item_ids)
-    by_user = Side.of(liked.user, liked.item, weight, users)
-    by_item = Side.of(liked.item, liked.user, weight, items)
+    by_user = Side.of(liked.user, liked.item, weight, len(data.user_ids))
+    by_item = Side.of(liked.item, liked.user, weight, len(data.item_ids))
     generator = torch.Generator().manual_seed(settings.seed)
     deviation = 0.1 / settings.dimension**0.5
-    item_vectors = torch.randn((items, settings.dimension), generator=generator) * deviation
-    user_vectors = torch.zeros((users, settings.dimension))
+    item_vectors = torch.randn((len(data.item_ids), settings.dimension), generator=generator) * deviation
+    user_vectors = torch.zeros((len(data.user_ids), settings.dimension))
     losses = []
     for sweep in range(settings.sweeps):
         _solve(by_user, item_vectors, user_vectors, settings)
@@ -112,7 +113,18 @@ def fit(
         losses.append(loss(by_user, by_item, user_vectors, item_vectors, settings))
         if on_sweep:
             on_sweep(sweep + 1, losses[-1])
-    return Factors(user_vectors.numpy(), item_vectors.numpy(), losses)
+    return Factors(
+        _spread(user_vectors, known.users, len(interactions.user_ids)),
+        _spread(item_vectors, known.items, len(interactions.item_ids)),
+        losses,
+    )
+
+
+def _spread(vectors: torch.Tensor, rows: NDArray[np.int64], count: int) -> NDArray[np.float32]:
+    """`vectors` at `rows` of `count`, zeros elsewhere."""
+    spread = np.zeros((count, vectors.shape[1]), np.float32)
+    spread[rows] = vectors.numpy()
+    return spread
 
 
 def loss(side: Side, other: Side, users: torch.Tensor, items: torch.Tensor, settings: IalsSettings) -> float:

@@ -43,10 +43,29 @@ class Interactions:
             self.user_ids, self.item_ids, self.user[mask], self.item[mask], self.rating[mask], self.timestamp_us[mask]
         )
 
+    def compact(self) -> tuple[Known, Interactions]:
+        """These interactions with only the ids that occur in them, and the rows that those had.
+
+        A model is fitted on this: what only the future names must not change a sum, a count or a random draw.
+        """
+        users, user = np.unique(self.user, return_inverse=True)
+        items, item = np.unique(self.item, return_inverse=True)
+        names = [self.user_ids[row] for row in users], [self.item_ids[row] for row in items]
+        compact = Interactions(*names, user.astype(np.int32), item.astype(np.int32), self.rating, self.timestamp_us)
+        return Known(users.astype(np.int64), items.astype(np.int64)), compact
+
     @property
     def positives(self) -> Interactions:
         """Those rated `POSITIVE` or better."""
         return self.where(self.rating >= POSITIVE)
+
+
+@dataclass(frozen=True)
+class Known:
+    """Rows of the users and items that occur in some interactions; ascending."""
+
+    users: NDArray[np.int64]
+    items: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
