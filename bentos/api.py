@@ -87,6 +87,12 @@ def create_app(ladder: Callable[[], Ladder], bento: str, metrics: Callable[[], S
         for name in ("user_id", "k"):
             if len(request.query_params.getlist(name)) > 1:
                 raise ParameterError(name, f"{name} must be given once")
+        # What is no UTF-8 arrives with replacement characters, and two users would become one.
+        if "\ufffd" in user_id:
+            raise ParameterError("user_id", "user_id is not UTF-8")
+        # int() also takes 1_0, +5 and the digits of other scripts.
+        if not (given := request.query_params.get("k", "1")).isascii() or not given.isdecimal():
+            raise ParameterError("k", f"k must be a whole number from 1 to {K_MOST}, in digits")
         found = await ladder().recommend(user_id, k)
         metrics().answered(found.source, found.fault)
         request_id = request.headers.get("x-request-id") or uuid.uuid4().hex

@@ -189,13 +189,20 @@ def sync_directory(directory: Path) -> None:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Replace the file `path` by `data`: a reader sees the old bytes or the new ones, also after a crash."""
+    """Replace the file `path` by `data`: a reader sees the old bytes or the new ones, also after a crash.
+
+    `OSError` when it cannot be written; then the old file is as it was and nothing else is left.
+    """
     temporary = path.with_name(path.name + ".new")
-    with temporary.open("wb") as out:
-        out.write(data)
-        out.flush()
-        os.fsync(out.fileno())
-    publish(temporary, path)
+    try:
+        with temporary.open("wb") as out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+        publish(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 class Stamp(msgspec.Struct, frozen=True):

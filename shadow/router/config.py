@@ -5,9 +5,10 @@ Next module: `shadow.router.server`, which is started with it.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -79,6 +80,19 @@ class RouterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     primary: Primary
     arms: tuple[Arm, ...] = ()
     routes: tuple[Route, ...] = (Route(method="GET", path="/recommend"),)
+    private_paths: tuple[str, ...] = (
+        "/docs",
+        "/docs.json",
+        "/healthz",
+        "/livez",
+        "/metrics",
+        "/openapi.json",
+        "/readyz",
+        "/redoc",
+        "/schema.json",
+        "/static_content",
+    )
+    """What the primary has for its operators: 404 here, with all below them, however they are spelt."""
     unit_parameter: str = "user_id"
     """The query parameter that names the user."""
     drain_seconds: Annotated[float, Meta(gt=0, le=600)] = 10.0
@@ -125,6 +139,12 @@ def check(config: RouterConfig) -> None:
     for route in config.routes:
         if route.method != "GET":
             raise ValueError(f"routes: method {route.method!r} cannot be copied yet, only GET")
+
+
+def is_private(target: bytes, private: frozenset[bytes]) -> bool:
+    """Whether `target`, decoded as a server would, is one of the `private` paths or below one."""
+    path = re.sub(rb"/+", b"/", unquote_to_bytes(target.partition(b"?")[0])).rstrip(b"/")
+    return any(path == each or path.startswith(each + b"/") for each in private)
 
 
 def address(field: str, text: str) -> tuple[str, int]:

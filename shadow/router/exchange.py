@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from shadow.contracts import CLIENT_CANCELLED, PRIMARY_ERROR, Answer
-from shadow.router.config import RouterConfig
+from shadow.router.config import RouterConfig, is_private
 from shadow.router.config import upstream as address_of
 from shadow.router.counters import Counters
 from shadow.router.headers import event_time_of, hops_of, request_id_of, to_arm, to_client, to_primary
@@ -40,6 +40,8 @@ class Router:
     mirrors: list[Mirror]
     paths: frozenset[bytes]
     """The paths of the routes."""
+    private: frozenset[bytes]
+    """The paths that users do not get."""
     parameter: bytes
     """The query parameter that names the user."""
 
@@ -50,11 +52,16 @@ class Router:
         pool = Pool(*address_of("primary.url", config.primary.url), config.primary.idle_connections)
         mirrors = [Mirror(arm, counters.arms[arm.name], log.write) for arm in config.arms]
         paths = frozenset(route.path.encode() for route in config.routes)
+        private = frozenset(path.encode() for path in config.private_paths)
         parameter = config.unit_parameter.encode()
-        return Router(config, unit_key, incarnation, counters, log, pool, mirrors, paths, parameter)
+        return Router(config, unit_key, incarnation, counters, log, pool, mirrors, paths, private, parameter)
+
+    def serves(self, request: Request) -> bool:
+        """Whether the request may go to the primary; the routes may, whatever `private_paths` says."""
+        return request.target.partition(b"?")[0] in self.paths or not is_private(request.target, self.private)
 
     def refuse(self) -> None:
-        """Count a request that was none."""
+        """Count a request that was none, or not for the primary."""
         for mirror in self.mirrors:
             mirror.counters.refuse()
 

@@ -23,6 +23,7 @@ ANSWER_BYTES: Final = 8 << 20
 """Longest answer of an upstream."""
 REASONS: Final = {
     400: "Bad Request",
+    404: "Not Found",
     408: "Request Timeout",
     413: "Content Too Large",
     417: "Expectation Failed",

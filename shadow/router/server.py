@@ -141,6 +141,11 @@ class Client(asyncio.Protocol):
     def _begin(self, request: Request) -> None:
         if self._server.draining:
             request.keep_alive = False
+        if not self._server.router.serves(request):
+            self._server.router.refuse()
+            close = not request.keep_alive
+            self._respond(problem(404, "there is nothing for users at this path", close=close), close)
+            return
         self._exchange = Exchange(self._server.router, request, self.address, self._respond)
 
     def _respond(self, answer: bytes, close: bool) -> None:

@@ -122,6 +122,7 @@ class Shipper:
         self.logs: dict[tuple[str, str], IncarnationLog] = {}
         self.finished: list[IncarnationLog] = []
         self.malformed = 0
+        self._stopping = False
         for log in IncarnationLog.left_over(spool):
             logger.warning("%s: left over by an earlier shipper, %d segments to ship", log.name, len(log.waiting))
             log.segment_bytes, log.segment_seconds = self._segment
@@ -146,14 +147,15 @@ class Shipper:
             loop.add_signal_handler(number, stop.set)
         server = await loop.create_unix_server(lambda: Stream(self), str(socket))
         logger.info("shipper ready at %s", socket)
-        ticker = loop.create_task(self._tick_for_ever())
+        ticker = loop.create_task(self._tick_until_stopped())
         await stop.wait()
         deadline = loop.time() + DRAIN_SECONDS
         while self.streams and loop.time() < deadline:
             await asyncio.sleep(0.05)
         server.close()
-        ticker.cancel()
-        await asyncio.gather(ticker, return_exceptions=True)
+        # Not cancelled: the thread of an upload goes on, and would race with the uploads below.
+        self._stopping = True
+        await asyncio.wait((ticker,), timeout=DRAIN_SECONDS)
         return await self._finish(deadline)
 
     async def _finish(self, deadline: float) -> int:
@@ -166,22 +168,29 @@ class Shipper:
         left = [log for log in self.logs.values() if not log.shipped]
         for log in self.logs.values():
             if log.shipped:
-                log.forget()
+                _forget(log)
         for log in left:
             logger.error("%s: %d segments stay in the spool; the next shipper takes them", log.name, len(log.waiting))
         return 1 if left else 0
 
-    async def _tick_for_ever(self) -> None:
+    async def _tick_until_stopped(self) -> None:
         failures, ship_at = 0, 0.0
-        while True:
+        while not self._stopping:
             await asyncio.sleep(TICK_SECONDS)
             now = time.monotonic()
-            for log in self.logs.values():
-                log.tick(now)
+            self._tick(now)
             if now >= ship_at:
                 shipped = await self._ship_all()
                 failures = 0 if shipped else failures + 1
                 ship_at = now + (BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS)) - 1] if failures else 0)
+
+    def _tick(self, now: float) -> None:
+        for log in self.logs.values():
+            try:
+                log.tick(now)
+            except Exception:
+                # One router's trouble must not stop the flushing of all others'.
+                logger.exception("%s: not flushed", log.name)
 
     async def _ship_all(self) -> bool:
         """Ship what is closed; whether nothing is left over."""
@@ -192,13 +201,22 @@ class Shipper:
             try:
                 await asyncio.to_thread(log.ship, self._destination)
             except Exception as error:
-                logger.error("%s: not shipped, will be tried again (%s)", log.name, error)
+                reason = (str(error).splitlines() or [type(error).__name__])[0]  # obstore adds a page of its insides
+                logger.error("%s: not shipped, will be tried again (%s)", log.name, reason)
                 whole = False
         for log in [log for log in self.finished if log.shipped]:
             self.finished.remove(log)
             self.logs.pop((log.manifest.experiment, log.manifest.incarnation), None)
-            log.forget()
+            _forget(log)
         return whole
+
+
+def _forget(log: IncarnationLog) -> None:
+    """Clear the spool of it; what stays by a fault is found, and found to be shipped, by the next shipper."""
+    try:
+        log.forget()
+    except OSError as error:
+        logger.warning("%s: shipped, but the spool was not cleared (%s)", log.name, error)
 
 
 def run_shipper(socket: Path, spool: Path, destination: str, segment_bytes: int, segment_seconds: float) -> int:

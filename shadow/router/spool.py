@@ -69,6 +69,8 @@ class IncarnationLog:
     waiting: list[SegmentEntry] = field(default_factory=list)
     """Closed segments that the destination does not have yet."""
     unshipped_manifest: bool = True
+    ended: bool = False
+    """The router said goodbye; a segment that could not be closed then is closed as soon as it can be."""
     _writer: SegmentWriter | None = None
 
     @staticmethod
@@ -108,8 +110,8 @@ class IncarnationLog:
 
     @property
     def shipped(self) -> bool:
-        """Whether the destination has all that was closed."""
-        return not self.waiting and not self.unshipped_manifest
+        """Whether the destination has all that there is."""
+        return not self.waiting and not self.unshipped_manifest and self._writer is None
 
     def append(self, line: bytes, sequence: int, event_us: int, now: float) -> None:
         """Take one record; never raises: what cannot be written is counted in `lost`."""
@@ -129,7 +131,7 @@ class IncarnationLog:
         writer = self._writer
         if writer is None:
             return
-        if now - writer.opened_at >= self.segment_seconds:
+        if self.ended or now - writer.opened_at >= self.segment_seconds:
             self.close_segment()
         elif writer.pending_since is not None and now - writer.pending_since >= FLUSH_SECONDS:
             self._flush(writer)
@@ -152,6 +154,7 @@ class IncarnationLog:
 
     def finish(self, goodbye: Goodbye) -> None:
         """The router ended in order."""
+        self.ended = True
         self.close_segment()
         self.manifest = msgspec.structs.replace(
             self.manifest, complete=True, records=goodbye.records, dropped=goodbye.dropped
@@ -171,7 +174,7 @@ class IncarnationLog:
             self.unshipped_manifest = manifest is not self.manifest
 
     def forget(self) -> None:
-        """Remove what the spool holds of it: all is shipped."""
+        """Remove what the spool holds of it: all is shipped. `OSError` when that fails; nothing depends on it."""
         (self.directory / MANIFEST).unlink(missing_ok=True)
         self.directory.rmdir()
 

@@ -181,6 +181,28 @@ async def test_other_paths_are_served_and_not_copied() -> None:
         assert (stage.arm.not_eligible, stage.arm.in_flight, stage.shadow.heads) == (1, 0, [])
 
 
+@pytest.mark.parametrize(
+    "target", ["/metrics", "/metrics/", "/%6Detrics?x=1", "//docs", "/docs/oauth2-redirect", "/openapi.json", "/readyz"]
+)
+async def test_what_is_for_operators_is_not_on_the_public_port(target: str) -> None:
+    async with running() as stage:
+        status, headers, body = await stage.get(target)
+        assert (status, headers["content-type"]) == (404, "application/problem+json")
+        assert json.loads(body)["status"] == 404
+        assert (await stage.get("/metricsx"))[0] == 200
+        assert [harness.target_of(head) for head in stage.primary.heads] == ["/metricsx"]
+        assert stage.arm.refused == 1
+        assert stage.arm.balance == 0
+
+
+async def test_after_a_404_of_the_router_the_connection_goes_on() -> None:
+    async with running() as stage:
+        reader, writer = await asyncio.open_connection("127.0.0.1", stage.port)
+        writer.write(request("/metrics") + request("/recommend?user_id=1") + request("/docs"))
+        assert [(await read_answer(reader))[0] for _ in range(3)] == [404, 200, 404]
+        writer.close()
+
+
 async def test_a_fraction_of_zero_copies_nothing() -> None:
     async with running(fraction=0.0) as stage:
         await stage.get("/recommend?user_id=1")
