@@ -90,6 +90,8 @@ class Running:
     name: str
     process: subprocess.Popen[bytes]
     log: Path
+    _kin: list[psutil.Process] = field(default_factory=list)
+    """Its family when it was first told to stop: a second attempt may find it dead and them adopted."""
 
     def tail(self, lines: int = 20) -> str:
         """The last lines of its log, for an error message."""
@@ -104,8 +106,11 @@ class Running:
             return []
 
     def stop(self, seconds: float = STOP_SECONDS) -> int:
-        """SIGTERM, wait up to `seconds`, then kill the group. Returns the exit code (negative: killed by a signal)."""
-        family = self.family() if self.process.poll() is None else []
+        """SIGTERM, wait up to `seconds`, then kill the group. Returns the exit code (negative: killed by a signal).
+
+        May be called again when it was interrupted.
+        """
+        self._kin += self.family()
         if self.process.poll() is None:
             self.process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -113,7 +118,7 @@ class Running:
         # A server that died badly must not leave its workers on the port; BentoML's are in groups of their own.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        for each in family:
+        for each in self._kin:
             with contextlib.suppress(psutil.Error):
                 each.kill()
         return self.process.wait()
@@ -155,8 +160,9 @@ class Stage:
         """Stop the process of that name now; returns its exit code."""
         for position, candidate in enumerate(self.running):
             if candidate.name == name:
+                code = candidate.stop()
                 del self.running[position]
-                return candidate.stop()
+                return code
         raise KeyError(name)
 
     def ensure_alive(self) -> None:
@@ -171,5 +177,15 @@ class Stage:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # A signal may arrive in here and raise: the stopping goes on, and only then does it take its effect.
+        interruption: BaseException | None = None
         while self.running:
-            self.running.pop().stop()
+            try:
+                self.running[-1].stop()
+            except BaseException as raised:
+                interruption = interruption or raised
+                with contextlib.suppress(Exception):
+                    self.running[-1].stop()
+            self.running.pop()
+        if interruption is not None:
+            raise interruption

@@ -6,12 +6,14 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from shadow.processes import Stage, StepError, accepts, answers, ensure_ports_free
+from shadow.workspace import Interrupted, interruptible
 
 SLEEP = [sys.executable, "-c", "import signal; signal.pause()"]
 STUBBORN = [
@@ -27,6 +29,16 @@ PARENT_OF_STUBBORN = [
     "child = subprocess.Popen([sys.executable, '-c', 'import signal; signal.pause()']);"
     "pathlib.Path(sys.argv[1] + '.tmp').write_text(str(child.pid));"
     "pathlib.Path(sys.argv[1] + '.tmp').rename(sys.argv[1]); signal.pause()",
+]
+
+
+SLOW_TO_END = [
+    sys.executable,
+    "-c",
+    "import signal, pathlib, sys, time\n"
+    "def end(*_): pathlib.Path(sys.argv[1] + '.told').touch(); time.sleep(0.3); sys.exit(7)\n"
+    "signal.signal(signal.SIGTERM, end); pathlib.Path(sys.argv[1]).touch()\n"
+    "while True: signal.pause()",
 ]
 
 
@@ -81,6 +93,34 @@ def test_the_children_of_a_stopped_process_are_stopped_too(stage: Stage, tmp_pat
     deadline = time.monotonic() + 10
     while not gone(child):
         assert time.monotonic() < deadline, "the child outlived its parent"
+
+
+def interrupt_once(told: Path) -> threading.Thread:
+    """Ctrl-C for this process as soon as the slow one was told to end."""
+
+    def wait() -> None:
+        while not told.exists():
+            time.sleep(0.005)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("by_name", [True, False])
+def test_a_signal_while_they_are_being_stopped_leaves_none_behind(stage: Stage, tmp_path: Path, by_name: bool) -> None:
+    mark = tmp_path / "ready"
+    started = []
+    with pytest.raises(Interrupted), interruptible(), stage:
+        started.append(stage.start("first", SLEEP, lambda: True))
+        started.append(stage.start("slow", [*SLOW_TO_END, str(mark)], mark.exists))
+        thread = interrupt_once(tmp_path / "ready.told")
+        if by_name:
+            stage.stop("slow")
+    thread.join()
+    assert [each.process.poll() for each in started] == [-signal.SIGTERM, 7]
+    assert not stage.running
 
 
 def test_a_process_that_ends_before_it_is_ready_is_told_with_its_last_words(stage: Stage) -> None:
