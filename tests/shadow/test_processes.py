@@ -111,14 +111,19 @@ def interrupt_once(told: Path) -> threading.Thread:
 @pytest.mark.parametrize("by_name", [True, False])
 def test_a_signal_while_they_are_being_stopped_leaves_none_behind(stage: Stage, tmp_path: Path, by_name: bool) -> None:
     mark = tmp_path / "ready"
-    started = []
-    with pytest.raises(Interrupted), interruptible(), stage:
-        started.append(stage.start("first", SLEEP, lambda: True))
-        started.append(stage.start("slow", [*SLOW_TO_END, str(mark)], mark.exists))
-        thread = interrupt_once(tmp_path / "ready.told")
-        if by_name:
-            stage.stop("slow")
-    thread.join()
+    started, threads = [], []
+
+    def story() -> None:
+        with stage:
+            started.append(stage.start("first", SLEEP, lambda: True))
+            started.append(stage.start("slow", [*SLOW_TO_END, str(mark)], mark.exists))
+            threads.append(interrupt_once(tmp_path / "ready.told"))
+            if by_name:
+                stage.stop("slow")
+
+    with interruptible(), pytest.raises(Interrupted):
+        story()
+    threads[0].join()
     assert [each.process.poll() for each in started] == [-signal.SIGTERM, 7]
     assert not stage.running
 
