@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,17 +85,21 @@ def _judged(location: str, experiment: str | None, inputs: Inputs) -> Result:
 
 
 def _write(result: Result, out: Path) -> None:
-    """The three forms, each replaced in one step; the JSON last, for machines wait for it."""
+    """The three forms: all written, then each replaced in one step, the JSON last, for machines wait for it.
+
+    `OSError` when the disk is full; then the forms that are there are whole, and those of before.
+    """
     from analysis.report.html import to_html
     from analysis.report.markdown import to_markdown
     from analysis.report.result import to_json
 
     out.mkdir(parents=True, exist_ok=True)
     forms = {"report.md": to_markdown(result).encode(), "report.html": to_html(result).encode()}
-    for name, content in (forms | {"report.json": to_json(result)}).items():
-        half = out / f".{name}.new"
-        half.write_bytes(content)
-        half.replace(out / name)
+    with tempfile.TemporaryDirectory(prefix=".report-", dir=out) as scratch:
+        for name, content in (forms | {"report.json": to_json(result)}).items():
+            (Path(scratch) / name).write_bytes(content)
+        for name in (*forms, "report.json"):
+            (Path(scratch) / name).replace(out / name)
 
 
 def _fail(text: str) -> None:

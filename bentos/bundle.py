@@ -7,6 +7,7 @@ order verified, and `BundleError` names the file and the reason. Next module: `b
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -112,6 +113,10 @@ def write_bundle(
         _write_manifest(staging, manifest)
         staging.chmod(0o755)
         _move(staging, directory)
+    except OSError as error:
+        # numpy tells neither the file nor the number of the error.
+        reason = f"{error.strerror or error}: the bundle is not written. Free space or choose another place"
+        raise OSError(error.errno or errno.EIO, reason, str(directory)) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return manifest

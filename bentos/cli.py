@@ -135,11 +135,13 @@ def redis(port: int, directory: Path) -> None:
 @told
 def serve(tag: str, host: str, port: int, url: str, feature_deadline_ms: float | None) -> None:
     """Serve the bento TAG (name:version, exactly), in the foreground."""
+    from bentos.packaging import ensure_built
     from bentos.settings import serving_environment
 
     name, _, version = tag.partition(":")
     if not name or not version or version == "latest":
         raise ValueError(f"{tag!r} is not an exact tag; give name:version as `understudy bento build` prints it")
+    ensure_built(tag)
     command = [sys.executable, "-m", "bentoml", "serve", tag, "--host", host, "--port", str(port)]
     os.execve(command[0], command, serving_environment(url, feature_deadline_ms))
 

@@ -60,6 +60,15 @@ def build_bento(bundle: Path, name: str | None = None, rebuild: bool = False) ->
     return tag, True
 
 
+def ensure_built(tag: str) -> None:
+    """`PackagingError` unless the bento `tag` is in the store; it names those that are."""
+    import bentoml
+
+    if not _exists(tag):
+        there = ", ".join(sorted(str(each.tag) for each in bentoml.list())) or "none"
+        raise PackagingError(f"no bento {tag}; there are: {there}. Build it: understudy bento build BUNDLE")
+
+
 def _store_model(tag: str, bundle: Path) -> None:
     import bentoml
     from bentoml.exceptions import NotFound

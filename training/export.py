@@ -5,7 +5,9 @@ Next module: `bentos.bundle`, which writes and verifies the files.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import errno
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -84,9 +86,8 @@ def write_facts(path: Path, before: Interactions) -> int:
             "timestamp_us": pa.array(before.timestamp_us[order]),
         }
     )
-    temporary = path.with_name(path.name + ".new")
-    pq.write_table(table, temporary, compression="zstd")
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
     return len(before)
 
 
@@ -105,6 +106,20 @@ def requests_of(period: Interactions) -> list[Request]:
 
 def write_requests(path: Path, requests: list[Request]) -> None:
     """Write one JSON object per line, in the order of time."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(b"".join(msgspec.json.encode(request) + b"\n" for request in requests))
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file to write, which then takes the place of `path`; `OSError` names `path`, and nothing half-written stays."""
     temporary = path.with_name(path.name + ".new")
-    temporary.write_bytes(b"".join(msgspec.json.encode(request) + b"\n" for request in requests))
-    temporary.replace(path)
+    try:
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        # Arrow and numpy tell neither the file nor, some of them, the number of the error.
+        reason = error.strerror or str(error)
+        raise OSError(error.errno or errno.EIO, f"{reason}. Free space or choose another place", str(path)) from error
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -84,3 +85,12 @@ def test_a_changed_bento_is_not_served(
         with pytest.raises(StepError, match=r"ended with code [1-9]") as refused:
             stage.start("bento", command("serve", tag, "--port", str(port)), lambda: answers(url), seconds=60)
         assert named in str(refused.value)
+
+
+def test_a_bento_that_is_not_there_is_told_with_those_that_are(built: tuple[Path, str]) -> None:
+    home, tag = built
+    done = subprocess.run(
+        command("serve", "champion:ffffffffffff"), env=environment(home), capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(f"error: no bento champion:ffffffffffff; there are: {tag}.")

@@ -11,7 +11,7 @@ import pytest
 from bentos.bundle import load_bundle
 from training.errors import ConfigurationError
 from training.experiment import Experiment, ExportSettings, read_experiment
-from training.export import Request, export_bundle, requests_of, write_facts
+from training.export import Request, export_bundle, replacing, requests_of, write_facts
 from training.ials import IalsSettings, fit
 from training.interactions import Interactions, from_columns
 from training.split import split_by_time
@@ -109,3 +109,17 @@ def test_an_experiment_that_says_something_unknown_is_refused_by_name(tmp_path: 
     (tmp_path / "e.toml").write_text(text)
     with pytest.raises(ConfigurationError, match=named):
         read_experiment(tmp_path / "e.toml")
+
+
+def test_what_cannot_be_written_is_told_by_name_and_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "facts.parquet"
+    path.write_text("old")
+
+    def write() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("half of the n")
+            raise OSError("77 requested and 33 written")
+
+    with pytest.raises(OSError, match=r"77 requested and 33 written. Free space.*facts.parquet"):
+        write()
+    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("facts.parquet", "old")]
