@@ -124,9 +124,9 @@ def _origin(results: dict[str, Any]) -> str:
     first = run["metrics"][0]
     return (
         f"The smallest margin of {first['name']} that the challenger's log would pass is {-first['lower']:.4f}; the "
-        f"plan's is {first['margin']:.4f}. Lift is over {results['baseline']}, the best of the popularity family. {run['requests']:,} requests of "
-        f"{run['users']:,} users, every one answered and paired with both arms; commit `{results['commit']}`, data "
-        f"`{results['data_hash']}`, {results['seconds']} s on {results['cores']} cores."
+        f"plan's is {first['margin']:.4f}. Lift is over {results['baseline']}, the best of the popularity family. "
+        f"{run['requests']:,} requests of {run['users']:,} users, every one answered and paired with both arms; commit "
+        f"`{results['commit']}`, data `{results['data_hash']}`, {results['seconds']} s on {results['cores']} cores."
     )
 
 
