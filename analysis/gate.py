@@ -186,12 +186,23 @@ def _decide(plan: Plan, each: Evidence, harm: Estimate | None, p_holm: float) ->
     margin = shown(each.metric.margin, unit, sign=False)
     safe = upper is not None and upper < _scaled(each.metric.margin, harm)
     harmed = p_holm <= plan.alpha
-    limit = "it has no upper limit" if upper is None else f"at most {shown(_unscaled(upper, harm), unit, sign=False)}"
-    excluded = f"harm beyond the margin of {margin} is {'excluded' if safe else 'not excluded'} ({limit})"
+    excluded = (
+        f"harm beyond the margin of {margin} is {'excluded' if safe else 'not excluded'} ({_limit(upper, harm, unit)})"
+    )
     evidence = f"harm is {'shown' if harmed else 'not shown'} (Holm p {shown(p_holm, 'p')})"
     value = -harm.value if MEASURES[each.metric.name].harm == LOWER else harm.value
     found = f"{'≥ ' if harm.at_least else ''}{shown(_unscaled(value, harm), unit)}"
     return CELLS[safe, harmed], f"{found}, {excluded}; {evidence}"
+
+
+def _limit(upper: float | None, harm: Estimate, unit: str) -> str:
+    """The upper limit of the harm in words; a negative harm is a gain."""
+    most = _unscaled(upper, harm)
+    if most is None:
+        return "it has no upper limit"
+    if most >= 0:
+        return f"at most {shown(most, unit, sign=False)}"
+    return f"better by {shown(-most, unit, sign=False)} or more"
 
 
 def _below_floors(plan: Plan, harm: Estimate) -> str:

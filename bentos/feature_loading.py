@@ -43,7 +43,9 @@ def connected(url: str) -> Iterator[Any]:
         client.ping()
         yield client
     except redis.RedisError as error:
-        raise FeatureStoreError(f"{url}: {error}. Is Redis running there (understudy redis --port …)?") from error
+        raise FeatureStoreError(
+            f"{url}: {str(error).rstrip('.')}. Is Redis running there (understudy redis --port …)?"
+        ) from error
     finally:
         client.close()
 

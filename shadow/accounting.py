@@ -1,8 +1,9 @@
-"""The accounting identity across three witnesses: the client, the router and the pair log must tell the same story.
+"""The accounting identity across four witnesses: client, router, its metrics and the pair log must tell the same story.
 
 Within the router the identity is DESIGN §4's: received = refused + not_eligible + not_sampled + in_flight + Σ outcomes,
-per arm. Across the witnesses: what the client sent is what the router received, and each outcome stands in the log as
-often as the router counted it. Pure functions on the three JSON documents; nothing is rounded and nothing is forgiven.
+per arm. Across the witnesses: what the client sent is what the router received, what Prometheus would scrape is what
+the router counted, and each outcome stands in the log as often as the router counted it. Pure functions on the four
+documents; nothing is rounded and nothing is forgiven.
 """
 
 from __future__ import annotations
@@ -11,8 +12,12 @@ from collections.abc import Mapping
 from typing import Final
 
 import msgspec
+from prometheus_client.parser import text_string_to_metric_families
 
-NOT_LOGGED: Final = ("refused", "not_eligible", "not_sampled", "in_flight")
+REQUESTS: Final = "understudy_requests"
+OUTCOMES: Final = "understudy_outcomes"
+_LABELS: Final = {REQUESTS: ("place",), OUTCOMES: ("outcome",)}
+"""The counters of the router's metrics that have an arm, and the label beside it."""
 
 
 class ArmCounts(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +65,32 @@ def discrepancies(sent: int, router: RouterCounts, logged: Mapping[str, Mapping[
     if router.pair_log.numbered != numbered:
         found.append(f"the router numbered {router.pair_log.numbered} records but decided {numbered} outcomes")
     return found
+
+
+def metrics_discrepancies(router: RouterCounts, metrics: str) -> list[str]:
+    """Every number of `router` that its `/metrics` tells otherwise: text of Prometheus, taken at rest."""
+    told = {
+        (sample.name, sample.labels["arm"], sample.labels[label]): int(sample.value)
+        for family in text_string_to_metric_families(metrics)
+        for label in _LABELS.get(family.name, ())
+        for sample in family.samples
+        if label in sample.labels
+    }
+    counted = {
+        (f"{REQUESTS}_total", name, place): getattr(arm, place)
+        for name, arm in router.arms.items()
+        for place in ("received", "refused", "not_eligible", "not_sampled")
+    }
+    counted |= {
+        (f"{OUTCOMES}_total", name, outcome): number
+        for name, arm in router.arms.items()
+        for outcome, number in arm.outcomes.items()
+    }
+    return [
+        f"{key[1]}: the router counted {counted.get(key, 0)} × {key[2]} but its metrics say {told.get(key, 0)}"
+        for key in sorted({*counted, *told})
+        if counted.get(key, 0) != told.get(key, 0)
+    ]
 
 
 def _arm(name: str, sent: int, arm: ArmCounts, logged: Mapping[str, int]) -> list[str]:

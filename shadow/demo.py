@@ -84,12 +84,12 @@ class Story:
         self.set.start_router(experiment, arms)
         result = self.directory / f"replay-{experiment}.json"
         replayed = self.set.replay(self.directory / "requests.jsonl", result, *self.pace)
-        counts = self.set.counts()
+        counts, metrics = self.set.counts(), self.set.metrics()
         self.set.close_log()
-        wrong = self.set.accounts(experiment, replayed["requests"], counts)
+        wrong = self.set.accounts(experiment, replayed["requests"], counts, metrics)
         if wrong:
-            raise StepError("client, router and log disagree:\n  " + "\n  ".join(wrong))
-        click.echo(f"Accounts agree: {replayed['requests']} requests sent = received = logged, for each arm.")
+            raise StepError("client, router, metrics and log disagree:\n  " + "\n  ".join(wrong))
+        click.echo(f"Accounts agree: {replayed['requests']} requests sent = received = in /metrics = logged, per arm.")
         self.summary[experiment] = {"replay": replayed, "counters": msgspec.to_builtins(counts)}
 
     def gate(self, experiment: str, shadow: str) -> None:

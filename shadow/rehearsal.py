@@ -19,7 +19,7 @@ from typing import Any, Final, Self
 
 import msgspec
 
-from shadow.accounting import RouterCounts, discrepancies
+from shadow.accounting import RouterCounts, discrepancies, metrics_discrepancies
 from shadow.processes import Stage, StepError, accepts, answers, interrupt
 
 HOST: Final = "127.0.0.1"
@@ -157,8 +157,18 @@ class Rehearsal:
             if counts.settled:
                 return counts
             if time.monotonic() > deadline:
-                raise StepError(f"copies are still under way {SETTLE_SECONDS:.0f} s after the last request: {counts}")
+                flying = {name: arm.in_flight for name, arm in counts.arms.items() if arm.in_flight}
+                raise StepError(
+                    f"not at rest {SETTLE_SECONDS:.0f} s after the last request: copies under way {flying or 'none'}, "
+                    f"{counts.pair_log.queued_bytes:,} bytes of records that the shipper does not take; "
+                    f"see the logs in {self.stage.logs}"
+                )
             time.sleep(0.1)
+
+    def metrics(self) -> str:
+        """What Prometheus would scrape from the router now."""
+        with urllib.request.urlopen(f"http://{HOST}:{self.ports.admin}/metrics", timeout=5) as response:
+            return str(response.read(), "utf-8")
 
     def close_log(self) -> None:
         """Stop router, then shipper: the router says goodbye, the shipper closes and ships its segments."""
@@ -175,12 +185,13 @@ class Rehearsal:
         document: dict[str, Any] = msgspec.json.decode(result.read_bytes())
         return document
 
-    def accounts(self, experiment: str, sent: int, counts: RouterCounts) -> list[str]:
-        """Where client, router and log disagree about `experiment`; empty when the identity holds."""
+    def accounts(self, experiment: str, sent: int, counts: RouterCounts, metrics: str) -> list[str]:
+        """Where client, router, its metrics and log disagree about `experiment`; empty when the identity holds."""
         text = self.run("pairs", "stats", self.pairs, "--experiment", experiment, "--json", capture=True)
         stats = msgspec.json.decode(text)
         logged = {arm: values["outcomes"] for arm, values in stats["arms"].items()}
-        return discrepancies(sent, counts, logged) + list(stats["problems"])
+        wrong = discrepancies(sent, counts, logged) + metrics_discrepancies(counts, metrics)
+        return wrong + list(stats["problems"])
 
     def _start(self, name: str, arguments: Sequence[str], ready: Callable[[], bool], seconds: float = 60) -> None:
         self.say(f"understudy {shlex.join(arguments)} &")

@@ -114,7 +114,8 @@ def _show(tally: Tally, document: dict[str, Any]) -> None:
         f"{document['requests']:,} requests in {document['seconds']:.1f} s ({rate:.0f} a second), "
         f"{document['answered']:,} answered, {document['empty']} empty"
     )
-    click.echo(f"  latency ms: p50 {latency['p50']:.1f}  p95 {latency['p95']:.1f}  p99 {latency['p99']:.1f}")
+    if document["answered"]:
+        click.echo(f"  latency ms: p50 {latency['p50']:.1f}  p95 {latency['p95']:.1f}  p99 {latency['p99']:.1f}")
     for title, counts in (("status", tally.statuses), ("source", tally.sources), ("error", tally.errors)):
         for key, number in sorted(counts.items()):
             click.echo(f"  {title:8}{key:16}{number:>10,}")

@@ -11,7 +11,7 @@ from analysis.report.result import Result
 from analysis.verdict import OK, MetricResult
 from analysis.wording import interval, shown
 
-HEAD = ("metric", "estimate", "interval", "margin", "users", "eff.", "decision")
+HEAD = ("metric", "estimate", "interval", "margin", "users (eff.)", "blocks (eff.)", "decision")
 
 
 def to_lines(result: Result) -> list[str]:
@@ -33,8 +33,8 @@ def _row(metric: MetricResult) -> tuple[str, ...]:
         ("≥ " if metric.relation == "≥" else "") + shown(metric.estimate, unit, signed),
         interval(metric.lower, metric.upper, unit, signed),
         "–" if metric.margin is None else shown(metric.margin, unit, sign=False),
-        shown(metric.users, "count", sign=False),
-        shown(min(metric.effective_users, metric.effective_blocks), "plain", sign=False),
+        f"{shown(metric.users, 'count', sign=False)} ({shown(metric.effective_users, 'count', sign=False)})",
+        f"{shown(metric.blocks, 'count', sign=False)} ({shown(metric.effective_blocks, 'count', sign=False)})",
         metric.decision.replace("_", " "),
     )
 

@@ -92,6 +92,11 @@ def test_where_lower_is_harm_the_lower_limit_meets_the_margin():
     assert metric_result.to_margin == pytest.approx(0.01 - 0.002 - T * 0.001)
 
 
+def test_a_limit_on_the_good_side_is_told_as_a_gain():
+    assert "excluded (better by 0.0434 or more)" in one(-0.05, 0.004, margin=0.01).reasons[0]
+    assert "excluded (at most 0.0017)" in one(0.0, 0.001, margin=0.01).reasons[0]
+
+
 def test_the_margin_itself_is_not_inside():
     se = 0.001
     assert one(0.01 - T * se - 1e-9, se).metrics[0].decision in ("pass", "pass_with_note")

@@ -100,6 +100,14 @@ def test_an_index_over_other_vectors_is_refused(directory: Path, change: Callabl
     assert caught.value.file.name == "index.faiss"
 
 
+def test_an_index_with_another_metric_is_refused(directory: Path) -> None:
+    index = faiss.IndexFlatL2(8)
+    index.add(np.load(directory / "item_vectors.npy"))
+    (directory / "index.faiss").write_bytes(faiss.serialize_index(index).tobytes())
+    with pytest.raises(BundleError, match="metric is not the inner product"):
+        load_bundle(directory, verify=False)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [

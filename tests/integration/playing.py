@@ -12,16 +12,16 @@ PACE = ("--seconds", "5", "--max-rps", "80", "--limit", "300")
 
 
 def play(rehearsal: Rehearsal, tags: dict[str, str], experiment: str) -> tuple[dict, dict]:
-    """One replay through a fresh router; its result and the outcomes by arm, once the three witnesses agree."""
+    """One replay through a fresh router; its result and the outcomes by arm, once the four witnesses agree."""
     rehearsal.start_router(experiment, tags)
     result = rehearsal.directory / f"{experiment}.json"
     target = f"http://{HOST}:{rehearsal.ports.router}"
     requests = rehearsal.directory / "requests.jsonl"
     rehearsal.run("replay", "--requests", requests, "--to", target, "--json-out", result, *PACE)
     replayed = json.loads(result.read_text())
-    counts = rehearsal.counts()
+    counts, metrics = rehearsal.counts(), rehearsal.metrics()
     rehearsal.close_log()
-    assert rehearsal.accounts(experiment, replayed["requests"], counts) == []
+    assert rehearsal.accounts(experiment, replayed["requests"], counts, metrics) == []
     outcomes = {name: {key: n for key, n in arm.outcomes.items() if n} for name, arm in counts.arms.items()}
     return replayed, outcomes
 

@@ -1,4 +1,4 @@
-"""The three witnesses: client, router, log."""
+"""The four witnesses: client, router, metrics, log."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 import msgspec
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 
-from shadow.accounting import ArmCounts, PairLogCounts, RouterCounts, discrepancies
+from shadow.accounting import ArmCounts, PairLogCounts, RouterCounts, discrepancies, metrics_discrepancies
+from shadow.router.counters import Counters, RouterCollector
 
 
 def arm(**changes: object) -> ArmCounts:
@@ -64,3 +66,34 @@ def test_counts_are_read_from_the_routers_json_with_further_fields_ignored() -> 
         b'"pair_log":{"numbered":1,"written":1,"dropped":0,"queued_bytes":0}}'
     )
     assert discrepancies(1, msgspec.json.decode(text, type=RouterCounts), {"shadow": {"paired": 1}}) == []
+
+
+def scraped(**changes: int) -> str:
+    """The metrics of a real collector over the counts of `router(arm())`, some of them changed."""
+    counters = Counters.of(["shadow"])
+    told = counters.arms["shadow"]
+    for name, value in {"received": 10, "refused": 1, "not_eligible": 2, "not_sampled": 3}.items():
+        setattr(told, name, value)
+    told.outcomes.update({"paired": 3, "arm_timeout": 1})
+    document = counters.document() | {"pair_log": {"numbered": 4, "written": 4, "dropped": 0, "queued_bytes": 0}}
+    document["arms"]["shadow"] |= {key: value for key, value in changes.items() if key != "paired"}
+    document["arms"]["shadow"]["outcomes"]["paired"] = changes.get("paired", 3)
+    registry = CollectorRegistry()
+    registry.register(RouterCollector(lambda: document))
+    return generate_latest(registry).decode()
+
+
+def test_metrics_that_tell_the_routers_counts_are_no_disagreement() -> None:
+    assert metrics_discrepancies(router(arm()), scraped()) == []
+
+
+@pytest.mark.parametrize(
+    ("metrics", "expected"),
+    [
+        (scraped(received=9), "shadow: the router counted 10 × received but its metrics say 9"),
+        (scraped(paired=4), "shadow: the router counted 3 × paired but its metrics say 4"),
+        ("", "shadow: the router counted 1 × arm_timeout but its metrics say 0"),
+    ],
+)
+def test_metrics_that_tell_otherwise_are_told(metrics: str, expected: str) -> None:
+    assert expected in metrics_discrepancies(router(arm()), metrics)

@@ -26,7 +26,7 @@ PARENT_OF_STUBBORN = [
     sys.executable,
     "-c",
     "import signal, subprocess, sys, pathlib;"
-    "child = subprocess.Popen([sys.executable, '-c', 'import signal; signal.pause()']);"
+    "child = subprocess.Popen([sys.executable, '-c', 'import signal; signal.pause()'], start_new_session=True);"
     "pathlib.Path(sys.argv[1] + '.tmp').write_text(str(child.pid));"
     "pathlib.Path(sys.argv[1] + '.tmp').rename(sys.argv[1]); signal.pause()",
 ]

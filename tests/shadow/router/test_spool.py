@@ -68,6 +68,17 @@ def test_a_segment_that_cannot_be_closed_at_the_goodbye_is_closed_later_and_not_
     assert {path.suffix for path in (tmp_path / "log" / "test" / "one").iterdir()} == {".zst", ".json"}
 
 
+def test_a_record_is_on_disk_at_most_a_second_after_it_came(tmp_path: Path) -> None:
+    """DESIGN §4: a kill costs one second of decided pairs."""
+    log = opened(tmp_path)
+    log.append(line(0), 0, 1, now=10.0)
+    (grown,) = (tmp_path / "test" / "one").glob("*.open")
+    log.tick(now=10.9)
+    assert grown.stat().st_size == 0
+    log.tick(now=11.0)
+    assert grown.stat().st_size > 0
+
+
 async def test_what_cannot_be_cleared_is_told_and_the_others_are_shipped(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

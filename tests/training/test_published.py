@@ -1,0 +1,43 @@
+"""The offline numbers of docs/results.json are those of this code on the real data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from training.experiment import read_experiment
+from training.jobs import DataSet, evaluate_job
+from training.settings import TrainingSettings
+
+ROOT = Path(__file__).parents[2]
+
+
+pytestmark = [
+    pytest.mark.data,
+    pytest.mark.xdist_group("mlflow"),
+    pytest.mark.filterwarnings("ignore"),  # MLflow's own
+]
+
+
+def test_the_published_offline_numbers_reproduce(movielens: Path, tmp_path: Path) -> None:
+    published = msgspec.json.decode((ROOT / "docs" / "results.json").read_bytes())
+    experiments = [read_experiment(ROOT / "training" / "configs" / f"{n}.toml") for n in ("champion", "challenger")]
+    report = evaluate_job(
+        DataSet.read(movielens),
+        experiments,
+        f"sqlite:///{tmp_path / 'mlflow.db'}",
+        TrainingSettings.load().torch_threads,
+        lambda name: lambda sweep, loss: None,
+    )
+    assert report.baseline == published["baseline"]
+    assert report.data_hash == published["data_hash"]
+    assert [model.name for model in report.models] == list(published["offline"])
+    for model in report.models:
+        expected = published["offline"][model.name]
+        found = msgspec.to_builtins(model.warm)
+        assert found == pytest.approx({key: expected[key] for key in found}, abs=0.002)
+        if model.lift is not None:
+            lift = {key: getattr(model.lift, key) for key in expected["lift"]}
+            assert lift == pytest.approx(expected["lift"], abs=0.02)
