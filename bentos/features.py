@@ -21,6 +21,8 @@ COOL_DOWN_SECONDS: Final = 0.5
 """Mean pause after `FAILURES` before Redis is asked again."""
 FAILURES: Final = 5
 """Failures in a row that start a cool-down: one late answer on a busy machine is no outage."""
+WARM_CONNECTIONS: Final = 4
+WARM_SECONDS: Final = 1.0
 FAULTS: Final = ("timeout", "unreachable", "refused", "corrupt", "cooling")
 """Reasons of `Missing`: deadline passed; no connection; Redis answered with an error; a value of the wrong size or
 form; not asked, because reads have been failing a moment ago."""
@@ -110,6 +112,15 @@ class RedisFeatureStore:
             return self._fail(error)
         self._failed = 0
         return self._decode(vector, seen)
+
+    async def connect(self, connections: int = WARM_CONNECTIONS, seconds: float = WARM_SECONDS) -> bool:
+        """Open some connections ahead of the first user; whether that went well. Never raises, never waits longer."""
+        try:
+            async with asyncio.timeout(seconds):
+                await asyncio.gather(*(self._redis.ping() for _ in range(connections)))
+        except Exception:
+            return False
+        return True
 
     async def close(self) -> None:
         """Give the connections back."""

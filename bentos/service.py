@@ -73,12 +73,17 @@ class Recommender:
         store = RedisFeatureStore(
             settings.redis_url, manifest.version, manifest.dimension, deadline, settings.redis_connections
         )
-        _state["ladder"] = Ladder(bundle, store)
+        _state["store"], _state["ladder"] = store, Ladder(bundle, store)
         metrics: ServiceMetrics = PrometheusMetrics()
         _state["metrics"] = metrics
         rng = np.random.default_rng(0)
         for _ in range(WARM_UP):
             search(bundle.index, rng.standard_normal(manifest.dimension, dtype=np.float32), 10, ())
+
+    @bentoml.on_startup
+    async def warm_up(self) -> None:
+        """Before it is ready: connections to Redis, if it is there, or the first users would wait for them."""
+        await _state["store"].connect()
         # Without this a full collection walks every loaded library: p99 of 100 ms (research note deploy §2.2).
         gc.collect()
         gc.freeze()

@@ -76,6 +76,31 @@ async def test_vector_and_seen_items_come_in_one_read(store: RedisFeatureStore, 
     assert found.seen == {"i0003", "i0001"}
 
 
+async def test_connections_can_be_opened_ahead_of_the_first_user(
+    store: RedisFeatureStore, redis_server: RedisServer
+) -> None:
+    with connected(redis_server.url) as client:
+        before = len(client.client_list())
+        assert await store.connect(connections=3)
+        assert len(client.client_list()) == before + 3
+
+
+async def test_a_redis_that_is_not_there_or_frozen_delays_the_start_no_more_than_said(
+    store: RedisFeatureStore, redis_server: RedisServer
+) -> None:
+    with connected(redis_server.url) as client:
+        frozen = client.info("server")["process_id"]
+    os.kill(frozen, signal.SIGSTOP)
+    started = time.monotonic()
+    assert not await store.connect(connections=3, seconds=0.2)
+    assert time.monotonic() - started < 2
+    os.kill(frozen, signal.SIGCONT)
+    redis_server.stop()
+    assert not await store.connect()
+    # It was no request: nobody is spared a read for it.
+    assert await store.read("u0000") == Missing("unreachable")
+
+
 async def test_an_unknown_user_has_neither_vector_nor_history(store: RedisFeatureStore) -> None:
     assert await store.read("nobody") == Features(None, frozenset())
 
