@@ -80,7 +80,7 @@ class Recommender:
         for _ in range(WARM_UP):
             search(bundle.index, rng.standard_normal(manifest.dimension, dtype=np.float32), 10, ())
 
-    @bentoml.on_startup
+    @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def warm_up(self) -> None:
         """Before it is ready: connections to Redis, if it is there, or the first users would wait for them."""
         await _state["store"].connect()
