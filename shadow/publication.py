@@ -17,6 +17,8 @@ RESULTS: Final = CHECKOUT / "docs" / "results.json"
 README: Final = CHECKOUT / "README.md"
 BEGIN: Final = "<!-- results: made by `understudy demo --publish` from docs/results.json -->"
 END: Final = "<!-- end of results -->"
+GOAL: Final = 0.20
+"""The lift in MAP@10 that was hoped for (research note §7)."""
 OFFLINE: Final = ("map_at_10", "ndcg_at_10", "recall_at_20", "coverage_at_10", "long_tail_share_at_10")
 
 
@@ -122,9 +124,11 @@ def _number(value: float, unit: str) -> str:
 def _origin(results: dict[str, Any]) -> str:
     run = results["runs"]["demo"]
     first = run["metrics"][0]
+    lift = results["offline"]["champion"]["lift"]["relative"]
     return (
         f"The smallest margin of {first['name']} that the challenger's log would pass is {-first['lower']:.4f}; the "
-        f"plan's is {first['margin']:.4f}. Lift is over {results['baseline']}, the best of the popularity family. "
+        f"plan's is {first['margin']:.4f}. Lift is over {results['baseline']}, the best of the popularity family; the "
+        f"goal was {GOAL:.0%}: {'reached' if lift >= GOAL else 'missed'} by the champion. "
         f"{run['requests']:,} requests of {run['users']:,} users, every one answered and paired with both arms; commit "
         f"`{results['commit']}`, data `{results['data_hash']}`, {results['seconds']} s on {results['cores']} cores."
     )
