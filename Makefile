@@ -27,6 +27,9 @@ demo: install ## the main job: data, training, bentos, shadow traffic, verdict (
 test: install ## the tests (at most 10 minutes, no cluster)
 	$(BIN)/python -m pytest -n auto --dist loadgroup
 
+bench-%: install
+	$(BIN)/python -m tests.bench.record $*
+
 lint: install ## ruff, mypy strict, import contracts
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
 

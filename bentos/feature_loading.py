@@ -28,7 +28,7 @@ BATCH: Final = 2_000
 LAST_EVENTS: Final = 50
 """Events kept per user, newest last."""
 FACTS: Final = pa.schema(
-    [("user_id", pa.string()), ("item_id", pa.string()), ("rating", pa.int8()), ("timestamp_us", pa.int64())]
+    [("user_id", pa.string()), ("item_id", pa.string()), ("rating", pa.float32()), ("timestamp_us", pa.int64())]
 )
 """The columns of a facts file, ordered by user and time."""
 SECONDS: Final = 10.0

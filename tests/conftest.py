@@ -13,16 +13,35 @@ settings.register_profile("understudy", deadline=None)
 settings.load_profile("understudy")
 
 
-@pytest.fixture(scope="session")
-def movielens() -> Path:
-    """The directory with the verified files of MovieLens-1M; without them a test fails in CI, else it is skipped."""
+def fetched(name: str, needed: bool) -> Path:
+    """The directory with the verified files of a data set; without them a test is skipped, or fails in CI if needed."""
     from training.errors import DataError
-    from training.movielens import fetch
+    from training.fetching import fetch
+    from training.movielens import PUBLISHED
     from training.settings import TrainingSettings
 
     try:
-        return fetch(TrainingSettings.load().data_dir, lambda line: None, lambda got, expected: None)
+        cache = TrainingSettings.load().data_dir
+        return fetch(PUBLISHED[name], cache, lambda line: None, lambda got, expected: None)
     except DataError as error:
-        if os.environ.get("CI") == "true":
+        if needed and os.environ.get("CI") == "true":
             pytest.fail(str(error))
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def movielens() -> Path:
+    """MovieLens-1M."""
+    return fetched("ml-1m", needed=True)
+
+
+@pytest.fixture(scope="session")
+def movielens_100k() -> Path:
+    """MovieLens-100K: its layout is also tested on made-up files, so its sources may be out of reach."""
+    return fetched("ml-100k", needed=False)
+
+
+@pytest.fixture(scope="session")
+def movielens_latest_small() -> Path:
+    """MovieLens latest-small, edition of 2016; as for MovieLens-100K."""
+    return fetched("ml-latest-small", needed=False)

@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 
 TRACKING = "sqlite:///.understudy/mlflow.db"
 path_option = functools.partial(click.Path, path_type=Path)
+data_option = click.option(
+    "--data",
+    "source",
+    default="ml-1m",
+    show_default=True,
+    help="ml-1m, ml-100k, ml-latest-small, or a directory with MovieLens files (also of the 10M, 20M, 25M, 32M forms).",
+)
 tracking_option = click.option("--tracking", default=TRACKING, show_default=True, help="MLflow store.")
 
 
@@ -45,17 +52,19 @@ def data() -> None:
 
 
 @data.command("fetch")
+@click.argument("name", type=click.Choice(["ml-1m", "ml-100k", "ml-latest-small"]), default="ml-1m")
 @told
-def data_fetch() -> None:
-    """Fetch MovieLens-1M into the cache, verified by SHA-256; says the terms of its licence."""
-    _fetch()
+def data_fetch(name: str) -> None:
+    """Fetch a MovieLens data set into the cache, verified by SHA-256; says the terms of its licence."""
+    _fetch(name)
 
 
 @data.command("describe")
+@data_option
 @told
-def data_describe() -> None:
+def data_describe(source: str) -> None:
     """Print sizes, period and the two cuts."""
-    split = _data_set().split
+    split = _data_set(source).split
     parts = {"train": split.train, "validation": split.validation, "test": split.test}
     click.echo(f"{'part':12}{'ratings':>10}{'positives':>11}{'users':>8}{'items':>8}  from              to (UTC)")
     for name, part in parts.items():
@@ -67,23 +76,25 @@ def data_describe() -> None:
 @data.command("facts")
 @click.option("--until", type=click.Choice(["train", "train+validation"]), default="train", show_default=True)
 @click.option("--out", type=path_option(dir_okay=False), required=True)
+@data_option
 @told
-def data_facts(until: str, out: Path) -> None:
+def data_facts(until: str, out: Path, source: str) -> None:
     """Write what users did before the cut, for the feature store."""
     from training.export import write_facts
 
-    rows = write_facts(out, _data_set().fitting(until)[0])
+    rows = write_facts(out, _data_set(source).fitting(until)[0])
     click.echo(f"{rows:,} ratings before the cut → {out}")
 
 
 @data.command("requests")
 @click.option("--out", type=path_option(dir_okay=False), required=True)
+@data_option
 @told
-def data_requests(out: Path) -> None:
-    """Write the requests of the validation period, 2-29 December 2000: after all that a model may see."""
+def data_requests(out: Path, source: str) -> None:
+    """Write the requests of the validation period (for ml-1m 2-29 December 2000): after all that a model may see."""
     from training.export import requests_of, write_requests
 
-    requests = requests_of(_data_set().split.validation)
+    requests = requests_of(_data_set(source).split.validation)
     write_requests(out, requests)
     users = len({request.user_id for request in requests})
     first, last = _utc(requests[0].event_time_us), _utc(requests[-1].event_time_us)
@@ -95,9 +106,10 @@ def data_requests(out: Path) -> None:
 @click.option("--fit", "until", type=click.Choice(["train", "train+validation"]), default="train", show_default=True)
 @click.option("--bundle", type=path_option(file_okay=False), required=True, help="Where the bundle goes.")
 @click.option("--alias", help="MLflow alias for the new version, for instance champion.")
+@data_option
 @tracking_option
 @told
-def train(configuration: Path, until: str, bundle: Path, alias: str | None, tracking: str) -> None:
+def train(configuration: Path, until: str, bundle: Path, alias: str | None, source: str, tracking: str) -> None:
     """Fit the model of CONFIGURATION, export its bundle, register the version."""
     from training.experiment import read_experiment
     from training.jobs import train_job
@@ -107,7 +119,7 @@ def train(configuration: Path, until: str, bundle: Path, alias: str | None, trac
     _make_room(tracking)
     with _sweeps(experiment.name, experiment.ials.sweeps) as sweep:
         threads = TrainingSettings.load().torch_threads
-        tag, number, run = train_job(_data_set(), experiment, until, bundle, tracking, alias, threads, sweep)
+        tag, number, run = train_job(_data_set(source), experiment, until, bundle, tracking, alias, threads, sweep)
     pointed = f", alias {alias}" if alias else ""
     click.echo(f"{tag}: model version {number}{pointed}, run {run[:8]}, fitted on {until} → {bundle}")
 
@@ -115,9 +127,10 @@ def train(configuration: Path, until: str, bundle: Path, alias: str | None, trac
 @click.command()
 @click.argument("configurations", type=path_option(exists=True, dir_okay=False), nargs=-1, required=True)
 @click.option("--out", type=path_option(dir_okay=False), required=True, help="The numbers as JSON.")
+@data_option
 @tracking_option
 @told
-def evaluate(configurations: tuple[Path, ...], out: Path, tracking: str) -> None:
+def evaluate(configurations: tuple[Path, ...], out: Path, source: str, tracking: str) -> None:
     """Refit on train + validation, score on the test period: the models and the popularity family."""
     import msgspec
 
@@ -130,7 +143,7 @@ def evaluate(configurations: tuple[Path, ...], out: Path, tracking: str) -> None
     with _bars() as bar:
         bars = {each.name: bar(each.name, each.ials.sweeps) for each in experiments}
         report = evaluate_job(
-            _data_set(), experiments, tracking, TrainingSettings.load().torch_threads, bars.__getitem__
+            _data_set(source), experiments, tracking, TrainingSettings.load().torch_threads, bars.__getitem__
         )
     out.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2))
     _show(report)
@@ -153,24 +166,30 @@ def _show(report: EvaluationReport) -> None:
     )
 
 
-def _fetch() -> Path:
-    from training.movielens import ACKNOWLEDGEMENT, fetch
+def _fetch(name: str) -> Path:
+    from training.fetching import fetch
+    from training.movielens import PUBLISHED
     from training.settings import TrainingSettings
 
+    published = PUBLISHED[name]
     with _download_bar() as progress:
-        directory = fetch(TrainingSettings.load().data_dir, click.echo, progress)
-    click.echo(f"MovieLens-1M: verified, {directory}\n{ACKNOWLEDGEMENT}")
+        directory = fetch(published, TrainingSettings.load().data_dir, click.echo, progress)
+    click.echo(f"{published.title}: verified, {directory}\n{published.acknowledgement}")
     return directory
 
 
-def _data_set() -> DataSet:
-    """The verified data, fetched if need be; silent when it is there."""
+def _data_set(source: str) -> DataSet:
+    """The data set by name, fetched if need be and silent when it is there, or from a directory."""
     from training.jobs import DataSet
-    from training.movielens import NAME, unverified
+    from training.movielens import PUBLISHED
     from training.settings import TrainingSettings
 
-    directory = TrainingSettings.load().data_dir / NAME
-    return DataSet.read(_fetch() if unverified(directory) else directory)
+    cache = TrainingSettings.load().data_dir
+    if source not in PUBLISHED:
+        return DataSet.read(Path(source), cache)
+    published = PUBLISHED[source]
+    directory = cache / source
+    return DataSet.read(_fetch(source) if published.unverified(directory) else directory, cache, published.digest)
 
 
 def _make_room(tracking: str) -> None:

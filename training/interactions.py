@@ -1,20 +1,15 @@
 """One typed table of what users did: integer rows into sorted string ids, ratings, times in microseconds.
 
-Next module: `training.split`, which cuts it at one moment for everybody.
+Next modules: `training.layouts` and `training.ratings`, which read it from files.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.csv as csv
 from numpy.typing import NDArray
-
-from training.errors import DataError
 
 POSITIVE: Final = 4
 """A rating from here on is a positive, in training and as relevance in evaluation (research note §2b)."""
@@ -24,14 +19,15 @@ POSITIVE: Final = 4
 class Interactions:
     """Ratings of users for items. `user` and `item` are rows into the id lists, which are sorted as strings.
 
-    Arrays have shape (interactions,): user, item int32; rating int8 (1..5); timestamp_us int64, UTC.
+    Arrays have shape (interactions,): user, item int32; rating float32, stars from 0.5 to 5 in halves; timestamp_us
+    int64, UTC.
     """
 
     user_ids: list[str]
     item_ids: list[str]
     user: NDArray[np.int32]
     item: NDArray[np.int32]
-    rating: NDArray[np.int8]
+    rating: NDArray[np.float32]
     timestamp_us: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -70,7 +66,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Movie:
-    """One line of movies.dat: title without the year, genres, year (None when the title has none)."""
+    """An item: title without the year, genres, year (None when the title has none)."""
 
     title: str
     genres: tuple[str, ...]
@@ -78,7 +74,7 @@ class Movie:
 
 
 def from_columns(
-    users: NDArray[np.str_], items: NDArray[np.str_], rating: NDArray[np.int8], timestamp_us: NDArray[np.int64]
+    users: NDArray[np.str_], items: NDArray[np.str_], rating: NDArray[np.number], timestamp_us: NDArray[np.int64]
 ) -> Interactions:
     """Interactions from columns of ids as strings; the id lists are those that occur, sorted."""
     user_ids, user = np.unique(users, return_inverse=True)
@@ -88,47 +84,6 @@ def from_columns(
         [str(each) for each in item_ids],
         user.astype(np.int32),
         item.astype(np.int32),
-        rating,
+        rating.astype(np.float32),
         timestamp_us,
     )
-
-
-def read_ratings(path: Path) -> Interactions:
-    """ratings.dat of MovieLens-1M: `user::item::rating::seconds` per line. `DataError` names what does not fit."""
-    # The separator is two colons; Arrow takes one, so every second column is empty.
-    names = ["user", "_1", "item", "_2", "rating", "_3", "seconds"]
-    types = {"user": pa.string(), "item": pa.string(), "rating": pa.int8(), "seconds": pa.int64()}
-    try:
-        table = csv.read_csv(
-            path,
-            read_options=csv.ReadOptions(column_names=names),
-            parse_options=csv.ParseOptions(delimiter=":", quote_char=False),
-            convert_options=csv.ConvertOptions(column_types=types, include_columns=list(types)),
-        )
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path}: not a ratings file ({error})") from error
-    rating = table["rating"].to_numpy()
-    bad = np.flatnonzero((rating < 1) | (rating > 5))
-    if len(bad):
-        raise DataError(f"{path}: line {bad[0] + 1}: rating {rating[bad[0]]} is not in 1..5 ({len(bad)} such lines)")
-    users, items = (table[name].to_numpy().astype(np.str_) for name in ("user", "item"))
-    return from_columns(users, items, rating.astype(np.int8), table["seconds"].to_numpy() * 1_000_000)
-
-
-def read_movies(path: Path) -> dict[str, Movie]:
-    """movies.dat of MovieLens-1M (Latin-1): item id → `Movie`. `DataError` names the line that does not fit."""
-    movies = {}
-    for number, line in enumerate(path.read_text(encoding="latin-1").splitlines(), start=1):
-        fields = line.split("::")
-        if len(fields) != 3:
-            raise DataError(f"{path}: line {number} has {len(fields)} fields, not 3")
-        item, title, genres = fields
-        movies[item] = _movie(title, genres)
-    return movies
-
-
-def _movie(title: str, genres: str) -> Movie:
-    stem, _, tail = title.rpartition("(")
-    year = tail.removesuffix(")")
-    known = year.isdecimal() and len(year) == 4
-    return Movie(stem.strip() if known else title, tuple(genres.split("|")), int(year) if known else None)

@@ -20,11 +20,13 @@ from training import tracking
 from training.evaluate import Lift, Metrics, Ranking, Task, best_of, lift, rank_by_factors, rank_by_popularity
 from training.experiment import Experiment
 from training.export import export_bundle
+from training.fetching import digest_of, sha256_of
 from training.ials import fit
-from training.interactions import Interactions, Movie, read_movies, read_ratings
-from training.movielens import data_hash
+from training.interactions import Interactions, Movie
+from training.layouts import Layout
 from training.popularity import family_scores
 from training.split import GlobalSplit, split_by_time
+from training.table_cache import cached_ratings
 
 BOOTSTRAP_SEED: Final = 1
 FALLBACK: Final = "popularity all-time"
@@ -34,17 +36,20 @@ Sweep = Callable[[int, float], None]
 
 @dataclass(frozen=True)
 class DataSet:
-    """MovieLens-1M, read and cut."""
+    """Ratings, read and cut; the films; a digest of the files."""
 
     split: GlobalSplit
     movies: dict[str, Movie]
     digest: str
 
     @staticmethod
-    def read(directory: Path) -> DataSet:
-        """Read the verified files in `directory`."""
-        split = split_by_time(read_ratings(directory / "ratings.dat"))
-        return DataSet(split, read_movies(directory / "movies.dat"), data_hash())
+    def read(directory: Path, cache: Path, digest: str | None = None) -> DataSet:
+        """Read the MovieLens files in `directory`, of any layout; `digest` is known for those that were verified."""
+        layout = Layout.of(directory)
+        split = split_by_time(cached_ratings(directory / layout.ratings, layout, cache))
+        names = (layout.ratings, layout.items)
+        found = digest or digest_of({name: sha256_of(directory / name) for name in names})
+        return DataSet(split, layout.read_items(directory / layout.items), found)
 
     def fitting(self, until: str) -> tuple[Interactions, int]:
         """What a model may see, and the first moment that it may not: `until` is `train` or `train+validation`."""

@@ -31,7 +31,7 @@ def synthetic_interactions(
         times += (start + spread).tolist()
     user_array, item_array = np.array(user_rows), np.array(item_rows)
     fits = item_array % groups == user_array % groups
-    rating = np.where(fits, rng.integers(4, 6, len(fits)), rng.integers(1, 5, len(fits))).astype(np.int8)
+    rating = np.where(fits, rng.integers(4, 6, len(fits)), rng.integers(1, 5, len(fits)))
     names = np.char.add("u", user_array.astype(np.str_)), np.char.add("i", item_array.astype(np.str_))
     return from_columns(*names, rating, np.array(times, dtype=np.int64))
 

