@@ -1,4 +1,4 @@
-"""Run a bench and put what it prints into docs/benchmarks.md: `python -m tests.bench.record NAME [options of the bench]`.
+"""Run a bench and put what it prints into docs/benchmarks.md: `python -m tests.bench.record NAME [its options]`.
 
 Each bench has a block of its own between two markers, with the command, the commit, the date and the machine.
 """
