@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-POSITIVE: Final = 4
+POSITIVE: Final = 4.0
 """A rating from here on is a positive, in training and as relevance in evaluation (research note §2b)."""
 
 
@@ -53,7 +53,11 @@ class Interactions:
     @property
     def positives(self) -> Interactions:
         """Those rated `POSITIVE` or better."""
-        return self.where(self.rating >= POSITIVE)
+        return self.liked(POSITIVE)
+
+    def liked(self, at_least: float) -> Interactions:
+        """Those rated `at_least` stars or better."""
+        return self.where(self.rating >= at_least)
 
 
 @dataclass(frozen=True)

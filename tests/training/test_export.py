@@ -103,6 +103,9 @@ def test_the_shipped_experiments_can_be_read(name: str) -> None:
         ('name="x"\nabout=""\n', "ials"),
         ('name="x"\nabout=""\n[ials]\nsweeps="many"\n', "sweeps"),
         ("not toml", "line 1"),
+        ('name = "a"\nabout = ""\n[ials]\nregularisation = 0\n', r"ials.regularisation"),
+        ('name = "a"\nabout = ""\n[ials.weights]\n6 = 1.0\n', "weights: '6' is no number of stars"),
+        ('name = "a"\nabout = ""\n[ials.weights]\n5 = -1.0\n', "weights.5 is -1; it must be 0 or more"),
     ],
 )
 def test_an_experiment_that_says_something_unknown_is_refused_by_name(tmp_path: Path, text: str, named: str) -> None:

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from training import ials
+from training.errors import TrainingError
 from training.evaluate import Task, rank_by_factors, rank_by_popularity
 from training.ials import IalsSettings, fit
 from training.popularity import family_scores
@@ -23,23 +25,23 @@ DATA = synthetic_interactions(3, users=60, items=40, per_user=12)
 def test_the_loss_never_rises(d: int, w: float, reg: float, exponent: float, five: float, seed: int) -> None:
     chosen = IalsSettings(
         dimension=d, sweeps=5, unobserved_weight=w, regularisation=reg, regularisation_exponent=exponent,
-        five_star_weight=five, seed=seed,
+        weights={"5": five, "2": 0.5, "3": 0.05}, seed=seed,
     )  # fmt: skip
     losses = fit(DATA, chosen, threads=1).losses
     assert all(later <= earlier * (1 + 1e-5) for earlier, later in itertools.pairwise(losses))
 
 
 def test_an_items_vector_solves_its_normal_equations() -> None:
-    chosen = IalsSettings(dimension=4, sweeps=3, five_star_weight=1.7, four_star_weight=0.3)
+    chosen = IalsSettings(dimension=4, sweeps=3, weights={"5": 1.7, "4": 0.3, "2": 0.5})
     factors = fit(DATA, chosen, threads=1)
-    liked = DATA.positives
+    weight = {5: 1.7, 4: 0.3, 3: 0.0, 2: 0.5, 1: 0.0}
     users = factors.users.astype(np.float64)
     for item in (0, 7, 20):
-        rows, stars = liked.user[liked.item == item], liked.rating[liked.item == item]
-        weights = np.where(stars == 5, 1.7, 0.3)
-        scale = len(rows) + 0.1 * len(DATA.user_ids)
+        rows, stars = DATA.user[DATA.item == item], DATA.rating[DATA.item == item]
+        weights = np.array([weight[int(each)] for each in stars])
+        scale = (stars >= 4).sum() + 0.1 * len(DATA.user_ids)
         matrix = (users[rows] * weights[:, None]).T @ users[rows] + 0.1 * users.T @ users + np.eye(4) * scale**0.5
-        expected = np.linalg.solve(matrix, (users[rows] * weights[:, None]).sum(0))
+        expected = np.linalg.solve(matrix, (users[rows] * (weights * (stars >= 4))[:, None]).sum(0))
         np.testing.assert_allclose(factors.items[item], expected, rtol=1e-3, atol=1e-5)
 
 
@@ -70,7 +72,7 @@ def test_on_made_up_tastes_it_beats_popularity() -> None:
 
 def test_a_heavier_five_star_pulls_its_scores_up() -> None:
     plain = fit(DATA, IalsSettings(dimension=8, sweeps=4), threads=1)
-    heavy = fit(DATA, IalsSettings(dimension=8, sweeps=4, five_star_weight=3.0, four_star_weight=0.3), threads=1)
+    heavy = fit(DATA, IalsSettings(dimension=8, sweeps=4, weights={"5": 3.0, "4": 0.3}), threads=1)
     fives = DATA.where(DATA.rating == 5)
 
     def mean(users: np.ndarray, items: np.ndarray) -> float:
@@ -84,3 +86,36 @@ def test_factors_are_finite_float32(threads: int) -> None:
     factors = fit(DATA, IalsSettings(dimension=4, sweeps=1), threads=threads)
     assert factors.users.dtype == factors.items.dtype == np.float32
     assert np.isfinite(factors.users).all()
+
+
+def test_an_observed_dislike_pulls_its_score_down() -> None:
+    plain = fit(DATA, IalsSettings(dimension=8, sweeps=4), threads=1)
+    told = fit(DATA, IalsSettings(dimension=8, sweeps=4, weights={"1": 2.0, "2": 2.0}), threads=1)
+    disliked = DATA.where(DATA.rating <= 2)
+
+    def mean(users: np.ndarray, items: np.ndarray) -> float:
+        return float((users[disliked.user] * items[disliked.item]).sum(1).mean())
+
+    assert mean(told.users, told.items) < mean(plain.users, plain.items)
+
+
+def test_weights_of_one_for_positives_and_none_below_are_the_default() -> None:
+    plain = fit(DATA, IalsSettings(dimension=4, sweeps=2), threads=1)
+    told = fit(DATA, IalsSettings(dimension=4, sweeps=2, weights={"4": 1, "5": 1, "3": 0}), threads=1)
+    assert plain.items.tobytes() == told.items.tobytes()
+
+
+def test_without_a_positive_there_is_nothing_to_learn_from() -> None:
+    with pytest.raises(TrainingError, match="no rating of 4 stars or more"):
+        fit(DATA.where(DATA.rating < 4), IalsSettings(dimension=4), threads=1)
+
+
+def test_a_fit_that_leaves_the_numbers_stops_with_sweep_and_setting() -> None:
+    with pytest.raises(TrainingError, match=r"sweep 1: a row has no solution in float32. weights has 1e\+38"):
+        fit(DATA, IalsSettings(dimension=4, sweeps=2, weights={"5": 1e38}), threads=1)
+
+
+def test_a_loss_that_is_no_number_stops_with_sweep_and_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ials, "loss", lambda *_: float("nan"))
+    with pytest.raises(TrainingError, match=r"sweep 1: the loss is nan. Raise regularisation \(1\)"):
+        fit(DATA, IalsSettings(dimension=4, sweeps=2), threads=1)
