@@ -8,8 +8,10 @@ them to models, and `analysis.aggregates`, which applies them to pairs.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable, Sequence
-from typing import Final
+import itertools
+from collections import Counter
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +39,14 @@ def average_precision(ranked: Sequence[Hashable], relevant: Collection[Hashable]
             hits += 1
             total += hits / position
     return total / min(k, len(wanted))
+
+
+def average_precision_trec(ranked: Sequence[Hashable], relevant: Collection[Hashable], k: int) -> float:
+    """AP@k over |relevant|, the rule of trec_eval and ranx: a perfect list has k / |relevant| when |relevant| > k.
+
+    Printed once beside `average_precision`, for comparison with other people's tables; never judged by.
+    """
+    return average_precision(ranked, relevant, k) * min(k, len(relevant)) / len(relevant)
 
 
 def ndcg(ranked: Sequence[Hashable], relevant: Collection[Hashable], k: int) -> float:
@@ -80,6 +90,80 @@ def overlap(first: Sequence[Hashable], second: Sequence[Hashable], k: int) -> fl
     one, other = set(first[:k]), set(second[:k])
     longest = max(len(one), len(other))
     return len(one & other) / longest if longest else 1.0
+
+
+def rarefied_coverage(lists: Sequence[Sequence[Hashable]], catalogue_size: int, k: int, sample: int) -> float:
+    """Expected coverage@k of `sample` lists drawn without replacement: comparable between sets of lists of any size.
+
+    Σ_items 1 − C(N − c, n) / C(N, n) over the catalogue's size, c being the lists that show the item, N all lists, n
+    the sample (Hurlbert, Ecology 52 (1971), rarefaction). `ValueError` when there are fewer lists than `sample`.
+    """
+    total = len(lists)
+    if not 1 <= sample <= total:
+        raise ValueError(f"cannot draw {sample} lists of {total}")
+    if catalogue_size < 1:
+        raise ValueError(f"catalogue_size must be at least 1, not {catalogue_size}")
+    shown = np.array(list(Counter(item for ranked in lists for item in set(ranked[:k])).values()), dtype=np.int64)
+    # log(n!) for n = 0 … N, so that the binomials never overflow.
+    factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, total + 1)))])
+    possible = shown <= total - sample
+    rest = total - shown[possible]
+    never = np.exp(factorial[rest] - factorial[rest - sample] + factorial[total - sample] - factorial[total])
+    return float(len(shown) - never.sum()) / catalogue_size
+
+
+def gini(counts: NDArray[np.number]) -> float:
+    """Gini coefficient of how often each item of the whole catalogue was shown, zeros included; in [0, 1).
+
+    Σ (2i − n − 1) c_(i) / (n Σ c) with the counts in ascending order: 0 when all items are shown alike. `ValueError`
+    when nothing was shown.
+    """
+    ordered = np.sort(np.asarray(counts, dtype=np.float64))
+    total, items = ordered.sum(), len(ordered)
+    if total <= 0:
+        raise ValueError("nothing was shown: the Gini coefficient is not defined")
+    return float(((2 * np.arange(1, items + 1) - items - 1) * ordered).sum() / (items * total))
+
+
+def entropy(counts: NDArray[np.number]) -> float:
+    """Shannon entropy in bits of what was shown, with the correction of Miller and Madow for small samples.
+
+    −Σ p log2 p + (m − 1) / (2 n ln 2), m items shown at all, n slots: without it fewer users would mean less entropy
+    (Miller, Information Theory in Psychology, 1955). `ValueError` when nothing was shown.
+    """
+    seen = np.asarray(counts, dtype=np.float64)
+    seen = seen[seen > 0]
+    total = seen.sum()
+    if total <= 0:
+        raise ValueError("nothing was shown: the entropy is not defined")
+    share = seen / total
+    return float(-(share * np.log2(share)).sum() + (len(seen) - 1) / (2 * total * np.log(2)))
+
+
+def novelty(ranked: Sequence[Hashable], users_of: Mapping[Any, int], users: int, k: int) -> float:
+    """Mean self-information −log2(users who liked it / all users) of the first k, in bits; 0 for an empty list.
+
+    An item nobody liked yet counts as liked by one, so that the mean stays finite (Vargas and Castells, RecSys 2011).
+    """
+    shown = ranked[:k]
+    if not shown:
+        return 0.0
+    return float(np.mean([-np.log2(max(users_of.get(item, 0), 1) / users) for item in shown]))
+
+
+def intra_list_diversity(ranked: Sequence[Hashable], features: Mapping[Any, frozenset[str]], k: int) -> float:
+    """Mean of 1 − Jaccard similarity of features over all pairs of the first k, in [0, 1]; 0 for fewer than two items.
+
+    Two items without any feature are taken as alike (Ziegler et al., WWW 2005, with genres as the features).
+    """
+    shown = [features.get(item, frozenset()) for item in ranked[:k]]
+    distances = [1 - _jaccard(one, other) for one, other in itertools.combinations(shown, 2)]
+    return float(np.mean(distances)) if distances else 0.0
+
+
+def _jaccard(one: frozenset[str], other: frozenset[str]) -> float:
+    union = len(one | other)
+    return len(one & other) / union if union else 1.0
 
 
 def head_mask(counts: NDArray[np.integer], share: float = HEAD_SHARE) -> NDArray[np.bool_]:

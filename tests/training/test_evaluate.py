@@ -5,17 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import scipy.stats
 
-from training.evaluate import Task, best_of, lift, rank_by_factors, rank_by_popularity
+from training.evaluate import PerUser, best_of, lift, write_per_user
 from training.ials import IalsSettings, fit
-from training.interactions import Interactions
+from training.interactions import Interactions, Movie
 from training.layouts import Layout
 from training.popularity import family_scores
 from training.ratings import read_ratings
 from training.settings import TrainingSettings
 from training.split import split_by_time
+from training.task import Task, rank_by_factors, rank_by_popularity
 
 ITEMS = ["a", "b", "c", "d"]
 
@@ -50,11 +52,39 @@ def test_lists_leave_out_the_seen_and_break_ties_by_id() -> None:
 
 def test_metrics_by_hand() -> None:
     task = Task.of(BEFORE, LATER)
-    metrics = rank_by_popularity(task, np.array([2.0, 0.0, 1.0, 9.0]), [0, 1, 2]).metrics(task, [0, 1, 2])
+    ranking = rank_by_popularity(task, np.array([2.0, 0.0, 1.0, 9.0]), [0, 1, 2])
+    metrics = PerUser.of(ranking, task, [0, 1, 2]).metrics(task)
     # x: 1; y: one hit of two possible, d was never seen before the cut, so 1/2; z: 1.
     assert metrics.map_at_10 == pytest.approx((1 + 0.5 + 1) / 3)
     assert metrics.recall_at_20 == pytest.approx((1 + 0.5 + 1) / 3)
     assert metrics.coverage_at_10 == 1.0
+
+
+def test_the_numbers_of_every_user_are_kept_with_their_lists(tmp_path: Path) -> None:
+    task = Task.of(BEFORE, LATER)
+    scored = PerUser.of(rank_by_popularity(task, np.array([2.0, 0.0, 1.0, 9.0]), [0, 1, 2]), task, [0, 1, 2])
+    path = tmp_path / "users.parquet"
+    assert write_per_user(path, {"popular": scored}, task, ["x", "y", "z"], ITEMS) == 3
+    rows = pq.read_table(path).to_pylist()
+    assert [row["user_id"] for row in rows] == ["x", "y", "z"]
+    assert [row["warm"] for row in rows] == [True, True, False]
+    assert [row["relevant"] for row in rows] == [1, 2, 1]
+    assert [row["items"] for row in rows] == [["c"], ["b"], ["a", "c", "b"]]
+    assert [row["average_precision"] for row in rows] == [1.0, 0.5, 1.0]
+
+
+def test_the_whole_set_of_lists_by_hand() -> None:
+    movies = {"a": Movie("A", ("x",), None), "b": Movie("B", ("y",), None), "c": Movie("C", ("x",), None)}
+    task = Task.of(BEFORE, LATER, movies)
+    scored = PerUser.of(rank_by_popularity(task, np.array([2.0, 0.0, 1.0, 9.0]), [0, 1, 2]), task, [0, 1, 2])
+    found = scored.metrics(task)
+    # Shown: a once, b twice, c twice, over the three items known before the cut.
+    assert found.gini_at_10 == pytest.approx((-2 * 1 + 0 * 2 + 2 * 2) / (3 * 5))
+    assert found.coverage_at_10_of_500 is None
+    # Positives before the cut: a two, c one, of two users; b counts as one.
+    assert scored.novelty.tolist() == pytest.approx([1, 1, (0 + 1 + 1) / 3])
+    assert scored.diversity.tolist() == pytest.approx([0, 0, 2 / 3])
+    assert scored.where(frozenset({2})).users == [2]
 
 
 def test_cold_users_get_the_fallback_and_warm_ones_the_model() -> None:
@@ -97,9 +127,10 @@ def test_the_anchors_of_the_research_note_are_reached(movielens: Path) -> None:
     threads = TrainingSettings.load().torch_threads
     factors = fit(split.before_test, IalsSettings(), threads)
     model = rank_by_factors(task, factors.users, factors.items, scores["popularity all-time"], warm)
-    metrics = model.metrics(task, warm)
+    metrics = PerUser.of(model, task, warm).metrics(task)
     # Research note recsys §2b, last row of the table: 1,157 warm users, popularity .1287, iALS-64 .1581 / .2559.
     assert metrics.users == 1157
-    assert rankings["popularity all-time"].metrics(task, warm).map_at_10 == pytest.approx(0.1287, abs=0.002)
+    popular = PerUser.of(rankings["popularity all-time"], task, warm)
+    assert popular.average_precision.mean() == pytest.approx(0.1287, abs=0.002)
     assert metrics.map_at_10 == pytest.approx(0.1581, abs=0.002)
     assert metrics.ndcg_at_10 == pytest.approx(0.2559, abs=0.002)

@@ -38,7 +38,9 @@ def test_the_published_offline_numbers_reproduce(movielens: Path, tmp_path: Path
     for model in report.models:
         expected = published["offline"][model.name]
         found = msgspec.to_builtins(model.warm)
-        assert found == pytest.approx({key: expected[key] for key in found}, abs=0.002)
+        named = [key for key in found if key in expected]
+        assert {"map_at_10", "ndcg_at_10", "recall_at_20", "coverage_at_10", "long_tail_share_at_10"} <= set(named)
+        assert [found[key] for key in named] == pytest.approx([expected[key] for key in named], abs=0.002)
         if model.lift is not None:
             lift = {key: getattr(model.lift, key) for key in expected["lift"]}
             assert lift == pytest.approx(expected["lift"], abs=0.02)

@@ -1,0 +1,96 @@
+"""The same model under several protocols: how much of a lift is the split, and how much the meaning of "relevant".
+
+Global temporal splits with every rating, ratings of 3 and of 4 or more as positives (in training and as relevance), and
+a split at random, which lets the model learn from ratings given after those that it is tested on. Lifts over all-time
+popularity are what the research note expects (§2b: +13.5, +16.0, +22.9 %); those over the best of the family are what
+this project judges by. Next module: `training.cli`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from training.evaluate import Lift, PerUser, best_of, lift
+from training.experiment import Experiment
+from training.ials import fit
+from training.interactions import POSITIVE, Interactions
+from training.popularity import family_scores
+from training.split import QUANTILES, split_by_time
+from training.task import Task, rank_by_factors, rank_by_popularity
+
+ALL_TIME: Final = "popularity all-time"
+SEED: Final = 1
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A split and a threshold: `quantiles` of time, `positive` stars; `shuffled`: times permuted among the ratings."""
+
+    name: str
+    quantiles: tuple[float, float]
+    positive: float
+    shuffled: bool = False
+
+
+PROTOCOLS: Final = (
+    Protocol("global, every rating", QUANTILES, 0.5),
+    Protocol("global 70/10/20, ≥ 3", (0.7, 0.8), 3.0),
+    Protocol("global, ≥ 4", QUANTILES, POSITIVE),
+    Protocol("random, ≥ 4: leaks", QUANTILES, POSITIVE, shuffled=True),
+)
+
+
+class ProtocolRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One protocol's numbers on its warm users."""
+
+    protocol: str
+    users: int
+    popularity: float
+    """MAP@10 of all-time popularity."""
+    model: float
+    """MAP@10 of the model."""
+    over_all_time: Lift
+    over_best: Lift
+
+
+def row_of(interactions: Interactions, experiment: Experiment, protocol: Protocol, threads: int) -> ProtocolRow:
+    """Fit and evaluate under one protocol; the settings are the experiment's, but for the threshold."""
+    data = shuffled(interactions) if protocol.shuffled else interactions
+    split = split_by_time(data, protocol.quantiles)
+    task = Task.of(split.before_test, split.test, at_least=protocol.positive)
+    warm = sorted(task.warm)
+    family = family_scores(split.before_test, split.test_from_us, protocol.positive)
+    scores = {
+        name: PerUser.of(rank_by_popularity(task, each, warm), task, warm).average_precision
+        for name, each in family.items()
+    }
+    settings = msgspec.structs.replace(experiment.ials, positive=protocol.positive)
+    factors = fit(split.before_test, settings, threads)
+    ranking = rank_by_factors(task, factors.users, factors.items, family[ALL_TIME], warm)
+    model = PerUser.of(ranking, task, warm).average_precision
+    best = best_of(scores)
+    return ProtocolRow(
+        protocol=protocol.name,
+        users=len(warm),
+        popularity=float(scores[ALL_TIME].mean()),
+        model=float(model.mean()),
+        over_all_time=lift(model, scores[ALL_TIME], ALL_TIME, SEED),
+        over_best=lift(model, scores[best], best, SEED),
+    )
+
+
+def shuffled(interactions: Interactions) -> Interactions:
+    """The same ratings with their times permuted: a split by time is then a split at random."""
+    times = np.random.default_rng(SEED).permutation(interactions.timestamp_us)
+    return Interactions(
+        interactions.user_ids,
+        interactions.item_ids,
+        interactions.user,
+        interactions.item,
+        interactions.rating,
+        times,
+    )
