@@ -132,22 +132,73 @@ def train(configuration: Path, until: str, bundle: Path, alias: str | None, sour
 @data_option
 @tracking_option
 @told
-def evaluate(configurations: tuple[Path, ...], out: Path, per_user: Path | None, source: str, tracking: str) -> None:
-    """Refit on train + validation, score on the test period: the models and the popularity family."""
+def evaluate(
+    configurations: tuple[Path, ...],
+    out: Path,
+    per_user: Path | None,
+    references: bool,
+    again: str | None,
+    source: str,
+    tracking: str,
+) -> None:
+    """Refit on train + validation, score on the test period: the models and the popularity family.
+
+    The test period is for the end: a model that was scored on it before is refused, unless --again says why.
+    """
     import msgspec
 
     from training.experiment import read_experiment
-    from training.jobs import evaluate_job
+    from training.jobs import ensure_first, evaluate_job
     from training.settings import TrainingSettings
 
     experiments = [read_experiment(each) for each in configurations]
     _make_room(tracking)
+    data, threads = _data_set(source), TrainingSettings.load().torch_threads
+    if again is None:
+        ensure_first(tracking, experiments, data.digest)
     with _bars() as bar:
         bars = {each.name: bar(each.name, each.ials.sweeps) for each in experiments}
-        threads = TrainingSettings.load().torch_threads
-        report = evaluate_job(_data_set(source), experiments, tracking, threads, bars.__getitem__, per_user)
+        report = evaluate_job(data, experiments, tracking, threads, bars.__getitem__, per_user, references, again)
     out.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2))
     _show(report)
+
+
+@click.command()
+@click.argument("space", type=path_option(exists=True, dir_okay=False))
+@click.option("--out", type=path_option(dir_okay=False), required=True, help="All trials as JSON.")
+@data_option
+@tracking_option
+@told
+def tune(space: Path, out: Path, source: str, tracking: str) -> None:
+    """Try every combination of SPACE by pooled rolling-origin validation; the test period is not touched."""
+    import msgspec
+
+    from training.settings import TrainingSettings
+    from training.tracking import log_trial
+    from training.tuning import Trial, combinations, read_space
+    from training.tuning import tune as run
+
+    wanted = read_space(space)
+    experiments = [experiment for _, experiment in combinations(wanted)]
+    data = _data_set(source)
+    _make_room(tracking)
+    click.echo(f"{'trial':>5}{'MAP@10':>9}{'± SE':>8}{'to trial 0':>12}{'± SE':>8}  settings")
+    started = time.monotonic()
+
+    def told_trial(trial: Trial) -> None:
+        numbers = f"{trial.number:5}{trial.map_at_10:9.4f}{trial.standard_error:8.4f}"
+        numbers += f"{trial.difference:+12.4f}{trial.difference_error:8.4f}"
+        click.echo(f"{numbers}  {msgspec.json.encode(trial.settings).decode()}")
+        log_trial(tracking, experiments[trial.number], trial, data.digest)
+
+    found = run(data.split.before_test, wanted, TrainingSettings.load().torch_threads, told_trial)
+    out.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=2))
+    best = max(found.trials, key=lambda trial: trial.map_at_10)
+    click.echo(
+        f"{len(found.trials)} trials at {len(found.origins_us)} origins, {best.rows:,} users × origins, "
+        f"{time.monotonic() - started:.0f} s; best: trial {best.number}; {found.baseline} has "
+        f"{found.baseline_map_at_10:.4f} → {out}"
+    )
 
 
 @click.command()

@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from training import tracking
+from training.errors import ConfigurationError
 from training.evaluate import Lift, Metrics, PerUser, best_of, lift, write_per_user
 from training.experiment import Experiment
 from training.export import export_bundle
@@ -23,6 +24,7 @@ from training.ials import fit
 from training.interactions import Interactions, Movie
 from training.layouts import Layout
 from training.popularity import family_scores
+from training.references import EASE_REGULARISATION, NEIGHBOURS, SHRINKAGE, ease, item_knn
 from training.split import GlobalSplit, split_by_time
 from training.table_cache import cached_ratings
 from training.task import Task, rank_by_factors, rank_by_popularity
@@ -115,10 +117,13 @@ def evaluate_job(
     threads: int,
     sweep: Callable[[str], Sweep],
     per_user: Path | None = None,
+    references: bool = False,
+    again: str | None = None,
 ) -> EvaluationReport:
     """Refit each on train + validation and score it on the test period beside the popularity family.
 
-    `per_user`: where the numbers of every user go as Parquet.
+    `per_user`: where the numbers of every user go as Parquet. `references`: EASE and item-kNN beside them.
+    `again`: why the test period is used once more.
     """
     before, end_us = data.fitting("train+validation")
     task = Task.of(before, data.split.test, data.movies)
@@ -128,13 +133,27 @@ def evaluate_job(
     for experiment in experiments:
         factors = fit(before, experiment.ials, threads, sweep(experiment.name))
         rankings[experiment.name] = rank_by_factors(task, factors.users, factors.items, family[FALLBACK], users)
+    if references:
+        rankings["item-kNN"] = item_knn(before, NEIGHBOURS, SHRINKAGE).rank(task, family[FALLBACK], users)
+        rankings["EASE"] = ease(before, EASE_REGULARISATION).rank(task, family[FALLBACK], users)
     scored = {name: PerUser.of(ranking, task, users) for name, ranking in rankings.items()}
     if per_user is not None:
         write_per_user(per_user, scored, task, before.user_ids, before.item_ids)
     report = _report(data, task, scored, list(family), experiments)
     for experiment in experiments:
-        _log(uri, experiment, next(each for each in report.models if each.name == experiment.name), data.digest)
+        _log(uri, experiment, next(each for each in report.models if each.name == experiment.name), data.digest, again)
     return report
+
+
+def ensure_first(uri: str, experiments: Sequence[Experiment], digest: str) -> None:
+    """`ConfigurationError` when one of them was scored on the test period of this data before."""
+    for experiment in experiments:
+        found = tracking.evaluated(uri, experiment, digest)
+        if found:
+            raise ConfigurationError(
+                f"{experiment.name} with these settings was scored on the test period of this data on {found}. "
+                "Choose by validation (understudy tune); to score it once more, say why with --again."
+            )
 
 
 def _report(
@@ -170,10 +189,12 @@ def _report(
     )
 
 
-def _log(uri: str, experiment: Experiment, model: ModelReport, digest: str) -> None:
+def _log(uri: str, experiment: Experiment, model: ModelReport, digest: str, again: str | None) -> None:
     numbers: dict[str, Any] = msgspec.to_builtins(model.warm)
     values = {key: value for key, value in numbers.items() if value is not None}
     assert model.lift is not None
     values |= {"lift": model.lift.relative, "lift_lower": model.lift.lower, "lift_upper": model.lift.upper}
     tags = {"data_hash": digest, "lift_over": model.lift.over, "evaluated_at": str(int(time.time()))}
+    if again is not None:
+        tags["again"] = again
     tracking.log_evaluation(uri, f"{experiment.name} on test", experiment, values, tags)

@@ -7,6 +7,7 @@ nothing here); metric names without "@", which MLflow refuses. Next module: `tra
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -79,6 +80,29 @@ def log_evaluation(
         mlflow.set_tag(run_id, key, text)
     mlflow.set_terminated(run_id)
     return run_id
+
+
+def log_trial(uri: str, experiment: Experiment, trial: Any, digest: str) -> None:
+    """Log one trial of a search as a run of the MLflow experiment "tuning"."""
+    mlflow = client(uri)
+    run_id = mlflow.create_run(_experiment(mlflow, uri, "tuning"), run_name=f"trial {trial.number}").info.run_id
+    _parameters(mlflow, run_id, experiment)
+    for key in ("map_at_10", "standard_error", "difference", "difference_error"):
+        mlflow.log_metric(run_id, key, getattr(trial, key))
+    mlflow.set_tag(run_id, "data_hash", digest)
+    mlflow.set_tag(run_id, "commit", commit())
+    mlflow.set_terminated(run_id)
+
+
+def evaluated(uri: str, experiment: Experiment, digest: str) -> str:
+    """The day (UTC) on which this configuration was first scored on the test period of this data; "" when never."""
+    mlflow = client(uri)
+    known = mlflow.get_experiment_by_name("evaluation")
+    if known is None:
+        return ""
+    wanted = f"tags.configuration = '{experiment.digest}' and tags.data_hash = '{digest}'"
+    runs = mlflow.search_runs([known.experiment_id], wanted, order_by=["attributes.start_time ASC"], max_results=1)
+    return time.strftime("%Y-%m-%d", time.gmtime(runs[0].info.start_time / 1000)) if runs else ""
 
 
 def _parameters(mlflow: Any, run_id: str, experiment: Experiment) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bentos.bundle import read_manifest
+from training.errors import ConfigurationError
 from training.experiment import Experiment
 from training.export import export_bundle
 from training.ials import IalsSettings, fit
@@ -49,3 +50,18 @@ def test_a_version_with_alias_parameters_metrics_and_artifacts_is_registered(tmp
     stored = tmp_path / "mlartifacts" / "training" / run_id / "artifacts" / "bundle"
     assert read_manifest(stored).version == manifest.version
     assert read_manifest(bundle).labels["model_version"] == "2"
+
+
+def test_a_configuration_that_was_scored_on_the_test_period_is_refused_a_second_time(tmp_path: Path) -> None:
+    from training import tracking
+    from training.jobs import ensure_first
+
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    one = Experiment(name="m", about="", ials=IalsSettings(dimension=4))
+    other = Experiment(name="m", about="", ials=IalsSettings(dimension=8))
+    ensure_first(uri, [one, other], "data")
+    tracking.log_evaluation(uri, "m on test", one, {"map_at_10": 0.1}, {"data_hash": "data"})
+    with pytest.raises(ConfigurationError, match=r"m with these settings was scored .* on 20\d\d-\d\d-\d\d.*--again"):
+        ensure_first(uri, [other, one], "data")
+    ensure_first(uri, [other], "data")
+    ensure_first(uri, [one], "other data")

@@ -1,0 +1,145 @@
+"""Choosing settings: every combination of a search space, by pooled rolling-origin validation, all trials told.
+
+The space is a file: an experiment, and for some of its settings a list of values. The winner is the trial with the
+highest pooled MAP@10; beside it stand the standard error and, for every trial, the paired difference to the first one
+(the settings as they are) with its standard error. The test period is not touched. Next module: `training.cli`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from training.errors import ConfigurationError
+from training.experiment import Experiment
+from training.ials import fit
+from training.interactions import Interactions
+from training.popularity import family_scores
+from training.rolling import Origin, Pooled, origins, pooled
+from training.task import Ranking, Task, rank_by_factors, rank_by_popularity
+
+MOST_TRIALS = 500
+
+
+class Space(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A search space: `experiment` as it is, and by setting of `[experiment.ials]` the values to try."""
+
+    experiment: Experiment
+    try_: dict[str, list[Any]] = msgspec.field(name="try")
+    origins: int = 5
+
+
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
+    """One combination: what was set, pooled MAP@10 with its error, and the difference to the first trial."""
+
+    number: int
+    settings: dict[str, Any]
+    map_at_10: float
+    standard_error: float
+    difference: float
+    difference_error: float
+    rows: int
+
+
+class Tuned(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found: all trials in the order of the space, popularity's best as a floor, the winner."""
+
+    trials: list[Trial]
+    baseline: str
+    baseline_map_at_10: float
+    origins_us: list[int]
+    winner: Experiment
+
+
+def read_space(path: Path) -> Space:
+    """The space in `path`; `ConfigurationError` names file and key."""
+    try:
+        space = msgspec.toml.decode(path.read_bytes(), type=Space)
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read ({error.strerror})") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: {error}") from error
+    try:
+        experiments = list(combinations(space))
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{path}: {error}") from error
+    if len(experiments) > MOST_TRIALS:
+        raise ConfigurationError(f"{path}: {len(experiments)} combinations, at most {MOST_TRIALS}; try fewer values")
+    return space
+
+
+def combinations(space: Space) -> Iterator[tuple[dict[str, Any], Experiment]]:
+    """(what is set, experiment): first the experiment as it is, then every other combination of the values."""
+    yield {}, space.experiment
+    names = list(space.try_)
+    for values in itertools.product(*space.try_.values()):
+        chosen = dict(zip(names, values, strict=True))
+        document = msgspec.to_builtins(space.experiment)
+        try:
+            document["ials"] = msgspec.convert(document["ials"] | chosen, type(space.experiment.ials))
+        except msgspec.ValidationError as error:
+            raise ConfigurationError(f"try: {chosen}: {error}") from error
+        if document["ials"] != space.experiment.ials:
+            yield chosen, msgspec.structs.replace(space.experiment, ials=document["ials"])
+
+
+def tune(before_test: Interactions, space: Space, threads: int, on_trial: Callable[[Trial], None]) -> Tuned:
+    """Run every trial of `space` on what is before the test period."""
+    many = origins(before_test, space.origins)
+    first: Pooled | None = None
+    trials: list[Trial] = []
+    best, winner = -math.inf, space.experiment
+    for number, (chosen, experiment) in enumerate(combinations(space)):
+        found = pooled(many, _ranker(experiment, threads))
+        first = first or found
+        difference, error = found.difference(first)
+        trials.append(
+            Trial(
+                number=number,
+                settings=chosen,
+                map_at_10=found.mean,
+                standard_error=found.standard_error,
+                difference=difference,
+                difference_error=error,
+                rows=len(found.user),
+            )
+        )
+        on_trial(trials[-1])
+        if found.mean > best:
+            best, winner = found.mean, experiment
+    baseline, score = best_popularity(many)
+    return Tuned(
+        trials=trials,
+        baseline=baseline,
+        baseline_map_at_10=score,
+        origins_us=[origin.cut_us for origin in many],
+        winner=winner,
+    )
+
+
+def best_popularity(many: list[Origin]) -> tuple[str, float]:
+    """The best member of the popularity family over all origins, with its pooled MAP@10."""
+
+    def ranker(name: str) -> Callable[[Origin, Task, list[int]], Ranking]:
+        return lambda origin, task, warm: rank_by_popularity(
+            task, family_scores(origin.before, origin.cut_us)[name], warm
+        )
+
+    names = list(family_scores(many[0].before, many[0].cut_us))
+    scores = {name: pooled(many, ranker(name)).mean for name in names}
+    best = max(scores, key=scores.__getitem__)
+    return best, scores[best]
+
+
+def _ranker(experiment: Experiment, threads: int) -> Callable[[Origin, Task, list[int]], Ranking]:
+    def rank(origin: Origin, task: Task, warm: list[int]) -> Ranking:
+        factors = fit(origin.before, experiment.ials, threads)
+        # Only warm users are asked, so the fallback is never used.
+        return rank_by_factors(task, factors.users, factors.items, task.liked_by.astype(float), warm)
+
+    return rank
