@@ -15,7 +15,7 @@ from typing import Final, NoReturn
 import click
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
-    "data": ("training.cli:data", "Fetch and describe the MovieLens data."),
+    "data": ("training.data_cli:data", "Fetch and describe the MovieLens data."),
     "train": ("training.cli:train", "Train one model from its configuration and export its bundle."),
     "tune": ("training.cli:tune", "Choose settings by rolling-origin validation, every trial told and logged."),
     "evaluate": ("training.cli:evaluate", "Evaluate models on the test period, once, with the lift over popularity."),

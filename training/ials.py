@@ -21,6 +21,7 @@ import torch
 from msgspec import Meta
 from numpy.typing import NDArray
 
+from training.checkpoint import Checkpoint, State
 from training.errors import TrainingError
 from training.interactions import POSITIVE, Interactions
 
@@ -121,21 +122,21 @@ def fit(
     settings: IalsSettings,
     threads: int,
     on_sweep: Callable[[int, float], None] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Factors:
     """Fit on `interactions`. Rows without a positive have the zero vector. `on_sweep(sweep, loss)`.
 
     Same data, settings and torch give the same bytes on the same machine, whatever `threads` torch may use.
+    With a `checkpoint` a fit that was interrupted goes on after its last whole sweep, and ends with the same bytes.
     `TrainingError` names the sweep and the setting when the loss is no number any more.
     """
     torch.set_num_threads(threads)
     known, data = interactions.compact()
     by_user, by_item = sides(data, settings)
-    generator = torch.Generator().manual_seed(settings.seed)
-    deviation = 0.1 / settings.dimension**0.5
-    item_vectors = torch.randn((len(data.item_ids), settings.dimension), generator=generator) * deviation
-    user_vectors = torch.zeros((len(data.user_ids), settings.dimension))
-    losses = []
-    for sweep in range(settings.sweeps):
+    state = (checkpoint.load() if checkpoint else None) or _start(data, settings)
+    user_vectors, item_vectors = torch.from_numpy(state.users), torch.from_numpy(state.items)
+    losses = list(state.losses)
+    for sweep in range(len(losses), settings.sweeps):
         try:
             _solve(by_user, item_vectors, user_vectors, settings)
             _solve(by_item, user_vectors, item_vectors, settings)
@@ -144,13 +145,24 @@ def fit(
         losses.append(loss(by_user, by_item, user_vectors, item_vectors, settings))
         if not math.isfinite(losses[-1]):
             raise TrainingError(f"sweep {sweep + 1}: the loss is {losses[-1]}. {_suspect(settings)}")
+        if checkpoint:
+            checkpoint.save(State(user_vectors.numpy(), item_vectors.numpy(), losses))
         if on_sweep:
             on_sweep(sweep + 1, losses[-1])
+    if checkpoint:
+        checkpoint.clear()
     return Factors(
         _spread(user_vectors, known.users, len(interactions.user_ids)),
         _spread(item_vectors, known.items, len(interactions.item_ids)),
         losses,
     )
+
+
+def _start(data: Interactions, settings: IalsSettings) -> State:
+    """Small random item vectors, the same for the same seed; the first half of a sweep makes the users'."""
+    generator = torch.Generator().manual_seed(settings.seed)
+    items = torch.randn((len(data.item_ids), settings.dimension), generator=generator) * 0.1 / settings.dimension**0.5
+    return State(np.zeros((len(data.user_ids), settings.dimension), np.float32), items.numpy(), [])
 
 
 def sides(data: Interactions, settings: IalsSettings) -> tuple[Side, Side]:

@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from training import tracking
+from training.checkpoint import Checkpoint
 from training.errors import ConfigurationError
 from training.evaluate import Lift, Metrics, PerUser, best_of, lift, write_per_user
 from training.experiment import Experiment
@@ -97,7 +98,9 @@ def train_job(
 ) -> tuple[str, str, str]:
     """Fit, export, register; returns (bundle tag, model version number, run id)."""
     before, end_us = data.fitting(until)
-    factors = fit(before, experiment.ials, threads, sweep)
+    # Beside the bundle, which is what an interrupted command is repeated for.
+    checkpoint = Checkpoint.of(bundle.absolute().parent, before, experiment.ials)
+    factors = fit(before, experiment.ials, threads, sweep, checkpoint)
     labels = {
         "data_hash": data.digest,
         "commit": tracking.commit(),
