@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from training.content import ContentSettings
 from training.errors import ConfigurationError
 from training.ials import IalsSettings
 
@@ -27,6 +28,8 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     name: str
     about: str
     ials: IalsSettings
+    content: ContentSettings | None = None
+    """With it the model is a hybrid of factors and content; without it factors alone."""
     export: ExportSettings = ExportSettings()
 
     @property

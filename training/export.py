@@ -20,8 +20,8 @@ from analysis.lists import head_mask
 from bentos.bundle import BundleManifest, write_bundle
 from bentos.catalogue import catalogue_table
 from training.experiment import Experiment
-from training.ials import Factors
 from training.interactions import Interactions, Movie
+from training.model import Fitted
 
 SESSION_GAP_US: Final = 30 * 60 * 1_000_000
 """A longer pause between two ratings of a user starts a new session."""
@@ -40,19 +40,22 @@ class Request(msgspec.Struct, frozen=True):
 def export_bundle(
     directory: Path,
     experiment: Experiment,
-    factors: Factors,
+    fitted: Fitted,
     before: Interactions,
     movies: Mapping[str, Movie],
     labels: Mapping[str, str],
 ) -> BundleManifest:
-    """Write the bundle of `factors`, fitted on `before`: items seen there, users with enough positives there."""
-    items = np.flatnonzero(np.bincount(before.item, minlength=len(before.item_ids)))
+    """Write the bundle of `fitted`, which was fitted on `before`: its items, users with enough positives there."""
+    ids = fitted.item_ids
+    row_of = {item: row for row, item in enumerate(before.item_ids)}
+    rows = np.array([row_of.get(item, -1) for item in ids])
     positives = np.bincount(before.positives.user, minlength=len(before.user_ids))
     users = np.flatnonzero(positives >= max(1, experiment.export.min_history))
-    popularity = np.bincount(before.positives.item, minlength=len(before.item_ids))[items]
-    last = np.zeros(len(before.item_ids), dtype=np.int64)
-    np.maximum.at(last, before.item, before.timestamp_us)
-    ids = [before.item_ids[row] for row in items]
+    counts = np.bincount(before.positives.item, minlength=len(before.item_ids))
+    latest = np.zeros(len(before.item_ids), dtype=np.int64)
+    np.maximum.at(latest, before.item, before.timestamp_us)
+    # An item that nobody rated before the cut has neither popularity nor a last interaction.
+    popularity, last = (np.where(rows >= 0, column[rows], 0) for column in (counts, latest))
     known = [movies[each] for each in ids]
     catalogue = catalogue_table(
         ids,
@@ -60,16 +63,16 @@ def export_bundle(
         [list(movie.genres) for movie in known],
         [movie.year for movie in known],
         popularity,
-        last[items],
+        last,
         ~head_mask(popularity),
     )
     return write_bundle(
         directory,
         name=experiment.name,
         item_ids=ids,
-        item_vectors=np.ascontiguousarray(factors.items[items]),
+        item_vectors=np.ascontiguousarray(fitted.items),
         user_ids=[before.user_ids[row] for row in users],
-        user_vectors=np.ascontiguousarray(factors.users[users]),
+        user_vectors=np.ascontiguousarray(fitted.users[users]),
         catalogue=catalogue,
         labels=labels,
     )

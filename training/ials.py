@@ -158,6 +158,21 @@ def fit(
     )
 
 
+def fold_in(
+    interactions: Interactions, item_vectors: NDArray[np.float32], settings: IalsSettings
+) -> NDArray[np.float32]:
+    """User vectors against fixed `item_vectors` of shape (items, d): one half of a sweep; shape (users, d).
+
+    The sums over all items go over those that occur in `interactions`, as in `fit`. Users without a rating have zero.
+    """
+    known, data = interactions.compact()
+    by_user, _ = sides(data, settings)
+    fixed = torch.from_numpy(np.ascontiguousarray(item_vectors[known.items]))
+    solved = torch.zeros((len(data.user_ids), item_vectors.shape[1]))
+    _solve(by_user, fixed, solved, settings)
+    return _spread(solved, known.users, len(interactions.user_ids))
+
+
 def _start(data: Interactions, settings: IalsSettings) -> State:
     """Small random item vectors, the same for the same seed; the first half of a sweep makes the users'."""
     generator = torch.Generator().manual_seed(settings.seed)

@@ -21,9 +21,9 @@ from training.evaluate import Lift, Metrics, PerUser, best_of, lift, write_per_u
 from training.experiment import Experiment
 from training.export import export_bundle
 from training.fetching import digest_of, sha256_of
-from training.ials import fit
 from training.interactions import Interactions, Movie
 from training.layouts import Layout
+from training.model import fit_model
 from training.popularity import family_scores
 from training.references import EASE_REGULARISATION, NEIGHBOURS, SHRINKAGE, ease, item_knn
 from training.split import GlobalSplit, split_by_time
@@ -100,7 +100,7 @@ def train_job(
     before, end_us = data.fitting(until)
     # Beside the bundle, which is what an interrupted command is repeated for.
     checkpoint = Checkpoint.of(bundle.absolute().parent, before, experiment.ials)
-    factors = fit(before, experiment.ials, threads, sweep, checkpoint)
+    fitted = fit_model(before, data.movies, experiment, threads, sweep, checkpoint)
     labels = {
         "data_hash": data.digest,
         "commit": tracking.commit(),
@@ -108,8 +108,8 @@ def train_job(
         "fitted_on": until,
         "fitted_before_us": str(end_us),
     }
-    manifest = export_bundle(bundle, experiment, factors, before, data.movies, labels)
-    run_id, number = tracking.log_training(uri, experiment, factors.losses, bundle, manifest, alias)
+    manifest = export_bundle(bundle, experiment, fitted, before, data.movies, labels)
+    run_id, number = tracking.log_training(uri, experiment, fitted.losses, bundle, manifest, alias)
     return manifest.tag, number, run_id
 
 
@@ -134,8 +134,9 @@ def evaluate_job(
     family = family_scores(before, end_us)
     rankings = {name: rank_by_popularity(task, scores, users) for name, scores in family.items()}
     for experiment in experiments:
-        factors = fit(before, experiment.ials, threads, sweep(experiment.name))
-        rankings[experiment.name] = rank_by_factors(task, factors.users, factors.items, family[FALLBACK], users)
+        fitted = fit_model(before, data.movies, experiment, threads, sweep(experiment.name))
+        items = fitted.items_of(before.item_ids)
+        rankings[experiment.name] = rank_by_factors(task, fitted.users, items, family[FALLBACK], users)
     if references:
         rankings["item-kNN"] = item_knn(before, NEIGHBOURS, SHRINKAGE).rank(task, family[FALLBACK], users)
         rankings["EASE"] = ease(before, EASE_REGULARISATION).rank(task, family[FALLBACK], users)

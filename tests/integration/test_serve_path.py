@@ -12,7 +12,8 @@ from shadow.rehearsal import HOST, Rehearsal
 from tests.integration.playing import gate, play
 from training.experiment import Experiment, ExportSettings
 from training.export import export_bundle, requests_of, write_facts, write_requests
-from training.ials import IalsSettings, fit
+from training.ials import IalsSettings
+from training.model import fit_model
 from training.split import split_by_time
 from training.synthetic import synthetic_interactions, synthetic_movies
 
@@ -27,12 +28,13 @@ def tags(rehearsal: Rehearsal) -> dict[str, str]:
     interactions = synthetic_interactions(1, users=400, items=150, per_user=30)
     split = split_by_time(interactions)
     settings = IalsSettings(dimension=16, sweeps=3)
-    factors = fit(split.train, settings, threads=1)
+    movies = synthetic_movies(interactions)
     built = {}
     for name, least in (("champion", 1), ("challenger", 12)):
         experiment = Experiment(name=name, about="", ials=settings, export=ExportSettings(min_history=least))
         bundle = rehearsal.directory / "bundles" / name
-        export_bundle(bundle, experiment, factors, split.train, synthetic_movies(interactions), {"data_hash": "none"})
+        fitted = fit_model(split.train, movies, experiment, threads=1)
+        export_bundle(bundle, experiment, fitted, split.train, movies, {"data_hash": "none"})
         built[name] = rehearsal.run("bento", "build", bundle, capture=True).splitlines()[-1]
     write_facts(rehearsal.directory / "facts.parquet", split.train)
     write_requests(rehearsal.directory / "requests.jsonl", requests_of(split.validation))

@@ -9,11 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from bentos.bundle import load_bundle
+from bentos.retrieval import search
+from training.content import ContentSettings
 from training.errors import ConfigurationError
 from training.experiment import Experiment, ExportSettings, read_experiment
 from training.export import Request, export_bundle, replacing, requests_of, write_facts
-from training.ials import IalsSettings, fit
+from training.ials import IalsSettings
 from training.interactions import Interactions, from_columns
+from training.model import fit_model
 from training.split import split_by_time
 from training.synthetic import synthetic_interactions, synthetic_movies
 
@@ -24,9 +27,9 @@ MINUTE = 60_000_000
 def bundle_of(interactions: Interactions, directory: Path, least: int = 1) -> str:
     split = split_by_time(interactions)
     experiment = Experiment(name="champion", about="", ials=SMALL, export=ExportSettings(min_history=least))
-    factors = fit(split.train, SMALL, threads=1)
     movies = synthetic_movies(interactions)
-    return export_bundle(directory, experiment, factors, split.train, movies, {}).version
+    fitted = fit_model(split.train, movies, experiment, threads=1)
+    return export_bundle(directory, experiment, fitted, split.train, movies, {}).version
 
 
 def test_garbage_after_the_cut_gives_the_identical_bundle(tmp_path: Path) -> None:
@@ -112,6 +115,26 @@ def test_an_experiment_that_says_something_unknown_is_refused_by_name(tmp_path: 
     (tmp_path / "e.toml").write_text(text)
     with pytest.raises(ConfigurationError, match=named):
         read_experiment(tmp_path / "e.toml")
+
+
+def test_a_hybrids_bundle_has_every_film_and_finds_one_that_nobody_rated(tmp_path: Path) -> None:
+    interactions = synthetic_interactions(5, users=150, items=60, per_user=15)
+    cold = "i8"
+    before = interactions.where(np.array(interactions.item_ids)[interactions.item] != cold)
+    movies = synthetic_movies(interactions)
+    experiment = Experiment(name="hybrid", about="", ials=SMALL, content=ContentSettings(least_items=2, weight=0.5))
+    fitted = fit_model(before, movies, experiment, threads=1)
+    export_bundle(tmp_path / "hybrid", experiment, fitted, before, movies, {})
+    bundle = load_bundle(tmp_path / "hybrid")
+    assert bundle.item_ids == sorted(movies)
+    assert bundle.manifest.dimension == 2 * SMALL.dimension
+    row = bundle.item_ids.index(cold)
+    described = bundle.catalogue.slice(row, 1).to_pylist()[0]
+    assert (described["popularity"], described["last_interaction_us"], described["tail"]) == (0, 0, True)
+    everything_else = set(range(len(bundle.item_ids))) - {row}
+    rows, scores = search(bundle.index, bundle.user_vectors[0], 1, everything_else)
+    assert rows.tolist() == [row]
+    assert scores[0] == pytest.approx(bundle.user_vectors[0] @ bundle.item_vectors[row], rel=1e-5)
 
 
 def test_what_cannot_be_written_is_told_by_name_and_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:

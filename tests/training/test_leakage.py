@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from bentos.bundle import BundleManifest
+from training.content import ContentSettings
 from training.experiment import Experiment
 from training.export import export_bundle, write_facts
-from training.ials import IalsSettings, fit
+from training.ials import IalsSettings
 from training.interactions import Interactions, from_columns
+from training.model import fit_model
 from training.popularity import family_scores
 from training.split import GlobalSplit, split_by_time
 from training.synthetic import synthetic_interactions, synthetic_movies
@@ -39,18 +42,23 @@ def garbled(data: Interactions, cut_us: int, seed: int) -> Interactions:
     return from_columns(users, items, rating, time)
 
 
-def bundle(directory: Path, split: GlobalSplit) -> BundleManifest:
-    factors = fit(split.train, EXPERIMENT.ials, threads=1)
+def bundle(directory: Path, split: GlobalSplit, experiment: Experiment = EXPERIMENT) -> BundleManifest:
     movies = synthetic_movies(DATA)
-    return export_bundle(directory, EXPERIMENT, factors, split.train, movies, {})
+    fitted = fit_model(split.train, movies, experiment, threads=1)
+    return export_bundle(directory, experiment, fitted, split.train, movies, {})
 
 
+@pytest.mark.parametrize("content", [None, ContentSettings(least_items=2)])
 @pytest.mark.parametrize("seed", range(3))
-def test_garbage_after_the_cut_gives_the_same_bundle_and_the_same_facts(tmp_path: Path, seed: int) -> None:
+def test_garbage_after_the_cut_gives_the_same_bundle_and_the_same_facts(
+    tmp_path: Path, seed: int, content: ContentSettings | None
+) -> None:
+    experiment = msgspec.structs.replace(EXPERIMENT, content=content)
     split = split_by_time(DATA)
     other = split_by_time(garbled(DATA, split.validation_from_us, seed))
     assert other.validation_from_us == split.validation_from_us
-    assert bundle(tmp_path / "one", split).version == bundle(tmp_path / "other", other).version
+    ours, theirs = bundle(tmp_path / "one", split, experiment), bundle(tmp_path / "other", other, experiment)
+    assert ours.version == theirs.version
     for name, each in (("one", split), ("other", other)):
         write_facts(tmp_path / f"{name}.parquet", each.train)
     assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "other.parquet").read_bytes()

@@ -10,7 +10,8 @@ from bentos.bundle import read_manifest
 from training.errors import ConfigurationError
 from training.experiment import Experiment
 from training.export import export_bundle
-from training.ials import IalsSettings, fit
+from training.ials import IalsSettings
+from training.model import fit_model
 from training.split import split_by_time
 from training.synthetic import synthetic_interactions, synthetic_movies
 
@@ -28,12 +29,13 @@ def test_a_version_with_alias_parameters_metrics_and_artifacts_is_registered(tmp
     before = split_by_time(interactions).train
     settings = IalsSettings(dimension=4, sweeps=3)
     experiment = Experiment(name="champion", about="a test", ials=settings)
-    factors = fit(before, settings, threads=1)
+    movies = synthetic_movies(interactions)
+    fitted = fit_model(before, movies, experiment, threads=1)
     bundle = tmp_path / "bundle"
-    manifest = export_bundle(bundle, experiment, factors, before, synthetic_movies(interactions), {"data_hash": "d"})
+    manifest = export_bundle(bundle, experiment, fitted, before, movies, {"data_hash": "d"})
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    run_id, number = tracking.log_training(uri, experiment, factors.losses, bundle, manifest, "champion")
-    _, second = tracking.log_training(uri, experiment, factors.losses, bundle, manifest, "champion")
+    run_id, number = tracking.log_training(uri, experiment, fitted.losses, bundle, manifest, "champion")
+    _, second = tracking.log_training(uri, experiment, fitted.losses, bundle, manifest, "champion")
     assert (number, second) == ("1", "2")
 
     client = tracking.client(uri)
@@ -46,7 +48,7 @@ def test_a_version_with_alias_parameters_metrics_and_artifacts_is_registered(tmp
     assert run.data.tags["data_hash"] == "d"
     assert run.data.tags["configuration"] == experiment.digest
     history = [metric.value for metric in client.get_metric_history(run_id, "loss")]
-    assert history == pytest.approx(factors.losses)
+    assert history == pytest.approx(fitted.losses)
     stored = tmp_path / "mlartifacts" / "training" / run_id / "artifacts" / "bundle"
     assert read_manifest(stored).version == manifest.version
     assert read_manifest(bundle).labels["model_version"] == "2"
