@@ -54,6 +54,8 @@ def train(configuration: Path, until: str, bundle: Path, alias: str | None, sour
 @click.argument("configurations", type=path_option(exists=True, dir_okay=False), nargs=-1, required=True)
 @click.option("--out", type=path_option(dir_okay=False), required=True, help="The numbers as JSON.")
 @click.option("--per-user", type=path_option(dir_okay=False), help="The numbers and lists of every user as Parquet.")
+@click.option("--references", is_flag=True, help="EASE and item-kNN beside the models.")
+@click.option("--again", metavar="REASON", help="Score on the test period once more; the reason is logged.")
 @data_option
 @tracking_option
 @told
