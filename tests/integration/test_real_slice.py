@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import httpx
+import numpy as np
 import pytest
 
 from shadow.demo import CONFIGS
-from shadow.rehearsal import Rehearsal
+from shadow.rehearsal import HOST, Rehearsal
 from tests.integration.playing import gate, play
+from training.experiment import read_experiment
+from training.jobs import DataSet
+from training.model import fit_model
+from training.movielens import ML_1M
+from training.settings import TrainingSettings
+from training.task import Task, rank_by_factors
 
 pytestmark = [pytest.mark.data, pytest.mark.xdist_group("integration"), pytest.mark.timeout(420)]
 
 
-def test_real_requests_are_answered_paired_and_judged(rehearsal: Rehearsal, movielens: Path) -> None:
+@pytest.fixture(scope="module")
+def arms(rehearsal: Rehearsal, movielens: Path) -> dict[str, str]:
+    """Both models trained on the first 80 %, packaged, loaded and serving; arm → bento tag."""
     directory = rehearsal.directory
     rehearsal.run("data", "facts", "--out", directory / "facts.parquet")
     rehearsal.run("data", "requests", "--out", directory / "requests.jsonl")
@@ -29,10 +39,44 @@ def test_real_requests_are_answered_paired_and_judged(rehearsal: Rehearsal, movi
     arms = {"primary": tags["champion"], "shadow": tags["challenger"], "control": tags["champion"]}
     for arm, tag in arms.items():
         rehearsal.start_bento(arm, tag)
+    return arms
+
+
+def test_real_requests_are_answered_paired_and_judged(rehearsal: Rehearsal, arms: dict[str, str]) -> None:
     replayed, outcomes = play(rehearsal, arms, "real")
     assert replayed["statuses"] == {"200": 300}
     assert replayed["empty"] == 0
     assert outcomes == {"shadow": {"paired": 300}, "control": {"paired": 300}}
     report = gate(rehearsal, "real")
-    assert report["versions"]["shadow"] == [tags["challenger"]]
+    assert report["versions"]["shadow"] == [arms["shadow"]]
     assert report["noise"]["identical"] == 300
+
+
+def test_what_evaluation_ranks_is_what_the_service_answers(
+    rehearsal: Rehearsal, arms: dict[str, str], movielens: Path
+) -> None:
+    """The first ten of 1,000 users, by `understudy evaluate`'s own code and by HTTP, on the same facts."""
+    settings = TrainingSettings.load()
+    data = DataSet.read(movielens, settings.data_dir, ML_1M.digest)
+    before = data.split.train
+    fitted = fit_model(before, data.movies, read_experiment(CONFIGS["champion"]), settings.torch_threads)
+    # Everybody with a positive is asked, whether the validation period has one of theirs or not.
+    task = Task.of(before, before)
+    users = sorted(task.warm)[:: len(task.warm) // 1_000][:1_000]
+    fallback = task.liked_by.astype(float)
+    items = fitted.items_of(before.item_ids)
+    ranking = rank_by_factors(task, fitted.users, items, fallback, users)
+    row = {item: number for number, item in enumerate(before.item_ids)}
+    base = f"http://{HOST}:{rehearsal.ports.bento('primary')}/recommend"
+    different = []
+    with httpx.Client(timeout=10) as client:
+        for user in users:
+            answer = client.get(base, params={"user_id": before.user_ids[user], "k": 10}).json()
+            assert answer["source"] == "hybrid"
+            online = [row[item["item_id"]] for item in answer["items"]]
+            offline = ranking.lists[user][:10]
+            # Two libraries may round the scores of a tie apart: what counts is that nothing better was left out.
+            scores = items @ fitted.users[user]
+            if not np.allclose(scores[online], scores[offline], rtol=0, atol=1e-5):
+                different.append(before.user_ids[user])
+    assert different == []
