@@ -37,6 +37,11 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         """First 12 hex digits of the SHA-256 over the canonical form: equal settings, equal digest."""
         return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()[:12]
 
+    @property
+    def model_digest(self) -> str:
+        """The same over what makes the model alone: another name, description or export is no other model."""
+        return hashlib.sha256(msgspec.json.encode((self.ials, self.content), order="sorted")).hexdigest()[:12]
+
 
 def read_experiment(path: Path) -> Experiment:
     """The experiment in `path`. `ConfigurationError` names file and key."""

@@ -95,12 +95,12 @@ def log_trial(uri: str, experiment: Experiment, trial: Any, digest: str) -> None
 
 
 def evaluated(uri: str, experiment: Experiment, digest: str) -> str:
-    """The day (UTC) on which this configuration was first scored on the test period of this data; "" when never."""
+    """The day (UTC) on which this model, under any name, was first scored on the test period; "" when never."""
     mlflow = client(uri)
     known = mlflow.get_experiment_by_name("evaluation")
     if known is None:
         return ""
-    wanted = f"tags.configuration = '{experiment.digest}' and tags.data_hash = '{digest}'"
+    wanted = f"tags.model = '{experiment.model_digest}' and tags.data_hash = '{digest}'"
     runs = mlflow.search_runs([known.experiment_id], wanted, order_by=["attributes.start_time ASC"], max_results=1)
     return time.strftime("%Y-%m-%d", time.gmtime(runs[0].info.start_time / 1000)) if runs else ""
 
@@ -111,6 +111,7 @@ def _parameters(mlflow: Any, run_id: str, experiment: Experiment) -> None:
         mlflow.log_param(run_id, key, value)
     mlflow.set_tag(run_id, "about", experiment.about)
     mlflow.set_tag(run_id, "configuration", experiment.digest)
+    mlflow.set_tag(run_id, "model", experiment.model_digest)
     for library in LIBRARIES:
         mlflow.set_tag(run_id, f"version.{library}", version(library))
 

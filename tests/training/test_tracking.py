@@ -8,7 +8,7 @@ import pytest
 
 from bentos.bundle import read_manifest
 from training.errors import ConfigurationError
-from training.experiment import Experiment
+from training.experiment import Experiment, ExportSettings
 from training.export import export_bundle
 from training.ials import IalsSettings
 from training.model import fit_model
@@ -65,5 +65,8 @@ def test_a_configuration_that_was_scored_on_the_test_period_is_refused_a_second_
     tracking.log_evaluation(uri, "m on test", one, {"map_at_10": 0.1}, {"data_hash": "data"})
     with pytest.raises(ConfigurationError, match=r"m with these settings was scored .* on 20\d\d-\d\d-\d\d.*--again"):
         ensure_first(uri, [other, one], "data")
+    renamed = Experiment(name="n", about="another", ials=one.ials, export=ExportSettings(min_history=9))
+    with pytest.raises(ConfigurationError, match="n with these settings was scored"):
+        ensure_first(uri, [renamed], "data")
     ensure_first(uri, [other], "data")
     ensure_first(uri, [one], "other data")
