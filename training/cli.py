@@ -118,7 +118,7 @@ def tune(space: Path, out: Path, source: str, tracking: str) -> None:
         click.echo(f"{numbers}  {msgspec.json.encode(trial.settings).decode()}")
         log_trial(tracking, experiments[trial.number], trial, data.digest)
 
-    found = run(data.split.before_test, wanted, TrainingSettings.load().torch_threads, told_trial)
+    found = run(data.split.before_test, data.movies, wanted, TrainingSettings.load().torch_threads, told_trial)
     out.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=2))
     best = max(found.trials, key=lambda trial: trial.map_at_10)
     click.echo(
@@ -143,7 +143,7 @@ def protocols(configuration: Path, as_json: bool, source: str) -> None:
 
     experiment = read_experiment(configuration)
     data, threads = data_set(source), TrainingSettings.load().torch_threads
-    rows = [row_of(data.interactions, experiment, protocol, threads) for protocol in PROTOCOLS]
+    rows = [row_of(data.interactions, data.movies, experiment, protocol, threads) for protocol in PROTOCOLS]
     if as_json:
         click.echo(msgspec.json.encode(rows).decode())
         return

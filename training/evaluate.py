@@ -7,7 +7,7 @@ anybody who doubts a mean. Next module: `training.experiment`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final
 
@@ -79,7 +79,7 @@ class PerUser:
         return PerUser(
             users=list(users),
             lists=lists,
-            average_precision=_array(metrics.average_precision(ranked, wanted, K) for ranked, wanted in pairs),
+            average_precision=average_precisions(ranking, task, users),
             average_precision_trec=_array(
                 metrics.average_precision_trec(ranked, wanted, K) for ranked, wanted in pairs
             ),
@@ -119,15 +119,13 @@ class PerUser:
         )
 
 
-COLUMNS: Final = (
-    "average_precision",
-    "average_precision_trec",
-    "ndcg",
-    "recall",
-    "long_tail_share",
-    "novelty",
-    "diversity",
-)
+COLUMNS: Final = tuple(field.name for field in fields(PerUser) if field.name not in ("users", "lists"))
+"""The metrics of a user."""
+
+
+def average_precisions(ranking: Ranking, task: Task, users: Sequence[int]) -> NDArray[np.float64]:
+    """AP@10 of each of `users`, for who needs nothing else of them; shape (users,)."""
+    return _array(metrics.average_precision(ranking.lists[user], task.relevant[user], K) for user in users)
 
 
 def write_per_user(

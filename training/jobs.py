@@ -24,15 +24,13 @@ from training.fetching import digest_of, sha256_of
 from training.interactions import Interactions, Movie
 from training.layouts import Layout
 from training.model import fit_model
-from training.popularity import family_scores
+from training.popularity import ALL_TIME, family_scores
 from training.references import EASE_REGULARISATION, NEIGHBOURS, SHRINKAGE, ease, item_knn
 from training.split import GlobalSplit, split_by_time
 from training.table_cache import cached_ratings
-from training.task import Task, rank_by_factors, rank_by_popularity
+from training.task import Task, rank_by_popularity
 
 BOOTSTRAP_SEED: Final = 1
-FALLBACK: Final = "popularity all-time"
-"""What cold users get, offline as in serving."""
 Sweep = Callable[[int, float], None]
 
 
@@ -135,11 +133,10 @@ def evaluate_job(
     rankings = {name: rank_by_popularity(task, scores, users) for name, scores in family.items()}
     for experiment in experiments:
         fitted = fit_model(before, data.movies, experiment, threads, sweep(experiment.name))
-        items = fitted.items_of(before.item_ids)
-        rankings[experiment.name] = rank_by_factors(task, fitted.users, items, family[FALLBACK], users)
+        rankings[experiment.name] = fitted.rank(task, before.item_ids, family[ALL_TIME], users)
     if references:
-        rankings["item-kNN"] = item_knn(before, NEIGHBOURS, SHRINKAGE).rank(task, family[FALLBACK], users)
-        rankings["EASE"] = ease(before, EASE_REGULARISATION).rank(task, family[FALLBACK], users)
+        rankings["item-kNN"] = item_knn(before, NEIGHBOURS, SHRINKAGE).rank(task, family[ALL_TIME], users)
+        rankings["EASE"] = ease(before, EASE_REGULARISATION).rank(task, family[ALL_TIME], users)
     scored = {name: PerUser.of(ranking, task, users) for name, ranking in rankings.items()}
     if per_user is not None:
         write_per_user(per_user, scored, task, before.user_ids, before.item_ids)

@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.checkpoint import Checkpoint
-from training.content import ItemFeatures, item_features
+from training.content import item_features
 from training.experiment import Experiment
 from training.hybrid import parts
 from training.ials import Factors, fit
 from training.interactions import Interactions, Movie
 from training.layouts import Tag
+from training.task import Ranking, Task, rank_by_factors
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,10 @@ class Fitted:
             if item in row:
                 found[number] = self.items[row[item]]
         return found
+
+    def rank(self, task: Task, item_ids: list[str], fallback: NDArray[np.float64], users: list[int]) -> Ranking:
+        """The lists of `users` for a task whose rows are `item_ids`; cold users get the `fallback` scores."""
+        return rank_by_factors(task, self.users, self.items_of(item_ids), fallback, users)
 
 
 def fit_model(
@@ -58,7 +63,7 @@ def fit_model(
     if experiment.content is None:
         return Fitted([before.item_ids[row] for row in seen], factors.items[seen], factors.users, factors.losses)
     ids, wide, spread = _widened(before, factors, movies)
-    features: ItemFeatures = item_features(ids, movies, tags, experiment.content.least_items)
+    features = item_features(ids, movies, tags, experiment.content.least_items)
     hybrid = parts(wide, spread, features, experiment.ials, experiment.content).weighted(experiment.content.weight)
     return Fitted(ids, hybrid.items, hybrid.users, factors.losses)
 
@@ -72,8 +77,7 @@ def _widened(
     row = {item: number for number, item in enumerate(ids)}
     moved = np.zeros(len(before.item_ids), np.int32)
     items = np.zeros((len(ids), factors.items.shape[1]), np.float32)
-    for old in seen:
-        moved[old] = row[before.item_ids[old]]
-        items[moved[old]] = factors.items[old]
+    moved[seen] = [row[before.item_ids[old]] for old in seen]
+    items[moved[seen]] = factors.items[seen]
     wide = Interactions(before.user_ids, ids, before.user, moved[before.item], before.rating, before.timestamp_us)
     return ids, wide, Factors(factors.users, items, factors.losses)

@@ -8,21 +8,21 @@ this project judges by. Next module: `training.cli`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
 import msgspec
 import numpy as np
 
-from training.evaluate import Lift, PerUser, best_of, lift
+from training.evaluate import Lift, average_precisions, best_of, lift
 from training.experiment import Experiment
-from training.ials import fit
-from training.interactions import POSITIVE, Interactions
-from training.popularity import family_scores
+from training.interactions import POSITIVE, Interactions, Movie
+from training.model import fit_model
+from training.popularity import ALL_TIME, family_scores
 from training.split import QUANTILES, split_by_time
-from training.task import Task, rank_by_factors, rank_by_popularity
+from training.task import Task, rank_by_popularity
 
-ALL_TIME: Final = "popularity all-time"
 SEED: Final = 1
 
 
@@ -57,7 +57,13 @@ class ProtocolRow(msgspec.Struct, frozen=True, kw_only=True):
     over_best: Lift
 
 
-def row_of(interactions: Interactions, experiment: Experiment, protocol: Protocol, threads: int) -> ProtocolRow:
+def row_of(
+    interactions: Interactions,
+    movies: Mapping[str, Movie],
+    experiment: Experiment,
+    protocol: Protocol,
+    threads: int,
+) -> ProtocolRow:
     """Fit and evaluate under one protocol; the settings are the experiment's, but for the threshold."""
     data = shuffled(interactions) if protocol.shuffled else interactions
     split = split_by_time(data, protocol.quantiles)
@@ -65,13 +71,12 @@ def row_of(interactions: Interactions, experiment: Experiment, protocol: Protoco
     warm = sorted(task.warm)
     family = family_scores(split.before_test, split.test_from_us, protocol.positive)
     scores = {
-        name: PerUser.of(rank_by_popularity(task, each, warm), task, warm).average_precision
-        for name, each in family.items()
+        name: average_precisions(rank_by_popularity(task, each, warm), task, warm) for name, each in family.items()
     }
     settings = msgspec.structs.replace(experiment.ials, positive=protocol.positive)
-    factors = fit(split.before_test, settings, threads)
-    ranking = rank_by_factors(task, factors.users, factors.items, family[ALL_TIME], warm)
-    model = PerUser.of(ranking, task, warm).average_precision
+    fitted = fit_model(split.before_test, movies, msgspec.structs.replace(experiment, ials=settings), threads)
+    ranking = fitted.rank(task, split.before_test.item_ids, family[ALL_TIME], warm)
+    model = average_precisions(ranking, task, warm)
     best = best_of(scores)
     return ProtocolRow(
         protocol=protocol.name,
@@ -86,11 +91,4 @@ def row_of(interactions: Interactions, experiment: Experiment, protocol: Protoco
 def shuffled(interactions: Interactions) -> Interactions:
     """The same ratings with their times permuted: a split by time is then a split at random."""
     times = np.random.default_rng(SEED).permutation(interactions.timestamp_us)
-    return Interactions(
-        interactions.user_ids,
-        interactions.item_ids,
-        interactions.user,
-        interactions.item,
-        interactions.rating,
-        times,
-    )
+    return replace(interactions, timestamp_us=times)

@@ -33,13 +33,11 @@ class ItemModel:
 
     def rank(self, task: Task, fallback: NDArray[np.float64], users: list[int]) -> Ranking:
         """Sums of similarities for warm users; cold users get the `fallback` scores."""
-        lists = {}
-        for begin in range(0, len(users), BATCH_USERS):
-            for user in users[begin : begin + BATCH_USERS]:
-                warm = user in task.warm
-                scores = self.similarity[self.liked[user]].sum(0) if warm else fallback
-                lists[user] = top(scores, task, user)
-        return Ranking(lists)
+
+        def scores(user: int) -> NDArray[np.floating]:
+            return self.similarity[self.liked[user]].sum(0) if user in task.warm else fallback
+
+        return Ranking({user: top(scores(user), task, user) for user in users})
 
 
 def ease(interactions: Interactions, regularisation: float, at_least: float = POSITIVE) -> ItemModel:
@@ -56,9 +54,8 @@ def item_knn(interactions: Interactions, neighbours: int, shrinkage: float, at_l
     """s_ij = |users of both| / (√(n_i n_j) + shrinkage), for each item the `neighbours` most similar ones kept."""
     liked, gram = _gram(interactions, at_least)
     norms = np.sqrt(np.diag(gram))
-    similarity = (gram / (norms[:, None] * norms[None, :] + shrinkage + (norms[:, None] * norms[None, :] == 0))).astype(
-        np.float32
-    )
+    scale = np.outer(norms, norms) + shrinkage
+    similarity = np.divide(gram, scale, out=np.zeros_like(gram), where=scale > 0).astype(np.float32)
     np.fill_diagonal(similarity, 0.0)
     if neighbours < len(similarity):
         # Kept per column: the items that speak for a candidate. Ties at the edge go to the earlier item.

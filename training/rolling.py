@@ -7,16 +7,15 @@ clustered by user. Nothing at or after the test period is touched. Next module: 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.lists import average_precision
 from training.errors import ConfigurationError
-from training.evaluate import K
+from training.evaluate import average_precisions
 from training.interactions import Interactions
 from training.task import Ranking, Task
 
@@ -85,18 +84,22 @@ def clustered_error(cluster: NDArray[np.int64], values: NDArray[np.float64]) -> 
     return float(np.sqrt(groups / (groups - 1) * (sums**2).sum()) / len(values))
 
 
-def pooled(many: list[Origin], rank: Callable[[Origin, Task, list[int]], Ranking]) -> Pooled:
-    """Score `rank` at every origin on its warm users."""
-    users, precisions = [], []
-    for origin, task, warm in tasks(many):
-        lists = rank(origin, task, warm).lists
-        users.append(np.array(warm, dtype=np.int64))
-        precisions.append(np.array([average_precision(lists[user], task.relevant[user], K) for user in warm]))
-    return Pooled(np.concatenate(users), np.concatenate(precisions))
+@dataclass(frozen=True)
+class Asked:
+    """An origin with its task and its warm users, ascending: made once, for every trial asks the same."""
 
+    origin: Origin
+    task: Task
+    warm: list[int]
 
-def tasks(many: list[Origin]) -> Iterator[tuple[Origin, Task, list[int]]]:
-    """Each origin with its task and its warm users, ascending."""
-    for origin in many:
+    @staticmethod
+    def at(origin: Origin) -> Asked:
+        """What is asked at `origin`."""
         task = Task.of(origin.before, origin.window)
-        yield origin, task, sorted(task.warm)
+        return Asked(origin, task, sorted(task.warm))
+
+
+def pooled(many: list[Asked], rank: Callable[[Asked], Ranking]) -> Pooled:
+    """Score `rank` at every origin on its warm users."""
+    precisions = [average_precisions(rank(asked), asked.task, asked.warm) for asked in many]
+    return Pooled(np.concatenate([np.array(asked.warm, np.int64) for asked in many]), np.concatenate(precisions))

@@ -71,8 +71,22 @@ def log_evaluation(
     uri: str, name: str, parameters: Experiment, values: Mapping[str, float], tags: Mapping[str, str]
 ) -> str:
     """Log the test metrics of one model as a run of their own; returns the run id."""
+    return _log(uri, "evaluation", name, parameters, values, tags)
+
+
+def log_trial(uri: str, experiment: Experiment, trial: Any, digest: str) -> None:
+    """Log one trial of a search as a run of the MLflow experiment "tuning"."""
+    names = ("map_at_10", "standard_error", "difference", "difference_error")
+    values = {name: getattr(trial, name) for name in names}
+    _log(uri, "tuning", f"trial {trial.number}", experiment, values, {"data_hash": digest, "commit": commit()})
+
+
+def _log(
+    uri: str, kind: str, name: str, parameters: Experiment, values: Mapping[str, float], tags: Mapping[str, str]
+) -> str:
+    """One whole run of the MLflow experiment `kind`; returns its id."""
     mlflow = client(uri)
-    run_id: str = mlflow.create_run(_experiment(mlflow, uri, "evaluation"), run_name=name).info.run_id
+    run_id: str = mlflow.create_run(_experiment(mlflow, uri, kind), run_name=name).info.run_id
     _parameters(mlflow, run_id, parameters)
     for key, value in values.items():
         mlflow.log_metric(run_id, key, value)
@@ -80,18 +94,6 @@ def log_evaluation(
         mlflow.set_tag(run_id, key, text)
     mlflow.set_terminated(run_id)
     return run_id
-
-
-def log_trial(uri: str, experiment: Experiment, trial: Any, digest: str) -> None:
-    """Log one trial of a search as a run of the MLflow experiment "tuning"."""
-    mlflow = client(uri)
-    run_id = mlflow.create_run(_experiment(mlflow, uri, "tuning"), run_name=f"trial {trial.number}").info.run_id
-    _parameters(mlflow, run_id, experiment)
-    for key in ("map_at_10", "standard_error", "difference", "difference_error"):
-        mlflow.log_metric(run_id, key, getattr(trial, key))
-    mlflow.set_tag(run_id, "data_hash", digest)
-    mlflow.set_tag(run_id, "commit", commit())
-    mlflow.set_terminated(run_id)
 
 
 def evaluated(uri: str, experiment: Experiment, digest: str) -> str:

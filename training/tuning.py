@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from training.errors import ConfigurationError
+from training.evaluate import average_precisions
 from training.experiment import Experiment
-from training.ials import fit
-from training.interactions import Interactions
-from training.popularity import family_scores
-from training.rolling import Origin, Pooled, origins, pooled
-from training.task import Ranking, Task, rank_by_factors, rank_by_popularity
+from training.interactions import Interactions, Movie
+from training.model import fit_model
+from training.popularity import FAMILY, family_scores
+from training.rolling import Asked, Pooled, origins, pooled
+from training.task import Ranking, rank_by_popularity
 
 MOST_TRIALS = 500
 
@@ -88,14 +90,20 @@ def combinations(space: Space) -> Iterator[tuple[dict[str, Any], Experiment]]:
             yield chosen, msgspec.structs.replace(space.experiment, ials=document["ials"])
 
 
-def tune(before_test: Interactions, space: Space, threads: int, on_trial: Callable[[Trial], None]) -> Tuned:
+def tune(
+    before_test: Interactions,
+    movies: Mapping[str, Movie],
+    space: Space,
+    threads: int,
+    on_trial: Callable[[Trial], None],
+) -> Tuned:
     """Run every trial of `space` on what is before the test period."""
-    many = origins(before_test, space.origins)
+    many = [Asked.at(origin) for origin in origins(before_test, space.origins)]
     first: Pooled | None = None
     trials: list[Trial] = []
     best, winner = -math.inf, space.experiment
     for number, (chosen, experiment) in enumerate(combinations(space)):
-        found = pooled(many, _ranker(experiment, threads))
+        found = pooled(many, _ranker(experiment, movies, threads))
         first = first or found
         difference, error = found.difference(first)
         trials.append(
@@ -117,29 +125,30 @@ def tune(before_test: Interactions, space: Space, threads: int, on_trial: Callab
         trials=trials,
         baseline=baseline,
         baseline_map_at_10=score,
-        origins_us=[origin.cut_us for origin in many],
+        origins_us=[asked.origin.cut_us for asked in many],
         winner=winner,
     )
 
 
-def best_popularity(many: list[Origin]) -> tuple[str, float]:
+def best_popularity(many: list[Asked]) -> tuple[str, float]:
     """The best member of the popularity family over all origins, with its pooled MAP@10."""
+    asked_with = [(asked, family_scores(asked.origin.before, asked.origin.cut_us)) for asked in many]
 
-    def ranker(name: str) -> Callable[[Origin, Task, list[int]], Ranking]:
-        return lambda origin, task, warm: rank_by_popularity(
-            task, family_scores(origin.before, origin.cut_us)[name], warm
-        )
+    def mean(name: str) -> float:
+        rankings = [(asked, rank_by_popularity(asked.task, scores[name], asked.warm)) for asked, scores in asked_with]
+        scored = [average_precisions(ranking, asked.task, asked.warm) for asked, ranking in rankings]
+        return float(np.concatenate(scored).mean())
 
-    names = list(family_scores(many[0].before, many[0].cut_us))
-    scores = {name: pooled(many, ranker(name)).mean for name in names}
-    best = max(scores, key=scores.__getitem__)
-    return best, scores[best]
+    means = {name: mean(name) for name in FAMILY}
+    best = max(means, key=means.__getitem__)
+    return best, means[best]
 
 
-def _ranker(experiment: Experiment, threads: int) -> Callable[[Origin, Task, list[int]], Ranking]:
-    def rank(origin: Origin, task: Task, warm: list[int]) -> Ranking:
-        factors = fit(origin.before, experiment.ials, threads)
+def _ranker(experiment: Experiment, movies: Mapping[str, Movie], threads: int) -> Callable[[Asked], Ranking]:
+    def rank(asked: Asked) -> Ranking:
+        before = asked.origin.before
+        fitted = fit_model(before, movies, experiment, threads)
         # Only warm users are asked, so the fallback is never used.
-        return rank_by_factors(task, factors.users, factors.items, task.liked_by.astype(float), warm)
+        return fitted.rank(asked.task, before.item_ids, asked.task.liked_by.astype(float), asked.warm)
 
     return rank

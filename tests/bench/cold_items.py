@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.content import ContentSettings, genre_popularity, item_features
-from training.evaluate import PerUser, lift
+from training.evaluate import average_precisions, lift
 from training.hybrid import Parts, best_weight, parts
 from training.ials import IalsSettings, fit
 from training.interactions import Interactions
@@ -48,7 +48,7 @@ def precision(found: Parts, weight: float, task: Task) -> NDArray[np.float64]:
     warm = sorted(task.warm)
     hybrid = found.weighted(weight)
     ranking = rank_by_factors(task, hybrid.users, hybrid.items, task.liked_by.astype(float), warm)
-    return PerUser.of(ranking, task, warm).average_precision
+    return average_precisions(ranking, task, warm)
 
 
 def cold_task(before: Interactions, later: Interactions, cold: NDArray[np.bool_], only_cold: bool) -> Task:
@@ -109,8 +109,7 @@ def result(data: DataSet, cold: NDArray[np.bool_], ridge: float, weight: float, 
         warm = sorted(task.warm)
         ours = precision(found, weight, task)
         theirs, random = (
-            PerUser.of(rank_by_popularity(task, scores, warm), task, warm).average_precision
-            for scores in (genre, chance)
+            average_precisions(rank_by_popularity(task, scores, warm), task, warm) for scores in (genre, chance)
         )
         gained = lift(ours, theirs, "genre popularity", SEED) if theirs.any() else None
         told = f"{gained.relative:+.0%} [{gained.lower:+.0%}, {gained.upper:+.0%}]" if gained else "not defined"

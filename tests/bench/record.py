@@ -12,6 +12,8 @@ import sys
 import time
 from pathlib import Path
 
+from training.tracking import commit
+
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "benchmarks.md"
 
@@ -28,14 +30,6 @@ def machine() -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     name = names[0] if names else platform.processor()
     return f"{name}, {cores} cores, {memory:.0f} GiB, {platform.system()}, Python {platform.python_version()}"
-
-
-def commit() -> str:
-    """The commit, with "+" when the checkout was changed."""
-    git = ["git", "-C", str(ROOT)]
-    head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
-    status = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True)
-    return head.stdout.strip() + ("+" if status.stdout.strip() else "")
 
 
 def with_block(text: str, name: str, block: str) -> str:

@@ -7,7 +7,7 @@ import pytest
 import statsmodels.api as sm
 
 from training.errors import ConfigurationError
-from training.rolling import Pooled, clustered_error, origins, pooled
+from training.rolling import Asked, Pooled, clustered_error, origins, pooled
 from training.split import split_by_time
 from training.synthetic import synthetic_interactions
 from training.task import rank_by_popularity
@@ -36,8 +36,8 @@ def test_too_few_origins_or_too_few_times_are_refused() -> None:
 
 
 def test_a_user_counts_once_per_origin_and_popularity_is_pooled() -> None:
-    many = origins(BEFORE, 4)
-    found = pooled(many, lambda origin, task, warm: rank_by_popularity(task, task.liked_by.astype(float), warm))
+    many = [Asked.at(origin) for origin in origins(BEFORE, 4)]
+    found = pooled(many, lambda at: rank_by_popularity(at.task, at.task.liked_by.astype(float), at.warm))
     _, times = np.unique(found.user, return_counts=True)
     assert times.max() <= 4
     assert 0 < found.mean < 1
