@@ -42,8 +42,9 @@ def trusted_bundle() -> Bundle:
     return bundle
 
 
-if BENTO_YAML.exists():
+if BENTO_YAML.exists() and bentoml.server_context.worker_index is None:
     # BentoML restarts a worker that failed for ever; an import that fails ends the server at once, in one line.
+    # The worker verifies it when it loads it.
     try:
         trusted_bundle()
     except BentosError as error:

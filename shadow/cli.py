@@ -9,8 +9,9 @@ from __future__ import annotations
 import importlib
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import click
 
@@ -36,6 +37,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
 }
 
 
+Handler = Callable[[int, FrameType | None], object]
 STOPPING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C, a polite kill, and a terminal that was closed."""
 
@@ -46,9 +48,20 @@ def stop(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - th
     A terminal's Ctrl-C reaches every process of a story at once, and each is told once more by the one that waits for
     it. Servers have handlers of their own.
     """
+    ignore_stops()
+    sys.exit(128 + number)
+
+
+def ignore_stops() -> None:
+    """From now on no signal of `STOPPING` is heard."""
     for each in STOPPING:
         signal.signal(each, signal.SIG_IGN)
-    sys.exit(128 + number)
+
+
+def on_stop(handler: Handler) -> dict[signal.Signals, Any]:
+    """Let `handler` hear the signals of `STOPPING`, but not those that are ignored (nohup); the handlers of before."""
+    heard = [number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
+    return {number: signal.signal(number, handler) for number in heard}
 
 
 class LazyGroup(click.Group):
@@ -82,7 +95,5 @@ def main() -> None:
 
 def run() -> None:
     """The process `understudy`: its signals, then the command."""
-    for number in STOPPING:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
-            signal.signal(number, stop)
+    on_stop(stop)
     main(prog_name="understudy")

@@ -152,8 +152,7 @@ class Rehearsal:
         """The router's counters once nothing is under way any more; `StepError` after `SETTLE_SECONDS`."""
         deadline = time.monotonic() + SETTLE_SECONDS
         while True:
-            with urllib.request.urlopen(f"http://{HOST}:{self.ports.admin}/counters", timeout=5) as response:
-                counts = msgspec.json.decode(response.read(), type=RouterCounts)
+            counts = msgspec.json.decode(self._ask_admin("/counters"), type=RouterCounts)
             if counts.settled:
                 return counts
             if time.monotonic() > deadline:
@@ -167,8 +166,11 @@ class Rehearsal:
 
     def metrics(self) -> str:
         """What Prometheus would scrape from the router now."""
-        with urllib.request.urlopen(f"http://{HOST}:{self.ports.admin}/metrics", timeout=5) as response:
-            return str(response.read(), "utf-8")
+        return self._ask_admin("/metrics").decode()
+
+    def _ask_admin(self, path: str) -> bytes:
+        with urllib.request.urlopen(f"http://{HOST}:{self.ports.admin}{path}", timeout=5) as response:
+            return bytes(response.read())
 
     def close_log(self) -> None:
         """Stop router, then shipper: the router says goodbye, the shipper closes and ships its segments."""

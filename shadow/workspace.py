@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from shadow.cli import STOPPING
+from shadow.cli import ignore_stops, on_stop
 from shadow.processes import StepError
 
 MARK: Final = ".understudy-demo"
@@ -36,12 +36,10 @@ def interruptible() -> Iterator[None]:
     """Turn the first signal of `STOPPING` into `Interrupted`; later ones are ignored, for the stopping is bounded."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the handler's signature
-        for each in STOPPING:
-            signal.signal(each, signal.SIG_IGN)
+        ignore_stops()
         raise Interrupted(number)
 
-    heard = [number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN]  # nohup ignores SIGHUP
-    before = {number: signal.signal(number, interrupt) for number in heard}
+    before = on_stop(interrupt)
     try:
         yield
     finally:

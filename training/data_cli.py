@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from training.errors import TrainingError
+from training.movielens import PUBLISHED
 
 if TYPE_CHECKING:
     from training.jobs import DataSet
@@ -26,7 +27,7 @@ data_option = click.option(
     "source",
     default="ml-1m",
     show_default=True,
-    help="ml-1m, ml-100k, ml-latest-small, or a directory with MovieLens files (also of the 10M, 20M, 25M, 32M forms).",
+    help=f"{', '.join(PUBLISHED)}, or a directory with MovieLens files (also of the 10M, 20M, 25M, 32M forms).",
 )
 
 
@@ -50,7 +51,7 @@ def data() -> None:
 
 
 @data.command("fetch")
-@click.argument("name", type=click.Choice(["ml-1m", "ml-100k", "ml-latest-small"]), default="ml-1m")
+@click.argument("name", type=click.Choice(list(PUBLISHED)), default="ml-1m")
 @told
 def data_fetch(name: str) -> None:
     """Fetch a MovieLens data set into the cache, verified by SHA-256; says the terms of its licence."""
@@ -101,7 +102,6 @@ def data_requests(out: Path, source: str) -> None:
 
 def _fetch(name: str) -> Path:
     from training.fetching import fetch
-    from training.movielens import PUBLISHED
     from training.settings import TrainingSettings
 
     published = PUBLISHED[name]
@@ -114,7 +114,6 @@ def _fetch(name: str) -> Path:
 def data_set(source: str) -> DataSet:
     """The data set by name, fetched if need be and silent when it is there, or from a directory."""
     from training.jobs import DataSet
-    from training.movielens import PUBLISHED
     from training.settings import TrainingSettings
 
     cache = TrainingSettings.load().data_dir

@@ -155,7 +155,7 @@ class Shipper:
         server.close()
         # Not cancelled: the thread of an upload goes on, and would race with the uploads below.
         self._stopping = True
-        await asyncio.wait((ticker,), timeout=DRAIN_SECONDS)
+        await asyncio.wait((ticker,), timeout=max(2 * TICK_SECONDS, deadline - loop.time()))
         return await self._finish(deadline)
 
     async def _finish(self, deadline: float) -> int:
@@ -212,7 +212,7 @@ class Shipper:
 
 
 def _forget(log: IncarnationLog) -> None:
-    """Clear the spool of it; what stays by a fault is found, and found to be shipped, by the next shipper."""
+    """Clear the spool of it; what stays by a fault holds nothing of the log any more."""
     try:
         log.forget()
     except OSError as error:

@@ -95,6 +95,8 @@ class IncarnationLog:
             manifest = read_manifest(directory / MANIFEST) or Manifest(
                 experiment=directory.parent.name, incarnation=directory.name, router="unknown", started_us=0
             )
+            if not (directory / MANIFEST).exists() and not any(directory.glob(f"*{SUFFIX}*")):
+                continue  # Nothing of a log: an empty manifest must not replace the one that was shipped.
             log = IncarnationLog(directory, manifest, 0, 0)
             try:
                 log._recover()

@@ -94,6 +94,8 @@ async def test_what_cannot_be_cleared_is_told_and_the_others_are_shipped(
     assert "test/one: shipped, but the spool was not cleared" in caplog.text
     assert sorted(path.name for path in (tmp_path / "log" / "test").iterdir()) == ["one", "two"]
     assert not (tmp_path / "spool" / "test" / "two").exists()
+    # What is left is no log: the next shipper must not put an empty manifest in the place of the one that was shipped.
+    assert list(IncarnationLog.left_over(tmp_path / "spool")) == []
 
 
 def test_trouble_with_one_log_does_not_stop_the_flushing_of_another(
