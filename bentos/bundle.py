@@ -2,7 +2,7 @@
 
 The version is a digest of the payload, so equal models have equal versions and a changed byte is another model. A
 bundle is written beside its place and moved there in one rename; it is read with every checksum, type, shape and
-order verified, and `BundleError` names the file and the reason. Next module: `bentos.payload`, which reads the files.
+order verified, and `BundleError` names the file and the reason. Next module: `bentos.payload`, which has the files.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from bentos import catalogue as catalogues
-from bentos import index as indexes
 from bentos import payload
 from bentos.errors import BundleError
+from bentos.fold_in import FoldInSettings
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 MANIFEST: Final = "manifest.json"
 PAYLOAD: Final = (
     "catalogue.parquet",
+    "fold_in.json",
     "index.faiss",
     "index.json",
     "item_ids.json",
@@ -70,7 +70,10 @@ class BundleManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 @dataclass(frozen=True)
 class Bundle:
-    """A loaded bundle. Vectors are float32, memory-mapped, rows in id order; `popularity`: item rows, best first."""
+    """A loaded bundle. Vectors are float32, memory-mapped, rows in id order.
+
+    `popularity` and `recent_popularity` are item rows, best first. `fold_in`: None when a user cannot be folded in.
+    """
 
     directory: Path
     manifest: BundleManifest
@@ -80,6 +83,8 @@ class Bundle:
     user_vectors: NDArray[np.float32]
     catalogue: pa.Table
     popularity: NDArray[np.int64]
+    recent_popularity: NDArray[np.int64]
+    fold_in: FoldInSettings | None
     index: Any
 
 
@@ -92,11 +97,13 @@ def write_bundle(
     user_ids: Sequence[str],
     user_vectors: NDArray[np.float32],
     catalogue: pa.Table,
+    fold_in: FoldInSettings | None,
     labels: Mapping[str, str],
 ) -> BundleManifest:
     """Write a bundle to `directory`, replacing one that is there; nothing half-written is ever left.
 
     Vectors have shapes (items, d) and (users, d), float32 and finite, rows in the ascending order of their ids.
+    `fold_in` says how to solve one more user against the item vectors; None when that cannot be done.
     `ValueError` for input that does not fit together, `OSError` when the disk is full.
     """
     _check(item_ids, item_vectors, "item")
@@ -105,10 +112,12 @@ def write_bundle(
         raise ValueError(f"item vectors have {item_vectors.shape[1]} dimensions, user vectors {user_vectors.shape[1]}")
     if (reason := catalogues.problem(catalogue, item_ids)) is not None:
         raise ValueError(f"catalogue: {reason}")
+    if fold_in is not None and (reason := payload.fold_in_problem(fold_in, item_vectors.shape[1])) is not None:
+        raise ValueError(f"fold_in: {reason}")
     directory.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
     try:
-        _write_payload(staging, list(item_ids), item_vectors, list(user_ids), user_vectors, catalogue)
+        payload.write(staging, list(item_ids), item_vectors, list(user_ids), user_vectors, catalogue, fold_in)
         manifest = _manifest(staging, name, item_vectors.shape, len(user_ids), labels)
         _write_manifest(staging, manifest)
         staging.chmod(0o755)
@@ -146,6 +155,8 @@ def load_bundle(directory: Path, *, verify: bool = True) -> Bundle:
         user_vectors=payload.read_vectors(directory / "user_vectors.npy", (manifest.users, manifest.dimension)),
         catalogue=catalogue,
         popularity=payload.read_popularity(directory / "popularity.json", item_ids, catalogue),
+        recent_popularity=catalogues.by_recent_popularity(catalogue),
+        fold_in=payload.read_fold_in(directory / "fold_in.json", manifest.dimension),
         index=payload.read_index(directory / "index.faiss", directory / "index.json", vectors),
     )
 
@@ -188,26 +199,6 @@ def _check(ids: Sequence[str], vectors: NDArray[np.float32], kind: str) -> None:
         raise ValueError(f"{kind} vectors hold values that are not finite")
     if not all(isinstance(each, str) and each for each in ids) or list(ids) != sorted(set(ids)):
         raise ValueError(f"{kind} ids must be distinct, non-empty strings in ascending order")
-
-
-def _write_payload(
-    staging: Path,
-    item_ids: list[str],
-    item_vectors: NDArray[np.float32],
-    user_ids: list[str],
-    user_vectors: NDArray[np.float32],
-    catalogue: pa.Table,
-) -> None:
-    np.save(staging / "item_vectors.npy", np.ascontiguousarray(item_vectors))
-    np.save(staging / "user_vectors.npy", np.ascontiguousarray(user_vectors))
-    (staging / "item_ids.json").write_bytes(msgspec.json.encode(item_ids))
-    (staging / "user_ids.json").write_bytes(msgspec.json.encode(user_ids))
-    pq.write_table(catalogue, staging / "catalogue.parquet", compression="zstd")
-    order = catalogues.by_popularity(catalogue)
-    (staging / "popularity.json").write_bytes(msgspec.json.encode([item_ids[row] for row in order]))
-    index, report = indexes.build(item_vectors)
-    indexes.save(index, staging / "index.faiss")
-    (staging / "index.json").write_bytes(msgspec.json.encode(report))
 
 
 def _manifest(

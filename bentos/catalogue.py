@@ -20,11 +20,13 @@ SCHEMA: Final = pa.schema(
         pa.field("genres", pa.list_(pa.field("item", pa.string())), nullable=False),
         pa.field("year", pa.int32(), nullable=True),
         pa.field("popularity", pa.int64(), nullable=False),
+        pa.field("recent_popularity", pa.int64(), nullable=False),
         pa.field("last_interaction_us", pa.int64(), nullable=False),
         pa.field("tail", pa.bool_(), nullable=False),
     ]
 )
-"""popularity: interactions in training; last_interaction_us: 0 when there was none; tail: outside the head."""
+"""popularity: positives before the cut; recent_popularity: those of the last 30 days before it; last_interaction_us: 0
+when there was none; tail: outside the head."""
 
 
 def catalogue_table(
@@ -33,11 +35,13 @@ def catalogue_table(
     genres: Sequence[Sequence[str]],
     years: Sequence[int | None],
     popularity: Sequence[int] | np.ndarray,
+    recent_popularity: Sequence[int] | np.ndarray,
     last_interaction_us: Sequence[int] | np.ndarray,
     tail: Sequence[bool] | np.ndarray,
 ) -> pa.Table:
     """The catalogue of these columns, row i describing item i. `ValueError` when `problem` finds one."""
-    columns: list[Sequence[object]] = [item_ids, titles, genres, years, popularity, last_interaction_us, tail]  # type: ignore[list-item]
+    columns: list[Sequence[object]] = [item_ids, titles, genres, years, popularity, recent_popularity]  # type: ignore[list-item]
+    columns += [last_interaction_us, tail]  # type: ignore[list-item]
     lengths = {field.name: len(column) for field, column in zip(SCHEMA, columns, strict=True)}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"the catalogue's columns differ in length: {lengths}")
@@ -53,6 +57,12 @@ def by_popularity(table: pa.Table) -> NDArray[np.int64]:
     return np.argsort(-table.column("popularity").to_numpy(), kind="stable").astype(np.int64)
 
 
+def by_recent_popularity(table: pa.Table) -> NDArray[np.int64]:
+    """Row numbers, the most popular item of the last 30 days first, equal ones by all-time popularity, then by id."""
+    recent, ever = (table.column(name).to_numpy() for name in ("recent_popularity", "popularity"))
+    return np.lexsort((-ever, -recent)).astype(np.int64)
+
+
 def problem(table: pa.Table, item_ids: Sequence[str]) -> str | None:
     """Why `table` is not the catalogue of `item_ids`, or None when it is."""
     if not table.schema.equals(SCHEMA):
@@ -62,6 +72,9 @@ def problem(table: pa.Table, item_ids: Sequence[str]) -> str | None:
         return f"null values in {', '.join(empty)}"
     if table.column("item_id").to_pylist() != list(item_ids):
         return "the items or their order differ from item_ids.json"
-    if table.num_rows and int(np.min(table.column("popularity").to_numpy())) < 0:
+    popularity, recent = (table.column(name).to_numpy() for name in ("popularity", "recent_popularity"))
+    if table.num_rows and (int(popularity.min()) < 0 or int(recent.min()) < 0):
         return "a negative popularity"
+    if (recent > popularity).any():
+        return "a recent popularity above the popularity"
     return None

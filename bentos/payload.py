@@ -1,7 +1,8 @@
-"""Reading the payload files of a bundle, each checked by itself and against the others; `BundleError` names the file.
+"""The payload files of a bundle: written together, read each checked by itself and against the others.
 
-Checksums say that a file is the one that was written; these checks say that what was written fits together, and above
-all that the index, which answers, holds the vectors that the bundle says it holds. Next module: `bentos.retrieval`.
+`BundleError` names the file. Checksums say that a file is the one that was written; these checks say that what was
+written fits together, and above all that the index, which answers, holds the vectors that the bundle says it holds.
+Next module: `bentos.retrieval`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,30 @@ from numpy.typing import NDArray
 from bentos import catalogue as catalogues
 from bentos import index as indexes
 from bentos.errors import BundleError
+from bentos.fold_in import FoldInSettings
+
+
+def write(
+    directory: Path,
+    item_ids: list[str],
+    item_vectors: NDArray[np.float32],
+    user_ids: list[str],
+    user_vectors: NDArray[np.float32],
+    catalogue: pa.Table,
+    fold_in: FoldInSettings | None,
+) -> None:
+    """Write all payload files into `directory`. `OSError` when it cannot be done."""
+    np.save(directory / "item_vectors.npy", np.ascontiguousarray(item_vectors))
+    np.save(directory / "user_vectors.npy", np.ascontiguousarray(user_vectors))
+    (directory / "item_ids.json").write_bytes(msgspec.json.encode(item_ids))
+    (directory / "user_ids.json").write_bytes(msgspec.json.encode(user_ids))
+    pq.write_table(catalogue, directory / "catalogue.parquet", compression="zstd")
+    order = catalogues.by_popularity(catalogue)
+    (directory / "popularity.json").write_bytes(msgspec.json.encode([item_ids[row] for row in order]))
+    (directory / "fold_in.json").write_bytes(msgspec.json.encode(fold_in, order="sorted"))
+    index, report = indexes.build(item_vectors)
+    indexes.save(index, directory / "index.faiss")
+    (directory / "index.json").write_bytes(msgspec.json.encode(report))
 
 
 def read_ids(path: Path, count: int) -> list[str]:
@@ -63,6 +88,28 @@ def read_popularity(path: Path, item_ids: list[str], catalogue: pa.Table) -> NDA
     if ids != [item_ids[row] for row in order]:
         raise BundleError(path, "not the items of item_ids.json in the order of the catalogue's popularity")
     return order
+
+
+def read_fold_in(path: Path, dimension: int) -> FoldInSettings | None:
+    """How to solve one more user against item vectors of `dimension`; None when the bundle says that it cannot."""
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=FoldInSettings | None)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BundleError(path, f"no settings of a fold-in ({error})") from error
+    if found is not None and (reason := fold_in_problem(found, dimension)) is not None:
+        raise BundleError(path, reason)
+    return found
+
+
+def fold_in_problem(settings: FoldInSettings, dimension: int) -> str | None:
+    """Why `settings` do not fit item vectors of `dimension`, or None when they do."""
+    halves = 1 if settings.factor_share == 1 else 2
+    if dimension not in (settings.dimension, 2 * settings.dimension) or dimension < halves * settings.dimension:
+        return (
+            f"factors of {settings.dimension} dimensions with the share {settings.factor_share:g} do not make item "
+            f"vectors of {dimension}"
+        )
+    return None
 
 
 def read_index(path: Path, report_path: Path, vectors: NDArray[np.float32]) -> Any:

@@ -19,9 +19,11 @@ import pyarrow.parquet as pq
 from analysis.lists import head_mask
 from bentos.bundle import BundleManifest, write_bundle
 from bentos.catalogue import catalogue_table
+from bentos.fold_in import FoldInSettings
 from training.experiment import Experiment
 from training.interactions import Interactions, Movie
 from training.model import Fitted
+from training.popularity import FAMILY, RECENT, popularity
 
 SESSION_GAP_US: Final = 30 * 60 * 1_000_000
 """A longer pause between two ratings of a user starts a new session."""
@@ -43,9 +45,12 @@ def export_bundle(
     fitted: Fitted,
     before: Interactions,
     movies: Mapping[str, Movie],
+    cut_us: int,
     labels: Mapping[str, str],
 ) -> BundleManifest:
-    """Write the bundle of `fitted`, which was fitted on `before`: its items, users with enough positives there."""
+    """Write the bundle of `fitted`, which was fitted on `before`, all of it earlier than `cut_us`: its items, the
+    users with enough positives there.
+    """
     ids = fitted.item_ids
     row_of = {item: row for row, item in enumerate(before.item_ids)}
     rows = np.array([row_of.get(item, -1) for item in ids])
@@ -54,17 +59,19 @@ def export_bundle(
     counts = np.bincount(before.positives.item, minlength=len(before.item_ids))
     latest = np.zeros(len(before.item_ids), dtype=np.int64)
     np.maximum.at(latest, before.item, before.timestamp_us)
+    recent = popularity(before, cut_us, FAMILY[RECENT]).astype(np.int64)
     # An item that nobody rated before the cut has neither popularity nor a last interaction.
-    popularity, last = (np.where(rows >= 0, column[rows], 0) for column in (counts, latest))
+    ever, lately, last = (np.where(rows >= 0, column[rows], 0) for column in (counts, recent, latest))
     known = [movies[each] for each in ids]
     catalogue = catalogue_table(
         ids,
         [movie.title for movie in known],
         [list(movie.genres) for movie in known],
         [movie.year for movie in known],
-        popularity,
+        ever,
+        lately,
         last,
-        ~head_mask(popularity),
+        ~head_mask(ever),
     )
     return write_bundle(
         directory,
@@ -74,7 +81,22 @@ def export_bundle(
         user_ids=[before.user_ids[row] for row in users],
         user_vectors=np.ascontiguousarray(fitted.users[users]),
         catalogue=catalogue,
+        fold_in=fold_in_settings(experiment),
         labels=labels,
+    )
+
+
+def fold_in_settings(experiment: Experiment) -> FoldInSettings:
+    """What serving needs of `experiment` to solve one more user."""
+    ials = experiment.ials
+    return FoldInSettings(
+        dimension=ials.dimension,
+        factor_share=experiment.content.weight if experiment.content else 1.0,
+        unobserved_weight=ials.unobserved_weight,
+        regularisation=ials.regularisation,
+        regularisation_exponent=ials.regularisation_exponent,
+        positive=ials.positive,
+        weights=ials.weights,
     )
 
 

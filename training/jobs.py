@@ -106,7 +106,7 @@ def train_job(
         "fitted_on": until,
         "fitted_before_us": str(end_us),
     }
-    manifest = export_bundle(bundle, experiment, fitted, before, data.movies, labels)
+    manifest = export_bundle(bundle, experiment, fitted, before, data.movies, end_us, labels)
     run_id, number = tracking.log_training(uri, experiment, fitted.losses, bundle, manifest, alias)
     return manifest.tag, number, run_id
 

@@ -37,9 +37,11 @@ def _within(days: float) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 ALL_TIME: Final = "popularity all-time"
 """What cold users get, offline as in serving."""
+RECENT: Final = "popularity 30 days"
+"""What the bundle calls recent."""
 FAMILY: Final[dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]]] = {
     ALL_TIME: np.ones_like,
-    "popularity 30 days": _within(30),
+    RECENT: _within(30),
     "popularity 7 days": _within(7),
     "popularity decayed": lambda age: np.exp2(-age / HALF_LIFE_DAYS),
 }

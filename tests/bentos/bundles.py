@@ -9,6 +9,11 @@ import numpy as np
 from analysis.lists import head_mask
 from bentos.bundle import BundleManifest, write_bundle
 from bentos.catalogue import catalogue_table
+from bentos.fold_in import FoldInSettings
+
+FOLD_IN = FoldInSettings(
+    dimension=8, unobserved_weight=0.1, regularisation=1.0, regularisation_exponent=0.5, positive=4.0
+)
 
 
 def synthetic_bundle(
@@ -24,7 +29,8 @@ def synthetic_bundle(
         [["Drama"]] * items,
         [1990] * items,
         popularity,
-        [0] * items,
+        popularity // 2,
+        np.full(items, 1_000_000),
         ~head_mask(popularity),
     )
     return write_bundle(
@@ -35,5 +41,6 @@ def synthetic_bundle(
         user_ids=[f"u{number:04d}" for number in range(users)],
         user_vectors=rng.standard_normal((users, 8), dtype=np.float32),
         catalogue=catalogue,
+        fold_in=FOLD_IN,
         labels={"data_hash": "none"},
     )

@@ -11,10 +11,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from bentos import bundle as bundles
+from bentos import payload
 from bentos.bundle import PAYLOAD, load_bundle, read_manifest, set_label, write_bundle
 from bentos.errors import BundleError
-from tests.bentos.bundles import synthetic_bundle
+from tests.bentos.bundles import FOLD_IN, synthetic_bundle
+
+FOLD_IN_OF_64 = msgspec.json.encode(msgspec.structs.replace(FOLD_IN, dimension=64))
 
 
 @pytest.fixture
@@ -31,6 +33,8 @@ def test_what_is_written_is_read_back(directory: Path) -> None:
     assert loaded.popularity[:3].tolist() == [0, 1, 2]
     assert loaded.index.ntotal == 40
     assert loaded.catalogue.num_rows == 40
+    assert loaded.recent_popularity[:3].tolist() == [0, 1, 2]
+    assert loaded.fold_in == FOLD_IN
     assert loaded.manifest.tag == f"champion:{loaded.manifest.version}"
 
 
@@ -115,6 +119,8 @@ def test_an_index_with_another_metric_is_refused(directory: Path) -> None:
         ("index.json", b'{"kind":"HNSW","n":40,"d":8,"metric":"l2","faiss":"0"}', "it tells of HNSW"),
         ("item_ids.json", b'["\xff"]', "not a list of ids"),
         ("user_ids.json", b'{"a":1}', "not a list of ids"),
+        ("fold_in.json", b'{"dimension":8}', "no settings of a fold-in"),
+        ("fold_in.json", FOLD_IN_OF_64, "do not make item vectors of 8"),
         ("popularity.json", b'["i0000"]', "order of the catalogue's popularity"),
         ("item_vectors.npy", b"\x93NUMPY\x01\x00\x76\x00{'descr': ((((", "not a .npy file"),
         ("catalogue.parquet", b"PAR1PAR1", "not a Parquet file"),
@@ -151,7 +157,7 @@ def test_a_full_disk_leaves_the_old_bundle_and_nothing_half_written(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(bundles.indexes, "save", full)
+    monkeypatch.setattr(payload.indexes, "save", full)
     with pytest.raises(OSError, match="No space"):
         synthetic_bundle(directory, seed=3)
     assert load_bundle(directory).manifest.version == before
@@ -177,6 +183,7 @@ def test_ids_that_are_not_ascending_are_refused_when_writing(tmp_path: Path, dir
             user_ids=["b", "a"],
             user_vectors=np.zeros((2, 8), np.float32),
             catalogue=loaded.catalogue,
+            fold_in=None,
             labels={},
         )
 

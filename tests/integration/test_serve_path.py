@@ -34,7 +34,7 @@ def tags(rehearsal: Rehearsal) -> dict[str, str]:
         experiment = Experiment(name=name, about="", ials=settings, export=ExportSettings(min_history=least))
         bundle = rehearsal.directory / "bundles" / name
         fitted = fit_model(split.train, movies, experiment, threads=1)
-        export_bundle(bundle, experiment, fitted, split.train, movies, {"data_hash": "none"})
+        export_bundle(bundle, experiment, fitted, split.train, movies, split.validation_from_us, {"data_hash": "none"})
         built[name] = rehearsal.run("bento", "build", bundle, capture=True).splitlines()[-1]
     write_facts(rehearsal.directory / "facts.parquet", split.train)
     write_requests(rehearsal.directory / "requests.jsonl", requests_of(split.validation))

@@ -29,7 +29,7 @@ def bundle_of(interactions: Interactions, directory: Path, least: int = 1) -> st
     experiment = Experiment(name="champion", about="", ials=SMALL, export=ExportSettings(min_history=least))
     movies = synthetic_movies(interactions)
     fitted = fit_model(split.train, movies, experiment, threads=1)
-    return export_bundle(directory, experiment, fitted, split.train, movies, {}).version
+    return export_bundle(directory, experiment, fitted, split.train, movies, split.validation_from_us, {}).version
 
 
 def test_garbage_after_the_cut_gives_the_identical_bundle(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_a_hybrids_bundle_has_every_film_and_finds_one_that_nobody_rated(tmp_pat
     movies = synthetic_movies(interactions)
     experiment = Experiment(name="hybrid", about="", ials=SMALL, content=ContentSettings(least_items=2, weight=0.5))
     fitted = fit_model(before, movies, experiment, threads=1)
-    export_bundle(tmp_path / "hybrid", experiment, fitted, before, movies, {})
+    export_bundle(tmp_path / "hybrid", experiment, fitted, before, movies, int(before.timestamp_us.max()) + 1, {})
     bundle = load_bundle(tmp_path / "hybrid")
     assert bundle.item_ids == sorted(movies)
     assert bundle.manifest.dimension == 2 * SMALL.dimension

@@ -45,7 +45,7 @@ def garbled(data: Interactions, cut_us: int, seed: int) -> Interactions:
 def bundle(directory: Path, split: GlobalSplit, experiment: Experiment = EXPERIMENT) -> BundleManifest:
     movies = synthetic_movies(DATA)
     fitted = fit_model(split.train, movies, experiment, threads=1)
-    return export_bundle(directory, experiment, fitted, split.train, movies, {})
+    return export_bundle(directory, experiment, fitted, split.train, movies, split.validation_from_us, {})
 
 
 @pytest.mark.parametrize("content", [None, ContentSettings(least_items=2)])

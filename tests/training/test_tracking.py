@@ -26,13 +26,14 @@ def test_a_version_with_alias_parameters_metrics_and_artifacts_is_registered(tmp
     from training import tracking
 
     interactions = synthetic_interactions(5, users=40, items=30, per_user=10)
-    before = split_by_time(interactions).train
+    split = split_by_time(interactions)
+    before, cut = split.train, split.validation_from_us
     settings = IalsSettings(dimension=4, sweeps=3)
     experiment = Experiment(name="champion", about="a test", ials=settings)
     movies = synthetic_movies(interactions)
     fitted = fit_model(before, movies, experiment, threads=1)
     bundle = tmp_path / "bundle"
-    manifest = export_bundle(bundle, experiment, fitted, before, movies, {"data_hash": "d"})
+    manifest = export_bundle(bundle, experiment, fitted, before, movies, cut, {"data_hash": "d"})
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     run_id, number = tracking.log_training(uri, experiment, fitted.losses, bundle, manifest, "champion")
     _, second = tracking.log_training(uri, experiment, fitted.losses, bundle, manifest, "champion")
