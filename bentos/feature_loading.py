@@ -1,7 +1,7 @@
 """Filling the feature store: facts for all versions, vectors for one; verifying and dropping them.
 
 Pipelined, in batches, so that a laptop loads tens of thousands of users a second. Loading again overwrites with the
-same values: it can be repeated after an interruption. Next module: `bentos.cli`.
+same values: it can be repeated after an interruption. Next module: `bentos.features_cli`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """From a bundle to a bento with exact tags: model and bento are both `name:version`, the version being the bundle's.
 
 The bento carries only what serving needs: this room, the list metrics, pinned requirements. BentoML runs in its own
-process and directory, so that what is packaged is what is imported. Next module: `bentos.cli`.
+process and directory, so that what is packaged is what is imported. Next module: `bentos.command_parts`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,32 @@
+"""`understudy serve`: a bento becomes a server. Next module: `bentos.service`, which runs in it."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from bentos.command_parts import redis_option, told
+
+
+@click.command()
+@click.argument("tag")
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True)
+@redis_option
+@click.option(
+    "--feature-deadline-ms", type=click.FloatRange(min=0, min_open=True), help="How long to wait for features [5]."
+)
+@told
+def serve(tag: str, host: str, port: int, url: str, feature_deadline_ms: float | None) -> None:
+    """Serve the bento TAG (name:version, exactly), in the foreground."""
+    from bentos.packaging import ensure_built
+    from bentos.settings import serving_environment
+
+    name, _, version = tag.partition(":")
+    if not name or not version or version == "latest":
+        raise ValueError(f"{tag!r} is not an exact tag; give name:version as `understudy bento build` prints it")
+    ensure_built(tag)
+    command = [sys.executable, "-m", "bentoml", "serve", tag, "--host", host, "--port", str(port)]
+    os.execve(command[0], command, serving_environment(url, feature_deadline_ms))
