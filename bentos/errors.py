@@ -3,12 +3,14 @@
 BentosError
 ├── BundleError       a bundle on disk that must not be served: names the file and the reason
 ├── PackagingError    a bento that cannot be built, or that disagrees with its bundle
-└── FeatureStoreError a command that needs Redis could not reach or use it (requests never raise it: they fall back)
+└── FeatureStoreError a command that needs Redis could not reach or use it (reads never raise it: they fall back)
+    └── StoreWriteError an event or an erasure that Redis did not take in time: names the fault
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 
 class BentosError(Exception):
@@ -30,3 +32,25 @@ class PackagingError(BentosError):
 
 class FeatureStoreError(BentosError):
     """Redis could not be reached or refused a command that needs it."""
+
+
+class StoreWriteError(FeatureStoreError):
+    """Redis did not take a write; `fault` is one of `WRITE_FAULTS`, and nothing is known to be written.
+
+    After `timeout` it may have been: the same event id may be sent again.
+    """
+
+    def __init__(self, fault: str) -> None:
+        super().__init__(f"the feature store did not take the write: {WRITE_FAULTS[fault]}")
+        self.fault = fault
+
+
+WRITE_FAULTS: Final = {
+    "timeout": "no answer within the deadline; send it again with the same id",
+    "unreachable": "no connection; try again later",
+    "cooling": "it has been failing a moment ago; try again later",
+    "full": "its memory is full; make room (understudy features drop VERSION) or raise maxmemory",
+    "read_only": "this process may only read; give it the URL of a user that may write",
+    "refused": "Redis answered with an error; see the log of the process",
+}
+"""Why a write was not taken, and what to do. The first four may pass by themselves."""

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,12 +29,23 @@ FAULTS: Final = ("timeout", "unreachable", "refused", "corrupt", "cooling")
 form; not asked, because reads have been failing a moment ago."""
 
 
+class Event(msgspec.Struct, frozen=True):
+    """A user rated an item: stars, and when in µs since 1970."""
+
+    item_id: str
+    rating: float
+    timestamp_us: int
+
+
 @dataclass(frozen=True)
 class Features:
-    """What the store holds of one user: the vector of this model version, if any, and the items seen."""
+    """What the store holds of one user: the vector of this model version, if any, the items seen, and the last
+    events in the order of time, the newest last.
+    """
 
     vector: NDArray[np.float32] | None
     seen: frozenset[str]
+    events: tuple[Event, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,6 +60,16 @@ class FeatureStore(Protocol):
 
     async def read(self, user_id: str) -> Features | Missing:
         """The user's features, or why they are missing; never raises, never waits beyond its deadline."""
+
+
+class EventStore(Protocol):
+    """What the API needs to write. Both raise `StoreWriteError` within the deadline when Redis did not do it."""
+
+    async def add(self, user_id: str, event_id: str, event: Event) -> bool:
+        """Keep one event and its item as seen; False when an event of this id was kept before."""
+
+    async def erase(self, user_id: str) -> int:
+        """Remove facts, events and the vectors of all versions of a user; how many keys that were."""
 
 
 def vector_key(version: str, user_id: str) -> str:
