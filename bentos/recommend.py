@@ -18,14 +18,20 @@ from bentos.features import FeatureStore, Missing
 from bentos.retrieval import most_popular, search
 
 HYBRID: Final = "hybrid"
+FOLD_IN: Final = "fold_in"
+CONTENT: Final = "content"
+POPULAR_RECENT: Final = "popular_recent"
 POPULAR: Final = "popular"
-SOURCES: Final = (HYBRID, POPULAR)
-"""Rungs that can answer so far; fold_in, content and popular_recent come with the whole chain."""
+SOURCES: Final = (HYBRID, FOLD_IN, CONTENT, POPULAR_RECENT, POPULAR)
+"""The rungs from the top. Only the first and the last answer so far."""
 
 
 @dataclass(frozen=True)
 class Recommendation:
-    """Rows and scores, best first; the rung; the store's fault or ""; seconds spent on features and on ranking."""
+    """Rows and scores, best first; the rung; the store's fault or ""; seconds spent on features and on ranking.
+
+    `retrieved` are the rows that were ranked, by relevance, for the log; empty when nothing was ranked.
+    """
 
     rows: NDArray[np.int64]
     scores: NDArray[np.floating]
@@ -33,6 +39,7 @@ class Recommendation:
     fault: str
     features_seconds: float
     ranking_seconds: float
+    retrieved: NDArray[np.int64]
 
 
 class Ladder:
@@ -44,8 +51,11 @@ class Ladder:
         self._rows = {item: row for row, item in enumerate(bundle.item_ids)}
         self._counts = bundle.catalogue.column("popularity").to_numpy().astype(np.float64)
 
-    async def recommend(self, user_id: str, k: int) -> Recommendation:
-        """The best k items for the user; fewer only when fewer are unseen."""
+    async def recommend(self, user_id: str, k: int, now_us: int | None = None) -> Recommendation:  # noqa: ARG002
+        """The best k items for the user; fewer only when fewer are unseen.
+
+        `now_us`: the logical time of the request, for what weighs recency; None: none was given.
+        """
         started = time.perf_counter()
         found = await self._store.read(user_id)
         asked = time.perf_counter()
@@ -58,7 +68,8 @@ class Ladder:
             else:
                 rows, scores, source = *search(self.bundle.index, found.vector, k, seen), HYBRID
             fault = ""
-        return Recommendation(rows, scores, source, fault, asked - started, time.perf_counter() - asked)
+        none = np.empty(0, dtype=np.int64)
+        return Recommendation(rows, scores, source, fault, asked - started, time.perf_counter() - asked, none)
 
     def _popular(self, k: int, seen: frozenset[int]) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
         rows = most_popular(self.bundle.popularity, k, seen)
