@@ -11,6 +11,7 @@ of a sweep solves its side exactly, so the loss never rises. Next module: `train
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Final
@@ -23,10 +24,11 @@ from numpy.typing import NDArray
 
 from training.checkpoint import Checkpoint, State
 from training.errors import TrainingError
-from training.interactions import POSITIVE, Interactions
+from training.half_sweep import HalfSweep, Side, Workers, gram, workers
+from training.interactions import POSITIVE, Interactions, Known
 
-BATCH_ENTRIES: Final = 100_000
-"""Padded entries that are gathered at once: bounds memory to about 100 MB at 64 dimensions."""
+HALF_STARS: Final = np.arange(11, dtype=np.float32) / np.float32(2)
+"""The stars by half stars: tables of weights and preferences have a row for each."""
 
 
 class IalsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -74,49 +76,6 @@ class Factors:
     losses: list[float]
 
 
-@dataclass(frozen=True)
-class Side:
-    """One side's ratings: for row r the entries start[r]..start[r+1] of `columns`, `weights` and `preferences`."""
-
-    start: torch.Tensor
-    columns: torch.Tensor
-    weights: torch.Tensor
-    preferences: torch.Tensor
-    positives: torch.Tensor
-    """n: how many of a row's entries have preference 1."""
-    batches: list[torch.Tensor]
-
-    @staticmethod
-    def of(
-        rows: NDArray[np.int32],
-        columns: NDArray[np.int32],
-        weights: NDArray[np.float32],
-        preferences: NDArray[np.float32],
-        count: int,
-    ) -> Side:
-        """Group entries by row; batches hold rows of like length, so that little is padded."""
-        order = np.argsort(rows, kind="stable")
-        lengths = np.bincount(rows, minlength=count)
-        start = np.concatenate([[0], np.cumsum(lengths)])
-        by_length = np.argsort(lengths, kind="stable")
-        by_length = by_length[lengths[by_length] > 0]
-        batches, begin = [], 0
-        while begin < len(by_length):
-            end = begin + 1
-            while end < len(by_length) and (end + 1 - begin) * lengths[by_length[end]] <= BATCH_ENTRIES:
-                end += 1
-            batches.append(torch.from_numpy(by_length[begin:end].copy()))
-            begin = end
-        return Side(
-            torch.from_numpy(start),
-            torch.from_numpy(columns[order].astype(np.int64)),
-            torch.from_numpy(weights[order]),
-            torch.from_numpy(preferences[order]),
-            torch.from_numpy(np.bincount(rows, preferences, count)),
-            batches,
-        )
-
-
 def fit(
     interactions: Interactions,
     settings: IalsSettings,
@@ -130,25 +89,26 @@ def fit(
     With a `checkpoint` a fit that was interrupted goes on after its last whole sweep, and ends with the same bytes.
     `TrainingError` names the sweep and the setting when the loss is no number any more.
     """
-    torch.set_num_threads(threads)
-    known, data = interactions.compact()
-    by_user, by_item = sides(data, settings)
-    state = (checkpoint.load() if checkpoint else None) or _start(data, settings)
-    user_vectors, item_vectors = torch.from_numpy(state.users), torch.from_numpy(state.items)
-    losses = list(state.losses)
-    for sweep in range(len(losses), settings.sweeps):
-        try:
-            _solve(by_user, item_vectors, user_vectors, settings)
-            _solve(by_item, user_vectors, item_vectors, settings)
-        except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
-            raise TrainingError(f"sweep {sweep + 1}: a row has no solution in float32. {_suspect(settings)}") from error
-        losses.append(loss(by_user, by_item, user_vectors, item_vectors, settings))
-        if not math.isfinite(losses[-1]):
-            raise TrainingError(f"sweep {sweep + 1}: the loss is {losses[-1]}. {_suspect(settings)}")
-        if checkpoint:
-            checkpoint.save(State(user_vectors.numpy(), item_vectors.numpy(), losses))
-        if on_sweep:
-            on_sweep(sweep + 1, losses[-1])
+    with workers(threads) as by:
+        known, by_user, by_item = sides(interactions, settings)
+        state = (checkpoint.load() if checkpoint else None) or _start(known, settings)
+        # Copied into torch's memory: sums may depend on how their operands are aligned.
+        user_vectors, item_vectors = torch.tensor(state.users), torch.tensor(state.items)
+        losses = list(state.losses)
+        for sweep in range(len(losses), settings.sweeps):
+            try:
+                _solve(by_user, item_vectors, user_vectors, settings, by)
+                _solve(by_item, user_vectors, item_vectors, settings, by)
+            except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
+                told = f"sweep {sweep + 1}: a row has no solution in float32. {_suspect(settings)}"
+                raise TrainingError(told) from error
+            losses.append(loss(by_user, by_item, user_vectors, item_vectors, settings, by))
+            if not math.isfinite(losses[-1]):
+                raise TrainingError(f"sweep {sweep + 1}: the loss is {losses[-1]}. {_suspect(settings)}")
+            if checkpoint:
+                checkpoint.save(State(user_vectors.numpy(), item_vectors.numpy(), losses))
+            if on_sweep:
+                on_sweep(sweep + 1, losses[-1])
     if checkpoint:
         checkpoint.clear()
     return Factors(
@@ -165,32 +125,35 @@ def fold_in(
 
     The sums over all items go over those that occur in `interactions`, as in `fit`. Users without a rating have zero.
     """
-    known, data = interactions.compact()
-    by_user, _ = sides(data, settings)
-    fixed = torch.from_numpy(np.ascontiguousarray(item_vectors[known.items]))
-    solved = torch.zeros((len(data.user_ids), item_vectors.shape[1]))
-    _solve(by_user, fixed, solved, settings)
+    with workers(1) as by:
+        known, by_user, _ = sides(interactions, settings)
+        solved = torch.zeros((len(known.users), item_vectors.shape[1]))
+        _solve(by_user, torch.tensor(item_vectors[known.items]), solved, settings, by)
     return _spread(solved, known.users, len(interactions.user_ids))
 
 
-def _start(data: Interactions, settings: IalsSettings) -> State:
+def _start(known: Known, settings: IalsSettings) -> State:
     """Small random item vectors, the same for the same seed; the first half of a sweep makes the users'."""
     generator = torch.Generator().manual_seed(settings.seed)
-    items = torch.randn((len(data.item_ids), settings.dimension), generator=generator) * 0.1 / settings.dimension**0.5
-    return State(np.zeros((len(data.user_ids), settings.dimension), np.float32), items.numpy(), [])
+    items = torch.randn((len(known.items), settings.dimension), generator=generator) * 0.1 / settings.dimension**0.5
+    return State(np.zeros((len(known.users), settings.dimension), np.float32), items.numpy(), [])
 
 
-def sides(data: Interactions, settings: IalsSettings) -> tuple[Side, Side]:
-    """The ratings with a weight, by user and by item. `TrainingError` when there is no positive among them."""
-    confidence = settings.confidence(data.rating)
-    used = data.where(confidence > 0)
-    weights = confidence[confidence > 0]
-    preferences = (used.rating >= settings.positive).astype(np.float32)
-    if not preferences.any():
+def sides(interactions: Interactions, settings: IalsSettings) -> tuple[Known, Side, Side]:
+    """Who and what occurs in `interactions`, and their ratings with a weight, by user and by item.
+
+    `TrainingError` when there is no positive among them.
+    """
+    known, data = interactions.compact()
+    used = settings.confidence(data.rating) > 0
+    user, item, halves = data.user[used], data.item[used], (2 * data.rating[used]).astype(np.uint8)
+    positive = halves >= 2 * settings.positive
+    if not positive.any():
         raise TrainingError(f"no rating of {settings.positive:g} stars or more has a weight: nothing to learn from")
     return (
-        Side.of(used.user, used.item, weights, preferences, len(data.user_ids)),
-        Side.of(used.item, used.user, weights, preferences, len(data.item_ids)),
+        known,
+        Side.of(user, item, halves, positive, len(data.user_ids)),
+        Side.of(item, user, halves, positive, len(data.item_ids)),
     )
 
 
@@ -209,43 +172,53 @@ def _spread(vectors: torch.Tensor, rows: NDArray[np.int64], count: int) -> NDArr
     return spread
 
 
-def loss(side: Side, other: Side, users: torch.Tensor, items: torch.Tensor, settings: IalsSettings) -> float:
-    """The objective of the module's docstring, in double precision."""
-    x, y = users.double(), items.double()
-    rows = torch.repeat_interleave(torch.arange(len(users)), side.start.diff())
-    scores = (x[rows] * y[side.columns]).sum(1)
-    observed = (side.weights * (side.preferences - scores) ** 2).sum()
-    everything = settings.unobserved_weight * ((x.T @ x) * (y.T @ y)).sum()
-    penalty = (_penalty(side, len(items), settings) * x.square().sum(1)).sum()
-    penalty += (_penalty(other, len(users), settings) * y.square().sum(1)).sum()
-    return float(observed + everything + penalty)
+def loss(
+    side: Side, other: Side, users: torch.Tensor, items: torch.Tensor, settings: IalsSettings, by: Workers
+) -> float:
+    """The objective of the module's docstring: scores in single precision, sums in double precision."""
+    weights, preferences = _tables(settings)
+
+    def observed(rows: torch.Tensor) -> float:
+        total = 0.0
+        for entries, valid in side.slices(rows):
+            stars = side.halves[entries].int()
+            vectors = items.index_select(0, side.columns[entries].flatten()).view(*valid.shape, -1)
+            missed = preferences[stars] - (vectors @ users[rows][:, :, None])[:, :, 0]
+            total += float((weights[stars].where(valid, 0).double() * missed.double().square()).sum())
+        return total
+
+    everything = settings.unobserved_weight * (gram(users) * gram(items)).sum()
+    penalty = _penalty(side, len(items), settings) @ _squares(users)
+    penalty += _penalty(other, len(users), settings) @ _squares(items)
+    return math.fsum(by(observed, side.batches)) + float(everything + penalty)
+
+
+def _squares(vectors: torch.Tensor) -> torch.Tensor:
+    """|v|² of every row, float64."""
+    lengths: torch.Tensor = torch.linalg.vector_norm(vectors, dim=1)
+    return lengths.double().square()
+
+
+def _tables(settings: IalsSettings) -> tuple[torch.Tensor, torch.Tensor]:
+    """c and p by half stars; shape (11,), float32."""
+    preferences = (settings.positive <= HALF_STARS).astype(np.float32)
+    return torch.from_numpy(settings.confidence(HALF_STARS)), torch.from_numpy(preferences)
 
 
 def _penalty(side: Side, others: int, settings: IalsSettings) -> torch.Tensor:
-    """λ of every row of one side."""
+    """λ of every row of one side, float64."""
     scale = side.positives.double() + settings.unobserved_weight * others
     return settings.regularisation * scale**settings.regularisation_exponent
 
 
-def _solve(side: Side, fixed: torch.Tensor, solved: torch.Tensor, settings: IalsSettings) -> None:
+def _solve(side: Side, fixed: torch.Tensor, solved: torch.Tensor, settings: IalsSettings, by: Workers) -> None:
     """Set every row of `solved` with a rating to its optimum given `fixed`; the rest to zero."""
-    gram = settings.unobserved_weight * (fixed.T @ fixed)
-    penalty = _penalty(side, len(fixed), settings).float()
-    lengths = side.start.diff()
+    weights, preferences = _tables(settings)
+    penalty = _penalty(side, len(fixed), settings)
+    half = HalfSweep.of(side, fixed, settings.unobserved_weight, penalty, weights.sqrt(), preferences)
     solved.zero_()
-    for rows in side.batches:
-        width = int(lengths[rows].max())
-        offsets = torch.arange(width)
-        valid = offsets[None, :] < lengths[rows][:, None]
-        entries = torch.where(valid, side.start[rows][:, None] + offsets, 0)
-        vectors = fixed[side.columns[entries]]
-        weights = side.weights[entries] * valid
-        weighted = vectors * weights[:, :, None]
-        matrix = (
-            weighted.transpose(1, 2) @ vectors
-            + gram
-            + torch.diag_embed(penalty[rows][:, None].expand(-1, fixed.shape[1]))
-        )
-        factor = torch.linalg.cholesky(matrix)
-        wanted = (weighted * side.preferences[entries][:, :, None]).sum(1)
-        solved[rows] = torch.cholesky_solve(wanted[:, :, None], factor)[:, :, 0]
+
+    def work(rows: torch.Tensor) -> None:
+        solved[rows] = half.solve(rows)
+
+    deque(by(work, side.batches), maxlen=0)

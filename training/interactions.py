@@ -44,11 +44,10 @@ class Interactions:
 
         A model is fitted on this: what only the future names must not change a sum, a count or a random draw.
         """
-        users, user = np.unique(self.user, return_inverse=True)
-        items, item = np.unique(self.item, return_inverse=True)
+        users, user = _renumbered(self.user, len(self.user_ids))
+        items, item = _renumbered(self.item, len(self.item_ids))
         names = [self.user_ids[row] for row in users], [self.item_ids[row] for row in items]
-        compact = Interactions(*names, user.astype(np.int32), item.astype(np.int32), self.rating, self.timestamp_us)
-        return Known(users.astype(np.int64), items.astype(np.int64)), compact
+        return Known(users, items), Interactions(*names, user, item, self.rating, self.timestamp_us)
 
     @property
     def positives(self) -> Interactions:
@@ -58,6 +57,14 @@ class Interactions:
     def liked(self, at_least: float) -> Interactions:
         """Those rated `at_least` stars or better."""
         return self.where(self.rating >= at_least)
+
+
+def _renumbered(rows: NDArray[np.int32], count: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Which of `count` rows occur, ascending; and every row as its place among those."""
+    present = np.flatnonzero(np.bincount(rows, minlength=count))
+    places = np.zeros(count, np.int32)
+    places[present] = np.arange(len(present), dtype=np.int32)
+    return present, places[rows]
 
 
 @dataclass(frozen=True)
