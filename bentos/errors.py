@@ -2,7 +2,6 @@
 
 BentosError
 ├── BundleError       a bundle on disk that must not be served: names the file and the reason
-├── SmokeError        a service that answers, but not what its bundle says: it never becomes ready
 ├── PackagingError    a bento that cannot be built, or that disagrees with its bundle
 └── FeatureStoreError a command that needs Redis could not reach or use it (reads never raise it: they fall back)
     └── StoreWriteError an event or an erasure that Redis did not take in time: names the fault
@@ -25,10 +24,6 @@ class BundleError(BentosError):
         super().__init__(f"{file}: {reason}. Export the bundle again (understudy train … --bundle DIR).")
         self.file = file
         self.reason = reason
-
-
-class SmokeError(BentosError):
-    """A service answers, but not what its bundle says."""
 
 
 class PackagingError(BentosError):

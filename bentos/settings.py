@@ -8,13 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
-
-METRICS_DIRECTORY: Final = "PROMETHEUS_MULTIPROC_DIR"
-"""prometheus_client's name for where the workers of one server share their values."""
-OWN_METRICS_DIRECTORY: Final = "UNDERSTUDY_METRICS_DIR"
-"""Ours, from the server to its workers: BentoML gives all servers of one BENTOML_HOME the same one and empties it."""
 
 
 @dataclass(frozen=True)
@@ -30,21 +23,6 @@ class ServingSettings:
     redis_connections: int
     """UNDERSTUDY_REDIS_CONNECTIONS: most connections to the feature store from this process. Default: 32."""
 
-    workers: int
-    """UNDERSTUDY_WORKERS: processes that answer, each with a bundle of its own. Default: 1."""
-
-    most_requests: int
-    """UNDERSTUDY_MOST_REQUESTS: requests that one worker answers at once; a further one gets 429. Default: 128."""
-
-    drain_seconds: float
-    """UNDERSTUDY_DRAIN_SECONDS: s from "not ready" to "no longer accepting" after SIGTERM. Default: 1."""
-
-    admin_token: str
-    """UNDERSTUDY_ADMIN_TOKEN: what an erasure must bring as a bearer token. Default: none, and erasure is off."""
-
-    logical_clock: bool
-    """UNDERSTUDY_LOGICAL_CLOCK: "on": the header X-Understudy-Event-Time counts as now, for a replay. Default: off."""
-
     @staticmethod
     def load(environment: Mapping[str, str] = os.environ) -> ServingSettings:
         """The settings of this process. `ValueError` names a variable that cannot be read."""
@@ -52,11 +30,6 @@ class ServingSettings:
             redis_url=environment.get("UNDERSTUDY_REDIS_URL", "redis://127.0.0.1:6379/0"),
             feature_deadline_ms=_positive(environment, "UNDERSTUDY_FEATURE_DEADLINE_MS", 5.0),
             redis_connections=int(_positive(environment, "UNDERSTUDY_REDIS_CONNECTIONS", 32)),
-            workers=int(_positive(environment, "UNDERSTUDY_WORKERS", 1)),
-            most_requests=int(_positive(environment, "UNDERSTUDY_MOST_REQUESTS", 128)),
-            drain_seconds=_positive(environment, "UNDERSTUDY_DRAIN_SECONDS", 1.0),
-            admin_token=environment.get("UNDERSTUDY_ADMIN_TOKEN", ""),
-            logical_clock=_switch(environment, "UNDERSTUDY_LOGICAL_CLOCK"),
         )
 
 
@@ -71,38 +44,12 @@ def _positive(environment: Mapping[str, str], name: str, default: float) -> floa
     return value
 
 
-def _switch(environment: Mapping[str, str], name: str) -> bool:
-    text = environment.get(name, "off")
-    if text not in ("on", "off"):
-        raise ValueError(f"{name} must be on or off, not {text!r}")
-    return text == "on"
-
-
-def metrics_directory() -> Path | None:
-    """Where this process's metrics are shared with other workers; None when it is alone."""
-    found = os.environ.get(METRICS_DIRECTORY)
-    return Path(found) if found else None
-
-
-def share_metrics(directory: Path) -> None:
-    """The server says where its workers, started later, share their metrics."""
-    os.environ[OWN_METRICS_DIRECTORY] = str(directory)
-
-
-def use_shared_metrics() -> None:
-    """A worker uses the directory that its server shares; called before prometheus_client makes its first value."""
-    if OWN_METRICS_DIRECTORY in os.environ:
-        os.environ[METRICS_DIRECTORY] = os.environ[OWN_METRICS_DIRECTORY]
-
-
-def serving_environment(
-    redis_url: str, feature_deadline_ms: float | None = None, workers: int | None = None
-) -> dict[str, str]:
+def serving_environment(redis_url: str, feature_deadline_ms: float | None) -> dict[str, str]:
     """The environment of a server process with these flags; one thread for numerical libraries."""
-    flags = {"UNDERSTUDY_FEATURE_DEADLINE_MS": feature_deadline_ms, "UNDERSTUDY_WORKERS": workers}
+    deadline = {} if feature_deadline_ms is None else {"UNDERSTUDY_FEATURE_DEADLINE_MS": f"{feature_deadline_ms:g}"}
     return (
         os.environ
-        | {name: f"{value:g}" for name, value in flags.items() if value is not None}
+        | deadline
         | {
             "UNDERSTUDY_REDIS_URL": redis_url,
             "BENTOML_DO_NOT_TRACK": "True",
