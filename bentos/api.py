@@ -1,138 +1,237 @@
 """The HTTP API of a bento (DESIGN §4): stable paths, and equal answers are equal bytes but for the request id.
 
-The service does not know its role: primary, shadow and control run the same code. Next module: `bentos.service`.
+The service does not know its role: primary, shadow and control run the same code. Next module: `bentos.openapi`,
+which describes it.
 """
 
 from __future__ import annotations
 
-import uuid
+import hmac
 from collections.abc import Callable
-from typing import Annotated, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
-from fastapi import FastAPI, Query, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi import FastAPI, Request
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from bentos.metrics import NoMetrics, ServiceMetrics
+from bentos import problems, requests
+from bentos.champion import Champion
+from bentos.errors import StoreWriteError
+from bentos.features import Event, EventStore
+from bentos.messages import (
+    BATCH_MOST,
+    Answer,
+    BatchAnswer,
+    BatchItem,
+    BatchQuery,
+    Erased,
+    EventMessage,
+    EventsAnswer,
+    IndexInfo,
+    Item,
+    Model,
+    ModelInfo,
+)
+from bentos.metrics import NoMetrics, ServiceMetrics, exposition
+from bentos.openapi import DOCUMENT, add_docs
+from bentos.problems import Headers, ProblemError
 from bentos.recommend import Ladder, Recommendation
+from bentos.requests import RawHeaders
 
-K_DEFAULT: Final = 10
-K_MOST: Final = 100
-USER_ID_LONGEST: Final = 256
-PROBLEM: Final = "application/problem+json"
-
-
-class Item(msgspec.Struct):
-    """One recommended item."""
-
-    item_id: str
-    title: str
-    score: float
-
-
-class Model(msgspec.Struct):
-    """Which model answered."""
-
-    name: str
-    version: str
-    bento: str
-
-
-class Answer(msgspec.Struct):
-    """The body of an answer; the order of the fields is the order of the bytes."""
-
-    request_id: str
-    items: list[Item]
-    model: Model
-    source: str
-
-
-class Problem(msgspec.Struct, omit_defaults=True):
-    """RFC 9457 problem details; `parameter` names what is wrong."""
-
-    title: str
-    status: int
-    detail: str
-    parameter: str = ""
-    type: str = "about:blank"
-
-
-class ParameterError(Exception):
-    """A query parameter that cannot be used."""
-
-    def __init__(self, parameter: str, detail: str) -> None:
-        super().__init__(detail)
-        self.parameter = parameter
-        self.detail = detail
-
+ROUTES: Final = frozenset(DOCUMENT["paths"])
+EVENT_TIME: Final = b"x-understudy-event-time"
+READ_ONLY: Final = "read_only"
 
 _encoder = msgspec.json.Encoder()
+_batches = msgspec.json.Decoder(BatchQuery)
+_events = msgspec.json.Decoder(EventMessage | list[EventMessage])
 
 
-def create_app(ladder: Callable[[], Ladder], bento: str, metrics: Callable[[], ServiceMetrics] = NoMetrics) -> FastAPI:
-    """The application. `ladder` and `metrics` are called once a request needs them: they exist after start-up."""
-    app = FastAPI(
-        title="Understudy recommender", description="Recommendations, and which rung of the ladder gave them."
-    )
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(ParameterError, _unusable)
+class Reply(NamedTuple):
+    """An answer: status, headers of its own, body, and the source of its list."""
 
-    @app.get("/recommend", summary="The best unseen items for a user")
-    async def recommend(
-        request: Request,
-        user_id: Annotated[str, Query(min_length=1, max_length=USER_ID_LONGEST, description="Any user, known or not.")],
-        k: Annotated[int, Query(ge=1, le=K_MOST, description="How many items.")] = K_DEFAULT,
-    ) -> Response:
-        for name in ("user_id", "k"):
-            if len(request.query_params.getlist(name)) > 1:
-                raise ParameterError(name, f"{name} must be given once")
-        # What is no UTF-8 arrives with replacement characters, and two users would become one.
-        if "\ufffd" in user_id:
-            raise ParameterError("user_id", "user_id is not UTF-8")
-        # int() also takes 1_0, +5 and the digits of other scripts.
-        if not (given := request.query_params.get("k", "1")).isascii() or not given.isdecimal():
-            raise ParameterError("k", f"k must be a whole number from 1 to {K_MOST}, in digits")
-        found = await ladder().recommend(user_id, k)
-        metrics().answered(found.source, found.fault)
-        request_id = request.headers.get("x-request-id") or uuid.uuid4().hex
-        return _respond(ladder(), found, request_id, bento)
+    status: int
+    headers: Headers
+    body: bytes
+    source: str = ""
 
-    @app.get("/model", summary="Which model answers here")
-    async def model() -> Response:
-        manifest = ladder().bundle.manifest
-        described = Model(manifest.name, manifest.version, bento)
-        return Response(_encoder.encode(described), media_type="application/json")
 
+class Api:
+    """Answers requests with one ladder.
+
+    `events`: where events are written, if anywhere; `admin_token`: what an erasure must bring, "": it is off;
+    `logical_clock`: whether the header with an event's time counts as now.
+    """
+
+    def __init__(
+        self,
+        ladder: Ladder,
+        events: EventStore | None,
+        champion: Champion,
+        *,
+        metrics: ServiceMetrics | None = None,
+        admin_token: str = "",
+        logical_clock: bool = False,
+    ) -> None:
+        bundle = ladder.bundle
+        manifest = bundle.manifest
+        self._ladder, self._events, self._champion = ladder, events, champion
+        self._metrics: ServiceMetrics = metrics or NoMetrics()
+        self._admin_token, self._logical_clock = admin_token, logical_clock
+        self._item_ids = bundle.item_ids
+        self._titles: list[str] = bundle.catalogue.column("title").to_pylist()
+        self._model = msgspec.Raw(_encoder.encode(Model(manifest.name, manifest.version, manifest.tag)))
+        self._version_header = (b"x-model-version", manifest.version.encode())
+
+    async def recommend(self, query_string: bytes, headers: RawHeaders, identity: str) -> Reply:
+        """`GET /recommend`."""
+        query = requests.recommend_query(query_string)
+        found = await self._ladder.recommend(query.user_id, query.k, self._now(headers))
+        self._metrics.answered(found.source, found.fault)
+        body = _encoder.encode(Answer(identity, self._items(found), self._model, found.source))
+        timing = b"features;dur=%.3f, ranking;dur=%.3f" % (found.features_seconds * 1e3, found.ranking_seconds * 1e3)
+        return Reply(200, [self._version_header, (b"server-timing", timing)], body, found.source)
+
+    async def batch(self, request: Request) -> Reply:
+        """`POST /recommend:batch`: the same lists as single requests would get."""
+        asked = await requests.body(request, _batches)
+        now = self._now(request.scope["headers"])
+        found = await self._ladder.recommend_many([(each.user_id, each.k) for each in asked.requests], now)
+        for each in found:
+            self._metrics.answered(each.source, each.fault)
+        answers = [BatchItem(self._items(each), each.source) for each in found]
+        body = _encoder.encode(BatchAnswer(identity_of(request), answers, self._model))
+        return Reply(200, [self._version_header], body)
+
+    async def keep_events(self, request: Request) -> Reply:
+        """`POST /events`: all or a 503, after which all may be sent again."""
+        found = await requests.body(request, _events)
+        events = found if isinstance(found, list) else [found]
+        if not 1 <= len(events) <= BATCH_MOST:
+            raise problems.invalid("body", f"send 1 to {BATCH_MOST} events, not {len(events)}")
+        accepted = 0
+        for each in events:
+            event = Event(each.item_id, each.rating, each.timestamp_us)
+            accepted += await self._write(self._writer().add(each.user_id, each.event_id, event))
+        return Reply(200, [], _encoder.encode(EventsAnswer(accepted, len(events) - accepted)))
+
+    async def erase(self, request: Request) -> Reply:
+        """`DELETE /users`: what is kept of a user goes, for who has the token."""
+        self._ensure_admin(request)
+        query = requests.user_query(request.scope["query_string"])
+        return Reply(200, [], _encoder.encode(Erased(await self._write(self._writer().erase(query.user_id)))))
+
+    async def model(self, request: Request) -> Reply:  # noqa: ARG002 - what every operation takes
+        """`GET /model`."""
+        bundle = self._ladder.bundle
+        manifest = bundle.manifest
+        latest = bundle.catalogue.column("last_interaction_us").to_numpy()
+        described = ModelInfo(
+            name=manifest.name,
+            version=manifest.version,
+            bento=manifest.tag,
+            items=manifest.items,
+            dimension=manifest.dimension,
+            last_interaction_us=int(latest.max(initial=0)),
+            index=IndexInfo("Flat", None),
+            ranking={},
+            labels=dict(sorted(manifest.labels.items())),
+            registry=await self._champion.against(manifest.tag),
+        )
+        return Reply(200, [self._version_header], _encoder.encode(described))
+
+    def _items(self, found: Recommendation) -> list[Item]:
+        ids, titles = self._item_ids, self._titles
+        return [
+            Item(ids[row], titles[row], round(score, 6))
+            for row, score in zip(found.rows.tolist(), found.scores.tolist(), strict=True)
+        ]
+
+    def _now(self, headers: RawHeaders) -> int | None:
+        """The logical time of a replayed request; None unless it counts here and is given."""
+        if not self._logical_clock:
+            return None
+        given = requests.header(headers, EVENT_TIME)
+        if not given:
+            return None
+        if not given.isdigit() or len(given) > 18:
+            raise problems.invalid("X-Understudy-Event-Time", "the event's time must be µs since 1970, in digits")
+        return int(given)
+
+    def _ensure_admin(self, request: Request) -> None:
+        if not self._admin_token:
+            raise problems.forbidden("erasure-off", "erasure is off here; set UNDERSTUDY_ADMIN_TOKEN on one service")
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(token.strip().encode(), self._admin_token.encode()):
+            raise problems.unauthorised("erasure needs Authorization: Bearer with the service's admin token")
+
+    def _writer(self) -> EventStore:
+        if self._events is None:
+            raise problems.forbidden("read-only", "this process keeps no events")
+        return self._events
+
+    async def _write(self, write: Any) -> Any:
+        try:
+            return await write
+        except StoreWriteError as error:
+            if error.fault == READ_ONLY:
+                raise problems.forbidden("read-only", str(error)) from error
+            raise problems.unavailable("feature-store", str(error)) from error
+
+
+def create_app(api: Callable[[], Api]) -> FastAPI:
+    """The application; `api` is called once a request needs it: it exists after start-up."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, telemetry={"tracing": False, "metrics": False})
+    app.add_exception_handler(ProblemError, _problem)
+    app.add_exception_handler(HTTPException, _framework_problem)
+
+    async def recommend(request: Request) -> Reply:
+        return await api().recommend(request.scope["query_string"], request.scope["headers"], identity_of(request))
+
+    operations: dict[tuple[str, str], Callable[[Request], Any]] = {
+        ("GET", "/recommend"): recommend,
+        ("POST", "/recommend:batch"): lambda request: api().batch(request),
+        ("POST", "/events"): lambda request: api().keep_events(request),
+        ("DELETE", "/users"): lambda request: api().erase(request),
+        ("GET", "/model"): lambda request: api().model(request),
+    }
+    for (method, path), operation in operations.items():
+        app.add_api_route(path, _endpoint(operation), methods=[method])
+
+    @app.get("/metrics")
+    def metrics() -> Response:
+        content, media_type = exposition()
+        return Response(content, media_type=media_type)
+
+    add_docs(app)
     return app
 
 
-def _respond(ladder: Ladder, found: Recommendation, request_id: str, bento: str) -> Response:
-    bundle = ladder.bundle
-    titles = bundle.catalogue.column("title")
-    items = [
-        Item(bundle.item_ids[row], titles[row].as_py(), round(float(score), 6))
-        for row, score in zip(found.rows.tolist(), found.scores.tolist(), strict=True)
-    ]
-    manifest = bundle.manifest
-    body = _encoder.encode(Answer(request_id, items, Model(manifest.name, manifest.version, bento), found.source))
-    timing = f"features;dur={found.features_seconds * 1e3:.3f}, ranking;dur={found.ranking_seconds * 1e3:.3f}"
-    headers = {"X-Request-Id": request_id, "X-Model-Version": manifest.version, "Server-Timing": timing}
-    return Response(body, media_type="application/json", headers=headers)
+def identity_of(request: Request) -> str:
+    """The id of a request: what `bentos.front` made of it, or what the headers say."""
+    return str(request.scope.get(requests.IDENTITY) or requests.request_id(request.scope["headers"]))
 
 
-def _problem(parameter: str, detail: str) -> Response:
-    problem = Problem(title="Invalid parameter", status=422, detail=detail, parameter=parameter)
-    return Response(_encoder.encode(problem), status_code=422, media_type=PROBLEM)
+def _endpoint(operation: Callable[[Request], Any]) -> Callable[[Request], Any]:
+    async def endpoint(request: Request) -> Response:
+        reply: Reply = await operation(request)
+        response = Response(reply.body, reply.status, media_type="application/json")
+        response.raw_headers.extend(reply.headers)
+        return response
+
+    return endpoint
 
 
-async def _invalid(request: Request, error: Exception) -> Response:  # noqa: ARG001 - FastAPI's signature
-    assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    parameter = str(first["loc"][-1])
-    return _problem(parameter, f"{parameter}: {first['msg']}")
+async def _problem(request: Request, error: Exception) -> Response:  # noqa: ARG001 - FastAPI's signature
+    assert isinstance(error, ProblemError)
+    response = Response(error.body(), error.status, media_type=problems.MEDIA_TYPE)
+    response.raw_headers.extend(error.headers)
+    return response
 
 
-async def _unusable(request: Request, error: Exception) -> Response:  # noqa: ARG001 - FastAPI's signature
-    assert isinstance(error, ParameterError)
-    return _problem(error.parameter, error.detail)
+async def _framework_problem(request: Request, error: Exception) -> Response:
+    """What Starlette refuses: no such path, no such method."""
+    assert isinstance(error, HTTPException)
+    headers = [(name.lower().encode(), value.encode()) for name, value in (error.headers or {}).items()]
+    return await _problem(request, problems.plain(error.status_code, str(error.detail), headers))

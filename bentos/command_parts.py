@@ -19,7 +19,14 @@ from bentos.errors import BentosError
 
 path_option = functools.partial(click.Path, path_type=Path)
 bundle_argument = click.argument("bundle", type=path_option(exists=True, file_okay=False))
-redis_option = click.option("--redis", "url", default="redis://127.0.0.1:6379/0", show_default=True, help="Redis URL.")
+redis_option = click.option(
+    "--redis",
+    "url",
+    default="redis://127.0.0.1:6379/0",
+    show_default=True,
+    envvar="UNDERSTUDY_REDIS_URL",
+    help="URL of the feature store; with a password better in UNDERSTUDY_REDIS_URL, which no process list shows.",
+)
 
 
 def told(command: Callable[..., None]) -> Callable[..., None]:

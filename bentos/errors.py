@@ -2,6 +2,7 @@
 
 BentosError
 ├── BundleError       a bundle on disk that must not be served: names the file and the reason
+├── SmokeError        a service that answers, but not what its bundle says: it never becomes ready
 ├── PackagingError    a bento that cannot be built, or that disagrees with its bundle
 └── FeatureStoreError a command that needs Redis could not reach or use it (reads never raise it: they fall back)
     └── StoreWriteError an event or an erasure that Redis did not take in time: names the fault
@@ -26,6 +27,10 @@ class BundleError(BentosError):
         self.reason = reason
 
 
+class SmokeError(BentosError):
+    """A service answers, but not what its bundle says."""
+
+
 class PackagingError(BentosError):
     """A bento could not be built, found or trusted."""
 
@@ -48,9 +53,10 @@ class StoreWriteError(FeatureStoreError):
 WRITE_FAULTS: Final = {
     "timeout": "no answer within the deadline; send it again with the same id",
     "unreachable": "no connection; try again later",
-    "cooling": "it has been failing a moment ago; try again later",
+    "saturated": "more writes are waiting than may wait; try again later",
     "full": "its memory is full; make room (understudy features drop VERSION) or raise maxmemory",
     "read_only": "this process may only read; give it the URL of a user that may write",
+    "corrupt": "what it holds of this user cannot be read; load the facts again or erase the user",
     "refused": "Redis answered with an error; see the log of the process",
 }
 """Why a write was not taken, and what to do. The first four may pass by themselves."""

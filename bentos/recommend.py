@@ -6,7 +6,9 @@ while there is an unseen item. Next module: `bentos.api`, which speaks HTTP.
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,6 +26,8 @@ POPULAR_RECENT: Final = "popular_recent"
 POPULAR: Final = "popular"
 SOURCES: Final = (HYBRID, FOLD_IN, CONTENT, POPULAR_RECENT, POPULAR)
 """The rungs from the top. Only the first and the last answer so far."""
+AT_ONCE: Final = 16
+"""Requests of a batch that read features at the same time: each holds a connection."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,14 @@ class Ladder:
             fault = ""
         none = np.empty(0, dtype=np.int64)
         return Recommendation(rows, scores, source, fault, asked - started, time.perf_counter() - asked, none)
+
+    async def recommend_many(self, asked: Sequence[tuple[str, int]], now_us: int | None = None) -> list[Recommendation]:
+        """The answers to pairs (user id, k), in their order, each as `recommend` gives it."""
+        found: list[Recommendation] = []
+        for start in range(0, len(asked), AT_ONCE):
+            part = asked[start : start + AT_ONCE]
+            found += await asyncio.gather(*(self.recommend(user_id, k, now_us) for user_id, k in part))
+        return found
 
     def _popular(self, k: int, seen: frozenset[int]) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
         rows = most_popular(self.bundle.popularity, k, seen)

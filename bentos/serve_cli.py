@@ -18,8 +18,9 @@ from bentos.command_parts import redis_option, told
 @click.option(
     "--feature-deadline-ms", type=click.FloatRange(min=0, min_open=True), help="How long to wait for features [5]."
 )
+@click.option("--workers", type=click.IntRange(min=1), help="Processes that answer, each with its own bundle [1].")
 @told
-def serve(tag: str, host: str, port: int, url: str, feature_deadline_ms: float | None) -> None:
+def serve(tag: str, host: str, port: int, url: str, feature_deadline_ms: float | None, workers: int | None) -> None:
     """Serve the bento TAG (name:version, exactly), in the foreground."""
     from bentos.packaging import ensure_built
     from bentos.settings import serving_environment
@@ -29,4 +30,4 @@ def serve(tag: str, host: str, port: int, url: str, feature_deadline_ms: float |
         raise ValueError(f"{tag!r} is not an exact tag; give name:version as `understudy bento build` prints it")
     ensure_built(tag)
     command = [sys.executable, "-m", "bentoml", "serve", tag, "--host", host, "--port", str(port)]
-    os.execve(command[0], command, serving_environment(url, feature_deadline_ms))
+    os.execve(command[0], command, serving_environment(url, feature_deadline_ms, workers))

@@ -2,36 +2,52 @@
 
 It refuses to start when the bundle was altered, or when bento and bundle disagree: the model's exact tag was written
 into the bento at build time (`packaged.json`), must be pinned in bento.yaml, and must be what the loaded bundle says
-of itself. It starts without Redis: then it answers from the fallback, labelled. Next module: `bentos.packaging`,
-which builds the bento.
+of itself. It is ready only when a few hundred requests have been answered rightly (`bentos.warm_up`). It starts
+without Redis: then it answers from the fallback, labelled. Next module: `bentos.packaging`, which builds the bento.
 """
 
 from __future__ import annotations
 
+import asyncio
+import atexit
 import gc
+import logging
+import shutil
+import tempfile
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import bentoml
-import numpy as np
 from bentoml.exceptions import BentoMLException
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
 
+from bentos import settings as room_settings
 from bentos.agreement import SOURCE, check_agreement, packaged
-from bentos.api import create_app
+from bentos.api import Api, create_app
 from bentos.bundle import Bundle, load_bundle
-from bentos.errors import BentosError, PackagingError
-from bentos.features import RedisFeatureStore
-from bentos.metrics import PrometheusMetrics, ServiceMetrics
+from bentos.champion import Champion
+from bentos.errors import BentosError, SmokeError
+from bentos.feature_scripts import EventLimits
+from bentos.feature_store import RedisEventStore, RedisFeatureStore
+from bentos.features import FeatureStore
+from bentos.front import Front
+from bentos.lifecycle import Lifecycle
+from bentos.metrics import PrometheusMetrics, forget_dead_workers
+from bentos.problems import MEDIA_TYPE
 from bentos.recommend import Ladder
-from bentos.retrieval import search
 from bentos.settings import ServingSettings
+from bentos.warm_up import warm_up
 
-WARM_UP: Final = 50
+log = logging.getLogger(__name__)
 
 BENTO_YAML: Final = SOURCE.parent / "bento.yaml"
 """BentoML's own description; not there yet while the bento is being built."""
 
-_state: dict[str, Any] = {}
+EVENT_CONNECTIONS: Final = 2
+"""To the feature store, for events and erasures; opened with the first of them."""
+FRESH_SECONDS: Final = 5.0
+"""How often the gauges of the feature store are brought up to date."""
 
 
 def trusted_bundle() -> Bundle:
@@ -42,49 +58,129 @@ def trusted_bundle() -> Bundle:
     return bundle
 
 
-if BENTO_YAML.exists() and bentoml.server_context.worker_index is None:
-    # BentoML restarts a worker that failed for ever; an import that fails ends the server at once, in one line.
-    # The worker verifies it when it loads it.
+def serve_alone() -> None:
+    """In the server, before its workers: end at once when the bundle is not to be served; share the metrics.
+
+    BentoML restarts a worker that failed for ever; an import that fails ends the server in one line. The worker
+    verifies the bundle again when it loads it.
+    """
     try:
         trusted_bundle()
     except BentosError as error:
         raise BentoMLException(str(error)) from error
+    directory = tempfile.mkdtemp(prefix="understudy-metrics-")
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    room_settings.share_metrics(Path(directory))
 
 
-def _tag_or_none() -> str:
+if BENTO_YAML.exists() and bentoml.server_context.worker_index is None:
+    serve_alone()
+
+
+def checked_settings() -> ServingSettings:
+    """The settings; a variable that cannot be read ends the server in one line."""
     try:
-        return packaged().tag
-    except PackagingError:
-        return ""
+        return ServingSettings.load()
+    except ValueError as error:
+        raise BentoMLException(str(error)) from error
 
 
-app = create_app(lambda: _state["ladder"], _tag_or_none(), lambda: _state["metrics"])
+lifecycle = Lifecycle()
+app = create_app(lifecycle.api)
 
 
-@bentoml.service(name="understudy", workers=1, traffic={"timeout": 10}, logging={"access": {"enabled": False}})
+@bentoml.service(
+    name="understudy",
+    workers=checked_settings().workers,
+    # A backstop: nothing here waits longer than its own, shorter deadline.
+    traffic={"timeout": 10},
+    # BentoML's metrics have the raw path as a label; ours are at /metrics of the mounted application.
+    metrics={"enabled": False, "namespace": "bentoml"},
+    logging={"access": {"enabled": False}},
+    # BentoML makes a trace of every request though nothing takes it: a third of the time of the fast lane. Who has an
+    # exporter sets services.understudy.tracing in BENTOML_CONFIG_OPTIONS, which wins over this.
+    tracing={"excluded_urls": ["/recommend$"]},
+)
 @bentoml.asgi_app(app, path="/")
 class Recommender:
     """One model version behind `GET /recommend`."""
 
     def __init__(self) -> None:
-        bundle = trusted_bundle()
-        settings = ServingSettings.load()
-        manifest = bundle.manifest
-        deadline = settings.feature_deadline_ms / 1000
-        store = RedisFeatureStore(
-            settings.redis_url, manifest.version, manifest.dimension, deadline, settings.redis_connections
-        )
-        _state["store"], _state["ladder"] = store, Ladder(bundle, store)
-        metrics: ServiceMetrics = PrometheusMetrics()
-        _state["metrics"] = metrics
-        rng = np.random.default_rng(0)
-        for _ in range(WARM_UP):
-            search(bundle.index, rng.standard_normal(manifest.dimension, dtype=np.float32), 10, ())
+        self._settings = ServingSettings.load()
+        self._bundle = trusted_bundle()
+        self._reporting: list[asyncio.Task[None]] = []
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]
-    async def warm_up(self) -> None:
-        """Before it is ready: connections to Redis, if it is there, or the first users would wait for them."""
-        await _state["store"].connect()
+    async def open(self) -> None:
+        """Connect, answer the warm-up, and only then be ready."""
+        logging.getLogger("bentos").setLevel(logging.INFO)
+        settings, bundle = self._settings, self._bundle
+        lifecycle.drain_on_signals(settings.drain_seconds)
+        store = self._store = RedisFeatureStore(
+            settings.redis_url,
+            bundle.manifest.version,
+            bundle.manifest.users,
+            bundle.manifest.dimension,
+            settings.feature_deadline_ms / 1000,
+            settings.redis_connections,
+        )
+        events = self._events = RedisEventStore(
+            settings.redis_url,
+            settings.event_deadline_ms / 1000,
+            EVENT_CONNECTIONS,
+            EventLimits(retention_seconds=round(settings.event_retention_days * 86_400)),
+        )
+        try:
+            answered = await warm_up(bundle, self._front)
+        except SmokeError as error:
+            # Ending the worker would have it started again, for ever: it stays, not ready, and says why.
+            log.critical("never ready: %s", error)
+            lifecycle.refuse(str(error))
+            return
+        # Connections to Redis, if it is there, or the first users would wait for them.
+        connected = await store.connect()
+        room_settings.use_shared_metrics()
+        if (directory := room_settings.metrics_directory()) is not None:
+            forget_dead_workers(directory)
+        metrics = PrometheusMetrics(bundle.manifest, {})
+        ladder = Ladder(bundle, store)
+        api = Api(
+            ladder,
+            events,
+            Champion(None),
+            metrics=metrics,
+            admin_token=settings.admin_token,
+            logical_clock=settings.logical_clock,
+        )
         # Without this a full collection walks every loaded library: p99 of 100 ms (research note deploy §2.2).
         gc.collect()
         gc.freeze()
+        lifecycle.open(api, metrics, settings.most_requests)
+        fresh = store.keep_fresh(metrics.store, FRESH_SECONDS)
+        self._reporting += (asyncio.create_task(lifecycle.report()), asyncio.create_task(fresh))
+        log.info("%s ready: %d requests of the warm-up, Redis %s", bundle.manifest.tag, answered, connected)
+
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]
+    async def close(self) -> None:
+        """Give the connections back."""
+        for task in self._reporting:
+            task.cancel()
+        await self._store.close()
+        await self._events.close()
+
+    async def __is_ready__(self) -> bool:
+        """BentoML's hook behind `/readyz`; the exception is its answer."""
+        if lifecycle.ready:
+            return True
+        problem = lifecycle.not_ready()
+        headers = {"Content-Type": MEDIA_TYPE} | {name.decode(): value.decode() for name, value in problem.headers}
+        raise HTTPException(problem.status, problem.body().decode(), headers)
+
+    def _front(self, store: FeatureStore) -> ASGIApp:
+        """A front of its own for the warm-up: nothing is counted."""
+        private = Lifecycle()
+        private.open(Api(Ladder(self._bundle, store), None, Champion(None)), private.metrics, 1)
+        return Front(create_app(private.api), private)
+
+
+Recommender.add_asgi_middleware(Front, lifecycle=lifecycle)  # type: ignore[attr-defined]

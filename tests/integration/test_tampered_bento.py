@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -14,6 +13,7 @@ import pytest
 from shadow.processes import Stage, StepError, answers
 from shadow.rehearsal import HOST, command
 from tests.bentos.bundles import synthetic_bundle
+from tests.integration.served import build, environment
 from tests.ports import free_port
 
 pytestmark = [pytest.mark.xdist_group("tampered"), pytest.mark.timeout(240)]
@@ -25,16 +25,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     directory = tmp_path_factory.mktemp("tampered")
     bundle, home = directory / "bundle", directory / "bentoml"
     synthetic_bundle(bundle)
-    with Stage(directory / "logs", environment(home)) as stage:
-        done = stage.start("build", command("bento", "build", bundle), lambda: bool(list(home.glob("bentos/*/latest"))))
-        assert done.process.wait(120) == 0, done.tail()
-        return home, done.tail(1)
-
-
-def environment(home: Path) -> dict[str, str]:
-    """No package index: building and serving need nothing that is not installed."""
-    offline = {"PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull, "UV_OFFLINE": "1"}
-    return os.environ | offline | {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True", "PYTHONUNBUFFERED": "1"}
+    return home, build(bundle, home)
 
 
 def flip_a_bit(model: Path, bento: Path) -> str:

@@ -1,0 +1,322 @@
+"""Questions to Redis, carried by a few connections that each take all that are waiting at once.
+
+A request costs Redis one round trip and this process a share of one. Whoever asks waits on a future of its own under
+the deadline, never on a connection: giving up leaves the connection with the lane, which reads the late answer and
+drops it, so an answer cannot reach another question. While Redis is known to be late or away nobody waits at all.
+Connecting is done in the background with pauses that double and jitter. Faults are named as in `bentos.features`.
+Next module: `bentos.feature_store`, which asks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from redis.asyncio.connection import AbstractConnection
+
+CONNECT_SECONDS: Final = 1.0
+"""How long one attempt to connect may take."""
+STUCK_SECONDS: Final = 1.0
+"""A connection whose answer is later than this is given up: the other end may be gone without a word."""
+FIRST_PAUSE_SECONDS: Final = 0.05
+LONGEST_PAUSE_SECONDS: Final = 2.0
+"""Pauses between attempts to connect: doubling from the first to the longest, each drawn from its upper half."""
+MOST_WAITING: Final = 1_024
+"""Questions that may wait; more are turned away at once."""
+MOST_IN_BATCH: Final = 64
+"""Questions of one round trip."""
+Command = tuple[Any, ...]
+
+
+class LaneError(Exception):
+    """A question that got no answer; `fault` is one of `bentos.features.FAULTS`."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__(fault)
+        self.fault = fault
+
+
+@dataclass(slots=True)
+class Question:
+    """Commands that go together and may be sent twice, and where their replies are put."""
+
+    commands: Sequence[Command]
+    replies: asyncio.Future[list[Any] | LaneError]
+    repeated: bool = False
+
+    def fail(self, fault: str) -> None:
+        """Tell who asked, unless he has gone."""
+        if not self.replies.done():
+            self.replies.set_result(LaneError(fault))
+
+
+@dataclass(frozen=True, slots=True)
+class LanesState:
+    """Connections open and carrying questions now, questions waiting, and counts since the start."""
+
+    connected: int
+    busy: int
+    waiting: int
+    batches: int
+    questions: int
+    connects: int
+
+
+class Lane:
+    """One connection. `fault`: why it could not be opened, or "". `since`: when the batch under way was sent. `idle`:
+    resolved to wake it.
+    """
+
+    def __init__(self, connection: AbstractConnection) -> None:
+        self.connection = connection
+        self.open = asyncio.Event()
+        self.fault = ""
+        self.since: float | None = None
+        self.idle: asyncio.Future[None] | None = None
+
+    def late(self, now: float, deadline: float) -> bool:
+        """Whether the batch under way has not been answered within the deadline."""
+        return self.since is not None and now - self.since > deadline
+
+    async def connect(self) -> None:
+        """Open and try the connection once; afterwards it is `open` or has a `fault`."""
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await self.connection.connect()  # type: ignore[no-untyped-call]
+                await self.connection.send_command("PING", check_health=False)
+                await self.connection.read_response()
+        except Exception as error:
+            # No answer on an open connection is lateness; without one Redis is out of reach.
+            late = isinstance(error, TimeoutError) and self.connection.is_connected
+            await self.leave("timeout" if late else fault_of(error))
+        else:
+            self.fault = ""
+            self.open.set()
+
+    async def leave(self, fault: str) -> None:
+        """Give the connection up."""
+        self.open.clear()
+        self.fault, self.since = fault, None
+        await self.connection.disconnect(nowait=True)
+
+    async def carry(self, batch: Sequence[Question]) -> None:
+        """Send the questions and give each its replies; errors of single commands are replies too."""
+        from redis.exceptions import ResponseError
+
+        connection = self.connection
+        commands = [command for question in batch for command in question.commands]
+        await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+        for question in batch:
+            replies: list[Any] = []
+            for _ in question.commands:
+                try:
+                    replies.append(await connection.read_response(disable_decoding=True))
+                except ResponseError as error:
+                    replies.append(error)
+            if not question.replies.done():
+                question.replies.set_result(replies)
+
+
+class Lanes:
+    """At most `count` connections to the Redis at `url`; a question is answered within `deadline_seconds` or fails."""
+
+    def __init__(self, url: str, count: int, deadline_seconds: float) -> None:
+        import redis.asyncio
+        from redis.asyncio.retry import Retry
+        from redis.backoff import EqualJitterBackoff, NoBackoff
+
+        # The pool only reads the URL. RESP2: no HELLO, and no message that nobody asked for.
+        pool: Any = redis.asyncio.ConnectionPool.from_url(
+            url, protocol=2, retry=Retry(NoBackoff(), 0), socket_timeout=None, driver_info=None
+        )
+        self._lanes = [Lane(pool.make_connection()) for _ in range(count)]
+        self._backoff = EqualJitterBackoff(cap=LONGEST_PAUSE_SECONDS, base=FIRST_PAUSE_SECONDS)
+        self._deadline = deadline_seconds
+        self._stuck = max(STUCK_SECONDS, 2 * deadline_seconds)
+        self._waiting: deque[Question] = deque()
+        self._called: Lane | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._batches = self._questions = self._connects = 0
+
+    async def ask(self, commands: Sequence[Command]) -> list[Any]:
+        """The replies to `commands`, an exception in the place of each that Redis refused. `LaneError` otherwise.
+
+        The commands must bear being carried out twice: they are repeated once when a connection breaks under them.
+        """
+        self._start()
+        loop = asyncio.get_running_loop()
+        if fault := self._fault(loop.time()):
+            raise LaneError(fault)
+        question = Question(commands, loop.create_future())
+        self._waiting.append(question)
+        self._call_a_lane()
+        try:
+            async with asyncio.timeout(self._deadline):
+                replies = await question.replies
+        except TimeoutError:
+            raise LaneError("timeout" if any(lane.open.is_set() for lane in self._lanes) else "unreachable") from None
+        if isinstance(replies, LaneError):
+            raise replies
+        return replies
+
+    async def connect(self, seconds: float) -> bool:
+        """Open all connections, at most for `seconds`; whether all are open. Never raises."""
+        self._start()
+        try:
+            async with asyncio.timeout(seconds):
+                await asyncio.gather(*(lane.open.wait() for lane in self._lanes))
+        except TimeoutError:
+            return False
+        return True
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+        for lane in self._lanes:
+            await lane.leave("unreachable")
+
+    @property
+    def state(self) -> LanesState:
+        """What the lanes are doing now."""
+        connected = sum(lane.open.is_set() for lane in self._lanes)
+        busy = sum(lane.since is not None for lane in self._lanes)
+        waiting = sum(not question.replies.done() for question in self._waiting)
+        return LanesState(connected, busy, waiting, self._batches, self._questions, self._connects)
+
+    def _start(self) -> None:
+        if not self._tasks:
+            self._tasks = [asyncio.create_task(self._drive(lane)) for lane in self._lanes]
+
+    def _fault(self, now: float) -> str:
+        """Why no lane will answer in time; "" when one may. A lane that connects for the first time may."""
+        if len(self._waiting) >= MOST_WAITING:
+            self._waiting = deque(question for question in self._waiting if not question.replies.done())
+            if len(self._waiting) >= MOST_WAITING:
+                return "saturated"
+        fault = ""
+        for lane in self._lanes:
+            if lane.fault:
+                fault = fault or lane.fault
+            elif lane.late(now, self._deadline):
+                fault = "timeout"
+            else:
+                return ""
+        return fault
+
+    def _call_a_lane(self) -> None:
+        """Wake an idle lane, but one at a time: it takes whatever else is asked before it gets to run."""
+        if self._called is not None:
+            return
+        for lane in self._lanes:
+            if lane.idle is not None and not lane.idle.done():
+                self._called = lane
+                lane.idle.set_result(None)
+                return
+
+    async def _drive(self, lane: Lane) -> None:
+        failures = 0
+        while True:
+            self._connects += 1
+            await lane.connect()
+            if lane.open.is_set():
+                failures = 0
+                await self._carry_while_open(lane)
+                self._call_a_lane()
+                continue
+            failures += 1
+            self._give_up()
+            await asyncio.sleep(self._backoff.compute(failures))
+
+    def _give_up(self) -> None:
+        """When no lane is left, those who wait learn it now."""
+        if all(lane.fault for lane in self._lanes):
+            while self._waiting:
+                self._waiting.popleft().fail(self._lanes[0].fault)
+
+    async def _carry_while_open(self, lane: Lane) -> None:
+        while True:
+            await self._wait_for_questions(lane)
+            # Redis may have closed an idle connection; those who ask shall not pay for it.
+            if await _closed(lane.connection):
+                await lane.leave("")
+                return
+            batch = self._next_batch()
+            if batch and not await self._carry(lane, batch):
+                return
+
+    async def _wait_for_questions(self, lane: Lane) -> None:
+        if not self._waiting:
+            lane.idle = asyncio.get_running_loop().create_future()
+            await lane.idle
+            lane.idle = None
+        if self._called is lane:
+            self._called = None
+
+    def _next_batch(self) -> list[Question]:
+        batch: list[Question] = []
+        while self._waiting and len(batch) < MOST_IN_BATCH:
+            question = self._waiting.popleft()
+            if not question.replies.done():
+                batch.append(question)
+        if self._waiting:
+            self._call_a_lane()
+        return batch
+
+    async def _carry(self, lane: Lane, batch: list[Question]) -> bool:
+        """Whether the lane is still open afterwards."""
+        self._batches += 1
+        self._questions += len(batch)
+        lane.since = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(self._stuck):
+                await lane.carry(batch)
+        except Exception as error:
+            fault = "timeout" if isinstance(error, TimeoutError) else fault_of(error)
+            # After a broken connection it is worth waiting for the next, until that has failed.
+            await lane.leave("" if fault == "unreachable" else fault)
+            for question in reversed(batch):
+                self._fail_or_repeat(question, fault)
+            return False
+        lane.since = None
+        return True
+
+    def _fail_or_repeat(self, question: Question, fault: str) -> None:
+        """A connection may have been closed by Redis, restarting, before we could know: each question has one more."""
+        if fault == "unreachable" and not question.repeated and not question.replies.done():
+            question.repeated = True
+            self._waiting.appendleft(question)
+        else:
+            question.fail(fault)
+
+
+def fault_of(error: Exception) -> str:
+    """The fault behind an error of the client library."""
+    from redis import exceptions as redis_errors
+
+    # For redis-py many answers of Redis are connection errors.
+    answers = (
+        redis_errors.ResponseError,
+        redis_errors.AuthenticationError,
+        redis_errors.AuthorizationError,
+        redis_errors.BusyLoadingError,
+        redis_errors.NoPermissionError,
+    )
+    if isinstance(error, answers) or "max number of clients" in str(error):
+        return "refused"
+    return "unreachable"
+
+
+async def _closed(connection: AbstractConnection) -> bool:
+    from redis.exceptions import RedisError
+
+    try:
+        return bool(await connection.can_read())
+    except (RedisError, OSError):
+        return True

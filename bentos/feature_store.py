@@ -1,0 +1,201 @@
+"""Reading and writing a user's features while requests wait, each under its deadline.
+
+A read never fails a request: what cannot be read in time or made sense of is `Missing` with its fault, counted, and the
+ladder in `bentos.recommend` falls back. A write that was not done is a `StoreWriteError` with its fault. Recovery needs
+no restart. Next module: `bentos.feature_scripts`, the steps that Redis takes at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from bentos.errors import StoreWriteError
+from bentos.feature_lanes import LaneError, Lanes, LanesState
+from bentos.feature_scripts import ADD_EVENT, CORRUPT, EventLimits
+from bentos.feature_versions import VERSIONS, FeatureVersion, erase_commands
+from bentos.features import (
+    LATEST_US,
+    LONGEST_ID,
+    Event,
+    Features,
+    Missing,
+    bucket_of,
+    buckets_of,
+    encoded,
+    event_ids_key,
+    events_key,
+    features_key,
+    seen_key,
+    vectors_key,
+)
+
+WARM_SECONDS: Final = 1.0
+_decode_events: Final = msgspec.msgpack.Decoder(tuple[Event, ...]).decode
+
+
+@dataclass(frozen=True, slots=True)
+class StoreState:
+    """For gauges: the connections, failed reads by fault, and what is loaded of the served version (None: nothing)."""
+
+    lanes: LanesState
+    faults: dict[str, int]
+    loaded: FeatureVersion | None
+
+
+class RedisFeatureStore:
+    """Reads features of the model `version` of `users` users and `dimension` from the Redis at `url`.
+
+    At most `connections` connections; a read takes at most `deadline_seconds`.
+    """
+
+    def __init__(
+        self, url: str, version: str, users: int, dimension: int, deadline_seconds: float, connections: int
+    ) -> None:
+        self._lanes = Lanes(url, connections, deadline_seconds)
+        self._version = version
+        self._dimension = dimension
+        self._keys = [vectors_key(version, bucket).encode() for bucket in range(buckets_of(users))]
+        self._faults: Counter[str] = Counter()
+        self._loaded: FeatureVersion | None = None
+
+    async def read(self, user_id: str) -> Features | Missing:
+        """One round trip, shared with whoever asks at the same moment; see `FeatureStore`."""
+        user = encoded(user_id)
+        key = self._keys[bucket_of(user, len(self._keys))]
+        commands = (("HGET", key, user), ("GET", b"seen:" + user), ("GET", b"events:" + user))
+        try:
+            replies = await self._lanes.ask(commands)
+        except LaneError as error:
+            return self._missing(error.fault)
+        for reply in replies:
+            if isinstance(reply, Exception):
+                return self._missing("corrupt" if str(reply).startswith("WRONGTYPE") else "refused")
+        try:
+            return Features(self._vector(replies[0]), _seen(replies[1]), _events(replies[2]))
+        except ValueError:
+            return self._missing("corrupt")
+
+    async def connect(self, seconds: float = WARM_SECONDS) -> bool:
+        """Open the connections ahead of the first user; whether all are. Never raises, never waits longer."""
+        return await self._lanes.connect(seconds)
+
+    async def refresh(self) -> None:
+        """Read what is loaded of the served version, for the gauges. Never raises; what was known stays when Redis is
+        away.
+        """
+        try:
+            (reply,) = await self._lanes.ask((("GET", features_key(self._version)),))
+            self._loaded = None if reply is None else msgspec.json.decode(reply, type=FeatureVersion)
+        except (LaneError, msgspec.DecodeError, TypeError):
+            return
+
+    async def keep_fresh(self, tell: Callable[[StoreState], None], seconds: float) -> None:
+        """Refresh and tell the state every so many seconds, until cancelled."""
+        while True:
+            await self.refresh()
+            tell(self.state)
+            await asyncio.sleep(seconds)
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        await self._lanes.close()
+
+    @property
+    def state(self) -> StoreState:
+        """Connections, faults and what is loaded, as far as known."""
+        return StoreState(self._lanes.state, dict(self._faults), self._loaded)
+
+    def _missing(self, fault: str) -> Missing:
+        self._faults[fault] += 1
+        return Missing(fault)
+
+    def _vector(self, value: bytes | None) -> NDArray[np.float32] | None:
+        if value is None:
+            return None
+        if len(value) != 4 * self._dimension:
+            raise ValueError(f"{len(value)} bytes")
+        vector = np.frombuffer(value, dtype="<f4")
+        if not np.isfinite(vector).all():
+            raise ValueError("not finite")
+        return vector
+
+
+class RedisEventStore:
+    """Writes events and erases users in the Redis at `url`; see `EventStore`."""
+
+    def __init__(self, url: str, deadline_seconds: float, connections: int, limits: EventLimits) -> None:
+        self._lanes = Lanes(url, connections, deadline_seconds)
+        self._limits = limits
+
+    async def add(self, user_id: str, event_id: str, event: Event) -> bool:
+        """One step in Redis: event, item as seen and event id, or none of them. `ValueError` for an unusable event."""
+        check(user_id, event_id, event)
+        keys = (seen_key(user_id), events_key(user_id), event_ids_key(user_id))
+        values = (event_id, event.item_id, repr(event.rating), event.timestamp_us)
+        (reply,) = await self._ask([("EVAL", ADD_EVENT, len(keys), *keys, *values, *self._limits)])
+        return bool(reply)
+
+    async def erase(self, user_id: str) -> int:
+        """Remove what the store has of a user; the number of keys and vectors removed."""
+        (versions,) = await self._ask([("HGETALL", VERSIONS)])
+        found = dict(zip(versions[::2], versions[1::2], strict=True))
+        replies = await self._ask([("MULTI",), *erase_commands(user_id, found), ("EXEC",)])
+        return sum(replies[-1])
+
+    async def connect(self, seconds: float = WARM_SECONDS) -> bool:
+        """Open the connections; see `RedisFeatureStore.connect`."""
+        return await self._lanes.connect(seconds)
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        await self._lanes.close()
+
+    async def _ask(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        try:
+            replies = await self._lanes.ask(commands)
+        except LaneError as error:
+            raise StoreWriteError(error.fault) from None
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise StoreWriteError(write_fault(reply)) from reply
+        return replies
+
+
+def check(user_id: str, event_id: str, event: Event) -> None:
+    """`ValueError` names what of an event cannot be kept."""
+    for name, value in (("user_id", user_id), ("event_id", event_id), ("item_id", event.item_id)):
+        if not value or len(encoded(value)) > LONGEST_ID:
+            raise ValueError(f"{name} must have 1 to {LONGEST_ID} bytes, not {len(encoded(value))}")
+    if "\n" in event.item_id:
+        raise ValueError("item_id must be one line")
+    if not abs(event.rating) <= 1e9:
+        raise ValueError(f"rating must be a number of at most 1e9, not {event.rating}")
+    if not 0 <= event.timestamp_us < LATEST_US:
+        raise ValueError(f"timestamp_us must lie between 0 and 2^53 µs, not {event.timestamp_us}")
+
+
+def write_fault(error: Exception) -> str:
+    """The fault behind a write that Redis refused, one of `bentos.errors.WRITE_FAULTS`."""
+    from redis import exceptions as redis_errors
+
+    if isinstance(error, redis_errors.OutOfMemoryError):
+        return "full"
+    if isinstance(error, redis_errors.NoPermissionError | redis_errors.ReadOnlyError):
+        return "read_only"
+    return "corrupt" if CORRUPT in str(error) or "WRONGTYPE" in str(error) else "refused"
+
+
+def _seen(value: bytes | None) -> frozenset[str]:
+    return frozenset(value.decode().split("\n")) if value else frozenset()
+
+
+def _events(value: bytes | None) -> tuple[Event, ...]:
+    return _decode_events(value) if value else ()

@@ -1,0 +1,88 @@
+"""A service without a server: the front over the application, features in memory, and a client that reaches both."""
+
+from __future__ import annotations
+
+import httpx
+
+from bentos.api import Api, create_app
+from bentos.bundle import Bundle
+from bentos.champion import Champion
+from bentos.errors import StoreWriteError
+from bentos.features import Event, EventStore, Features, FeatureStore, Missing
+from bentos.front import Front
+from bentos.lifecycle import Lifecycle
+from bentos.metrics import ServiceMetrics
+from bentos.recommend import Ladder
+
+
+class Remembered(FeatureStore, EventStore):
+    """A store in memory; what it does not know is an unknown user. `fault`: what every write fails with."""
+
+    def __init__(self, known: dict[str, Features | Missing] | None = None) -> None:
+        self.known = known or {}
+        self.events: dict[str, tuple[str, Event]] = {}
+        self.fault = ""
+
+    async def read(self, user_id: str) -> Features | Missing:
+        return self.known.get(user_id, Features(None, frozenset()))
+
+    async def add(self, user_id: str, event_id: str, event: Event) -> bool:
+        self._ensure()
+        new = event_id not in self.events
+        self.events.setdefault(event_id, (user_id, event))
+        return new
+
+    async def erase(self, user_id: str) -> int:
+        self._ensure()
+        found = [event_id for event_id, (owner, _) in self.events.items() if owner == user_id]
+        for event_id in found:
+            del self.events[event_id]
+        return len(found)
+
+    def _ensure(self) -> None:
+        if self.fault:
+            raise StoreWriteError(self.fault)
+
+
+class Counted(ServiceMetrics):
+    def __init__(self) -> None:
+        self.lists: list[tuple[str, str]] = []
+        self.requests: list[tuple[str, int, str]] = []
+
+    def answered(self, source: str, fault: str) -> None:
+        self.lists.append((source, fault))
+
+    def finished(self, route: str, status: int, source: str, seconds: float) -> None:
+        assert seconds > 0
+        self.requests.append((route, status, source))
+
+    def in_flight(self, requests: int) -> None:
+        pass
+
+
+class Service:
+    """One service on `bundle`; `client` asks it."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        store: Remembered,
+        *,
+        champion: Champion | None = None,
+        admin_token: str = "",
+        logical_clock: bool = False,
+        most: int = 16,
+    ) -> None:
+        self.bundle, self.metrics, self.lifecycle = bundle, Counted(), Lifecycle()
+        self.ladder = Ladder(bundle, store)
+        self.api = Api(
+            self.ladder,
+            store,
+            champion or Champion(None),
+            metrics=self.metrics,
+            admin_token=admin_token,
+            logical_clock=logical_clock,
+        )
+        self.lifecycle.open(self.api, self.metrics, most)
+        self.front = Front(create_app(self.lifecycle.api), self.lifecycle)
+        self.client = httpx.AsyncClient(transport=httpx.ASGITransport(self.front), base_url="http://bento")
