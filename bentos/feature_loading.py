@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -83,15 +84,20 @@ def load_vectors(
         return Loaded(users, already=True)
     client.hset(VERSIONS, version, users)
     marker = Marker.of(client, loading_key(version))
-    done = marker.done
-    for keys, rows in _portions(bundle, done):
-        pipeline = client.pipeline(transaction=False)
-        for key, members in zip(keys, rows, strict=True):
-            _write(pipeline, key, bundle, members)
-            pipeline.expire(key, ttl_seconds + 60 + done % SPREAD_SECONDS)
-            done += len(members)
-        marker.set(pipeline, done)
-        marker.check(pipeline.execute()[-1])
+
+    def pipelines() -> Iterator[tuple[Any, int]]:
+        done = marker.done
+        for keys, rows in _portions(bundle, done):
+            pipeline = client.pipeline(transaction=False)
+            for key, members in zip(keys, rows, strict=True):
+                _write(pipeline, key, bundle, members)
+                pipeline.expire(key, ttl_seconds + 60 + done % SPREAD_SECONDS)
+                done += len(members)
+            marker.set(pipeline, done)
+            yield pipeline, done
+
+    for replies, done in executed(pipelines()):
+        marker.check(replies[-1])
         progress(done, users)
     _announce(client, bundle, ttl_seconds)
     return Loaded(users, resumed_at=marker.done)
@@ -111,6 +117,18 @@ def verify_vectors(client: Any, bundle: Bundle, progress: Progress) -> list[str]
             done += len(members)
         progress(done, len(bundle.user_ids))
     return sorted(wrong)
+
+
+def executed(pipelines: Iterator[tuple[Any, int]]) -> Iterator[tuple[list[Any], int]]:
+    """The replies to each pipeline, in turn; while Redis works on one, the next is made."""
+    with ThreadPoolExecutor(1, "redis") as sender:
+        before: tuple[Future[list[Any]], int] | None = None
+        for pipeline, done in pipelines:
+            if before is not None:
+                yield before[0].result(), before[1]
+            before = sender.submit(pipeline.execute), done
+        if before is not None:
+            yield before[0].result(), before[1]
 
 
 class Marker:
