@@ -79,7 +79,7 @@ class RedisFeatureStore:
             if isinstance(reply, Exception):
                 return self._missing("corrupt" if str(reply).startswith("WRONGTYPE") else "refused")
         try:
-            return Features(self._vector(replies[0]), _seen(replies[1]), _events(replies[2]))
+            return Features(self._vector(replies[0]), decoded_seen(replies[1]), decoded_events(replies[2]))
         except ValueError:
             return self._missing("corrupt")
 
@@ -193,9 +193,11 @@ def write_fault(error: Exception) -> str:
     return "corrupt" if CORRUPT in str(error) or "WRONGTYPE" in str(error) else "refused"
 
 
-def _seen(value: bytes | None) -> frozenset[str]:
+def decoded_seen(value: bytes | None) -> frozenset[str]:
+    """The items in the value of `seen_key`; `ValueError` when it is no text."""
     return frozenset(value.decode().split("\n")) if value else frozenset()
 
 
-def _events(value: bytes | None) -> tuple[Event, ...]:
+def decoded_events(value: bytes | None) -> tuple[Event, ...]:
+    """The events in the value of `events_key`; `ValueError` when they are none."""
     return _decode_events(value) if value else ()

@@ -194,9 +194,10 @@ def run(probe: Probe, bundle: Path, facts: Path, version: str, users: int) -> No
     step("unpin", probe, "unpin", version, "--by", "bench")
     listed = json.loads(step("list", probe, "list", "--json"))
     step("drop", probe, "drop", version)
+    sampled = listed[0]["megabytes"] * 1e6 / users
     print(
-        f"\nBytes per user in Redis: vector {(with_vectors - empty) / users:.0f} "
-        f"(by the list's sample {listed[0]['megabytes'] * 1e6 / users:.0f}), facts {(with_facts - with_vectors) / users:.0f}."
+        f"\nBytes per user in Redis: vector {(with_vectors - empty) / users:.0f} (by the list's sample {sampled:.0f}), "
+        f"facts {(with_facts - with_vectors) / users:.0f}."
     )
 
 
