@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --only-binary :a
 # Linux: the CPU build by its exact name, for the default index would bring several GB of CUDA. macOS: CPU only as it is.
 TORCH := $(if $(filter Linux,$(shell uname -s)),torch==2.13.0+cpu --extra-index-url https://download.pytorch.org/whl/cpu,torch==2.13.0)
 
-.PHONY: help install demo test test-long lint format clean
+.PHONY: help install demo test test-cluster lint format clean
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
@@ -25,7 +25,10 @@ demo: install ## the main job: data, training, bentos, shadow traffic, verdict (
 	$(BIN)/understudy demo
 
 test: install ## the tests (at most 10 minutes, no cluster)
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+	$(BIN)/python -m pytest -n auto --dist loadgroup --ignore tests/cluster
+
+test-cluster: install ## the tests that need Docker or a cluster (at most 20 minutes; skipped where there is none)
+	$(BIN)/python -m pytest tests/cluster -n 2 --dist loadgroup -rs
 
 bench-%: install
 	$(BIN)/python -m tests.bench.record $*

@@ -17,16 +17,22 @@ SOURCE: Final = Path(__file__).parent.parent
 """The `src` directory of the bento (the checkout when this is not running in one)."""
 
 
+NOTE: Final = "packaged.json"
+
+
 class Packaged(msgspec.Struct, frozen=True):
-    """What the builder wrote into the bento: the tag of its model, which is the bento's own tag too."""
+    """What the builder wrote into the bento: the tag of its model, which is the bento's own too, and the hash of all
+    that went in (`bentos.packaging`).
+    """
 
     tag: str
+    content: str = ""
 
 
 def packaged(source: Path = SOURCE) -> Packaged:
     """The build's note in `source`; `PackagingError` when this code does not run inside a bento."""
     try:
-        return msgspec.json.decode((source / "packaged.json").read_bytes(), type=Packaged)
+        return msgspec.json.decode((source / NOTE).read_bytes(), type=Packaged)
     except (OSError, msgspec.DecodeError) as error:
         raise PackagingError(
             f"{source}: no bento (packaged.json: {error}). Build one: understudy bento build"

@@ -1,41 +1,40 @@
 """From a bundle to a bento with exact tags: model and bento are both `name:version`, the version being the bundle's.
 
-The bento carries only what serving needs: this room, the list metrics, pinned requirements. BentoML runs in its own
-process and directory, so that what is packaged is what is imported. Next module: `bentos.command_parts`.
+The bento carries only what serving needs: this room without its commands, the list metrics, pinned requirements. Its
+content hash covers all of that, the bundle and the Dockerfile, and none of BentoML's timestamps: the same inputs make
+the same hash. BentoML runs in its own process and directory with a bare environment, so that what is packaged is what
+is imported, and nothing of this machine. Next module: `bentos.containers`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
 import sys
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 import yaml
 
-from bentos.bundle import load_bundle, read_manifest
+from bentos import pinned
+from bentos.agreement import NOTE, Packaged, packaged
+from bentos.bundle import Bundle, load_bundle
 from bentos.errors import PackagingError
+from bentos.settings import building_environment
 
 ROOM: Final = Path(__file__).parent
-REQUIREMENTS: Final = (
-    "bentoml",
-    "click",
-    "faiss-cpu",
-    "fastapi",
-    "hiredis",
-    "msgspec",
-    "numpy",
-    "prometheus-client",
-    "pyarrow",
-    "pyyaml",
-    "redis",
-    "uvicorn",
+DOCKERFILE: Final = "bento.Dockerfile"
+LEFT_OUT: Final = (
+    *("__pycache__", "*_cli.py", "command_parts.py", "containers.py", "packaging.py", "pinned.py"),
+    *("feature_facts.py", "feature_loading.py", "redis_acl.py", "redis_server.py", "redis_url.py", DOCKERFILE),
 )
-"""What the service imports; pinned to the versions it was built beside."""
+"""What only this machine runs."""
+LISTS: Final = ("__init__.py", "lists.py")
+"""Of the room `analysis`."""
+CONTENT_DIGITS: Final = 12
 BUILD_SECONDS: Final = 300
 
 
@@ -43,20 +42,23 @@ def build_bento(bundle: Path, name: str | None = None, rebuild: bool = False) ->
     """Store the bundle as a model and build its bento; returns (tag, whether it was built now).
 
     `PackagingError` when BentoML refuses, `BundleError` when the bundle is not to be trusted. A bento that is there
-    already is left alone unless `rebuild`.
+    already with the same content is left alone unless `rebuild`.
     """
     loaded = load_bundle(bundle)
     if name not in (None, loaded.manifest.name):
         raise PackagingError(f"{bundle} is called {loaded.manifest.name!r}, not {name!r}: train it under that name")
     tag = loaded.manifest.tag
-    _store_model(tag, bundle)
-    if _exists(tag):
-        if not rebuild:
-            return tag, False
-        import bentoml
+    _store_model(loaded)
+    with tempfile.TemporaryDirectory(prefix="understudy-bento-") as directory:
+        context = Path(directory)
+        content = _fill(context, loaded)
+        if exists(tag):
+            if not rebuild and stored_content(tag) == content:
+                return tag, False
+            import bentoml
 
-        bentoml.delete(tag)
-    _build(tag, bundle)
+            bentoml.delete(tag)
+        _build(tag, context)
     return tag, True
 
 
@@ -64,26 +66,13 @@ def ensure_built(tag: str) -> None:
     """`PackagingError` unless the bento `tag` is in the store; it names those that are."""
     import bentoml
 
-    if not _exists(tag):
+    if not exists(tag):
         there = ", ".join(sorted(str(each.tag) for each in bentoml.list())) or "none"
         raise PackagingError(f"no bento {tag}; there are: {there}. Build it: understudy bento build BUNDLE")
 
 
-def _store_model(tag: str, bundle: Path) -> None:
-    import bentoml
-    from bentoml.exceptions import NotFound
-
-    try:
-        stored = Path(bentoml.models.get(tag).path)
-    except NotFound:
-        manifest = read_manifest(bundle)
-        with bentoml.models.create(tag, labels={"bundle": manifest.version}, metadata=dict(manifest.labels)) as model:
-            shutil.copytree(bundle, model.path, dirs_exist_ok=True)
-        return
-    load_bundle(stored)
-
-
-def _exists(tag: str) -> bool:
+def exists(tag: str) -> bool:
+    """Whether the bento `tag` is in the store."""
     import bentoml
     from bentoml.exceptions import NotFound
 
@@ -94,49 +83,77 @@ def _exists(tag: str) -> bool:
     return True
 
 
-def _build(tag: str, bundle: Path) -> None:
+def stored_content(tag: str) -> str:
+    """The content hash of the bento `tag` in the store; "" when it was built before there was one."""
+    import bentoml
+
+    try:
+        return packaged(Path(bentoml.get(tag).path) / "src").content
+    except PackagingError:
+        return ""
+
+
+def _store_model(bundle: Bundle) -> None:
+    import bentoml
+    from bentoml.exceptions import NotFound
+
+    manifest = bundle.manifest
+    try:
+        stored = Path(bentoml.models.get(manifest.tag).path)
+    except NotFound:
+        labels = {"bundle": manifest.version}
+        with bentoml.models.create(manifest.tag, labels=labels, metadata=dict(manifest.labels)) as model:
+            shutil.copytree(bundle.directory, model.path, dirs_exist_ok=True)
+        return
+    load_bundle(stored)
+
+
+def _build(tag: str, context: Path) -> None:
     name, _, number = tag.partition(":")
-    with tempfile.TemporaryDirectory(prefix="understudy-bento-") as directory:
-        context = Path(directory)
-        _fill(context, tag, dict(read_manifest(bundle).labels))
-        command = [
-            sys.executable,
-            "-m",
-            "bentoml",
-            "build",
-            "--name",
-            name,
-            "--version",
-            number,
-            "--output",
-            "tag",
-            ".",
-        ]
-        try:
-            done = subprocess.run(
-                command, cwd=context, capture_output=True, text=True, timeout=BUILD_SECONDS, check=False
-            )
-        except subprocess.TimeoutExpired as error:
-            raise PackagingError(f"{tag}: bentoml build took longer than {BUILD_SECONDS} s") from error
-    if done.returncode != 0 or not _exists(tag):
+    command = [sys.executable, "-m", "bentoml", "build", "--name", name, "--version", number, "--output", "tag", "."]
+    try:
+        done = subprocess.run(
+            command,
+            cwd=context,
+            env=building_environment(),
+            capture_output=True,
+            text=True,
+            timeout=BUILD_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise PackagingError(f"{tag}: bentoml build took longer than {BUILD_SECONDS} s") from error
+    if done.returncode != 0 or not exists(tag):
         lines = "\n".join((done.stderr or done.stdout).strip().splitlines()[-8:])
         raise PackagingError(f"{tag}: bentoml build failed with code {done.returncode}:\n{lines}")
 
 
-def _fill(context: Path, tag: str, labels: dict[str, str]) -> None:
-    """The build context: code, note, requirements, bentofile."""
-    shutil.copytree(ROOM, context / "bentos", ignore=shutil.ignore_patterns("__pycache__"))
+def _fill(context: Path, bundle: Bundle) -> str:
+    """Put code, requirements, note and bentofile into `context`; the content hash."""
+    shutil.copytree(ROOM, context / "bentos", ignore=shutil.ignore_patterns(*LEFT_OUT))
     (context / "analysis").mkdir()
-    for file in ("__init__.py", "lists.py"):
+    for file in LISTS:
         shutil.copy(ROOM.parent / "analysis" / file, context / "analysis" / file)
-    (context / "packaged.json").write_bytes(msgspec.json.encode({"tag": tag}))
-    (context / "requirements.txt").write_text("".join(f"{name}=={version(name)}\n" for name in REQUIREMENTS))
+    (context / "requirements.txt").write_text("".join(f"{line}\n" for line in pinned.pinned()))
+    manifest = bundle.manifest
+    content = content_hash(context, manifest.version)
+    (context / NOTE).write_bytes(msgspec.json.encode(Packaged(manifest.tag, content)))
     bentofile: dict[str, Any] = {
         "service": "bentos.service:Recommender",
-        "labels": {key: value for key, value in labels.items() if value},
-        "include": ["bentos/**/*.py", "analysis/*.py", "packaged.json", "requirements.txt"],
-        # Locking would write this machine's index addresses into the bento (research note deploy §2.3).
+        "labels": {key: value for key, value in manifest.labels.items() if value} | {"content": content},
+        "include": ["bentos/**/*.py", "analysis/*.py", NOTE, "requirements.txt"],
         "python": {"requirements_txt": "./requirements.txt", "lock_packages": False},
-        "models": [tag],
+        "models": [manifest.tag],
     }
     (context / "bentofile.yaml").write_text(yaml.safe_dump(bentofile))
+    return content
+
+
+def content_hash(context: Path, bundle_version: str) -> str:
+    """First 12 hex digits of the SHA-256 over the bundle's version, the Dockerfile and every file below `context`."""
+    digest = hashlib.sha256(f"{bundle_version}\0".encode())
+    files = {"Dockerfile": ROOM / DOCKERFILE}
+    files |= {path.relative_to(context).as_posix(): path for path in context.rglob("*") if path.is_file()}
+    for name in sorted(files):
+        digest.update(f"{name}\0{hashlib.sha256(files[name].read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()[:CONTENT_DIGITS]

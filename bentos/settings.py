@@ -122,6 +122,18 @@ def serving_environment(
     )
 
 
+def building_environment() -> dict[str, str]:
+    """The environment of `bentoml build`, which imports the service: none of our settings may get into the bento."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("UNDERSTUDY_")} | {
+        "BENTOML_DO_NOT_TRACK": "True"
+    }
+
+
+def container_environment() -> dict[str, str]:
+    """The environment of the docker command: the classic builder, which every Docker has."""
+    return os.environ | {"DOCKER_BUILDKIT": "0", "BENTOML_DO_NOT_TRACK": "True"}
+
+
 def search_path() -> str:
     """PATH, for finding a Redis server."""
     return os.environ.get("PATH", "")

@@ -1,0 +1,39 @@
+"""Docker for tests that need it: skipped where there is none, but not in CI on a machine that provides it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+TOOLS = Path(__file__).parents[3] / "shared" / "cluster" / "install"
+"""What CI's machine offers to install Docker with (.ci/run)."""
+NEEDED = ("python:3.11-slim", "redis:7-bookworm")
+
+
+def docker(*arguments: str, seconds: float = 60, check: bool = True) -> str:
+    """The output of a docker command."""
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=seconds)
+    assert not check or done.returncode == 0, done.stderr
+    return (done.stdout + done.stderr).strip()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def docker_there() -> None:
+    """Docker and the images that tests start from."""
+    if TOOLS.exists() and os.environ.get("CI") == "true":
+        subprocess.run([TOOLS, "images"], check=True, timeout=900)
+    reason = "" if shutil.which("docker") else "there is no docker command"
+    if not reason and subprocess.run(["docker", "info"], capture_output=True, timeout=60).returncode != 0:
+        reason = "the docker daemon does not answer"
+    if not reason:
+        missing = [name for name in NEEDED if not docker("image", "ls", "--quiet", name)]
+        if missing and TOOLS.exists():
+            reason = f"images are missing: {', '.join(missing)} ({TOOLS.name} images)"
+    if reason and TOOLS.exists() and os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    if reason:
+        pytest.skip(reason)
