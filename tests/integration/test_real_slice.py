@@ -71,8 +71,7 @@ def test_what_evaluation_ranks_is_what_the_service_answers(
     different = []
     with httpx.Client(timeout=10) as client:
         for user in users:
-            answer = client.get(base, params={"user_id": before.user_ids[user], "k": 10}).json()
-            assert answer["source"] == "hybrid"
+            answer = _vector_answer(client, base, before.user_ids[user])
             online = [row[item["item_id"]] for item in answer["items"]]
             offline = ranking.lists[user][:10]
             # Two libraries may round the scores of a tie apart: what counts is that nothing better was left out.
@@ -80,3 +79,12 @@ def test_what_evaluation_ranks_is_what_the_service_answers(
             if not np.allclose(scores[online], scores[offline], rtol=0, atol=1e-5):
                 different.append(before.user_ids[user])
     assert different == []
+
+
+def _vector_answer(client: httpx.Client, base: str, user_id: str) -> dict:
+    """The answer from the user's vector: a machine that is busy with other tests may miss the features' deadline."""
+    for _ in range(10):
+        answer: dict = client.get(base, params={"user_id": user_id, "k": 10}).json()
+        if answer["source"] == "hybrid":
+            return answer
+    raise AssertionError(f"user {user_id} is answered from {answer['source']!r}")
