@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import os
 import re
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
 
+from shadow.rehearsal import HOST
 from tests.bentos.bundles import synthetic_bundle
 from tests.integration.served import Served, build, served
 
@@ -62,33 +64,54 @@ def metric(service: Served, name: str, **labels: str) -> list[float]:
     return [float(value) for each, text, value in found if each == name and wanted <= set(text.split(","))]
 
 
+class Upload:
+    """A batch whose body is on its way until `finish`: a request under way for as long as the test likes."""
+
+    def __init__(self, service: Served, users: int) -> None:
+        body = json.dumps({"requests": [{"user_id": f"u{number:04}", "k": 10} for number in range(users)]}).encode()
+        self._rest = body[20:]
+        self._connection = http.client.HTTPConnection(HOST, service.port, timeout=30)
+        self._connection.putrequest("POST", "/recommend:batch")
+        self._connection.putheader("Content-Type", "application/json")
+        self._connection.putheader("Content-Length", str(len(body)))
+        self._connection.endheaders(body[:20])
+
+    def finish(self) -> tuple[int, int, str | None]:
+        """Status, number of lists and whether the connection is kept."""
+        self._connection.send(self._rest)
+        answer = self._connection.getresponse()
+        lists = json.loads(answer.read())["answers"]
+        self._connection.close()
+        return answer.status, len([each for each in lists if len(each["items"]) == 10]), answer.getheader("connection")
+
+
 def test_requests_under_way_at_sigterm_are_answered_and_readiness_fails_first(built: tuple[str, Path]) -> None:
-    """Redis is frozen, so that every request waits its two seconds for features."""
-    with served(*built, UNDERSTUDY_DRAIN_SECONDS="1.5") as service, ThreadPoolExecutor(24) as pool:
-        assert httpx.get(f"{service.url}/recommend?user_id=u0001").json()["source"]
-        redis = psutil.Process(service.redis.process.pid)
-        redis.suspend()
-        try:
-            waiting: list[Future[httpx.Response]] = [
-                pool.submit(httpx.get, f"{service.url}/recommend?user_id=u{number:04}", timeout=20)
-                for number in range(20)
-            ]
-            until(lambda: metric(service, "understudy_requests_in_flight") == [20.0], "20 requests in flight")
-            service.running.process.send_signal(signal.SIGTERM)
-            until(lambda: httpx.get(f"{service.url}/readyz").status_code == 503, "not ready")
-            unready = httpx.get(f"{service.url}/readyz")
-            assert unready.headers["retry-after"]
-            assert unready.json()["detail"].startswith("draining")
-            assert not any(each.done() for each in waiting)
-            assert httpx.get(f"{service.url}/livez").status_code == 200
-            late = httpx.get(f"{service.url}/model")
-            assert (late.status_code, late.headers["connection"]) == (200, "close")
-            answers = [each.result() for each in waiting]
-        finally:
-            redis.resume()
-        assert {(answer.status_code, len(answer.json()["items"])) for answer in answers} == {(200, 10)}
+    with served(*built, UNDERSTUDY_DRAIN_SECONDS="2") as service:
+        uploads = [Upload(service, users=number + 1) for number in range(20)]
+        until(lambda: metric(service, "understudy_requests_in_flight") == [20.0], "20 requests in flight")
+        service.running.process.send_signal(signal.SIGTERM)
+        until(lambda: httpx.get(f"{service.url}/readyz").status_code == 503, "not ready")
+        unready = httpx.get(f"{service.url}/readyz")
+        assert unready.headers["retry-after"]
+        assert unready.json()["detail"].startswith("draining")
+        assert httpx.get(f"{service.url}/livez").status_code == 200
+        late = httpx.get(f"{service.url}/model")
+        assert (late.status_code, late.headers["connection"]) == (200, "close")
+        # Half of them end while connections are still accepted, half when they no longer are.
+        found = [upload.finish() for upload in uploads[:10]]
+        until(lambda: not accepted(service), "no longer accepting")
+        found += [upload.finish() for upload in uploads[10:]]
+        assert found == [(200, number + 1, "close") for number in range(20)]
         assert service.running.process.wait(30) == 0
         assert not service.running.family()
+
+
+def accepted(service: Served) -> bool:
+    """Whether a new request is answered."""
+    try:
+        return httpx.get(f"{service.url}/livez", timeout=0.5).status_code == 200
+    except httpx.HTTPError:
+        return False
 
 
 def test_metrics_are_of_all_workers_by_route_and_never_by_user(two_workers: Served) -> None:
