@@ -1,7 +1,8 @@
 """Where a fit stood after its last sweep, so that an interrupted one goes on there and ends with the same bytes.
 
-A checkpoint belongs to one fit: its key is made of the data, the settings and the library's version; one with another
-key, or one that cannot be read, is not used. Next module: `training.ials`, which writes one after every sweep.
+A checkpoint belongs to one fit: its key is made of the data, the settings, the device and the library's version; one
+with another key, or one that cannot be read, is not used. Next module: `training.ials`, which writes one after every
+sweep.
 """
 
 from __future__ import annotations
@@ -38,10 +39,10 @@ class Checkpoint:
     key: str
 
     @staticmethod
-    def of(directory: Path, interactions: Interactions, settings: msgspec.Struct) -> Checkpoint:
-        """The checkpoint in `directory` of a fit of `settings` on `interactions`."""
+    def of(directory: Path, interactions: Interactions, settings: msgspec.Struct, device: str = "cpu") -> Checkpoint:
+        """The checkpoint in `directory` of a fit of `settings` on `interactions`, on `device`."""
         digest = hashlib.sha256(msgspec.json.encode(settings, order="sorted"))
-        digest.update(torch.__version__.encode())
+        digest.update(f"{torch.__version__} {device}".encode())
         for ids in (interactions.user_ids, interactions.item_ids):
             digest.update("\0".join(ids).encode())
         for column in (interactions.user, interactions.item, interactions.rating, interactions.timestamp_us):

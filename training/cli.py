@@ -5,13 +5,14 @@ Heavy libraries are imported inside the commands, so that `--help` stays fast.
 
 from __future__ import annotations
 
+import functools
 import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,10 +20,26 @@ from training.data_cli import data_option, data_set, path_option, told
 
 if TYPE_CHECKING:
     from training.evaluate import Lift
+    from training.experiment import Experiment
     from training.jobs import EvaluationReport
+    from training.settings import Machine, MachineSettings
 
 TRACKING = "sqlite:///.understudy/mlflow.db"
 tracking_option = click.option("--tracking", default=TRACKING, show_default=True, help="MLflow store.")
+
+
+def machine_options(command: Callable[..., None]) -> Callable[..., None]:
+    """--threads and --device, given to the command as `flags`."""
+
+    @click.option("--threads", type=click.IntRange(min=1), help="Cores to use; else UNDERSTUDY_TORCH_THREADS.")
+    @click.option("--device", help="Torch's name of what computes, cpu or cuda; else UNDERSTUDY_TORCH_DEVICE.")
+    @functools.wraps(command)
+    def run(*args: Any, threads: int | None, device: str | None, **kwargs: Any) -> None:
+        from training.settings import MachineSettings
+
+        command(*args, flags=MachineSettings(threads=threads, device=device), **kwargs)
+
+    return run
 
 
 @click.command()
@@ -32,19 +49,21 @@ tracking_option = click.option("--tracking", default=TRACKING, show_default=True
 @click.option("--alias", help="MLflow alias for the new version, for instance champion.")
 @data_option
 @tracking_option
+@machine_options
 @told
-def train(configuration: Path, until: str, bundle: Path, alias: str | None, source: str, tracking: str) -> None:
+def train(
+    configuration: Path, until: str, bundle: Path, alias: str | None, source: str, tracking: str, flags: MachineSettings
+) -> None:
     """Fit the model of CONFIGURATION, export its bundle, register the version."""
     from training.experiment import read_experiment
     from training.jobs import train_job
-    from training.settings import TrainingSettings
 
     started = time.monotonic()
     experiment = read_experiment(configuration)
     _make_room(tracking)
+    machine = _machine(experiment, flags)
     with _sweeps(experiment.name, experiment.ials.sweeps) as sweep:
-        threads = TrainingSettings.load().torch_threads
-        tag, number, run = train_job(data_set(source), experiment, until, bundle, tracking, alias, threads, sweep)
+        tag, number, run = train_job(data_set(source), experiment, until, bundle, tracking, alias, machine, sweep)
     pointed = f", alias {alias}" if alias else ""
     click.echo(f"{tag}: model version {number}{pointed}, run {run[:8]}, fitted on {until} → {bundle}")
     click.echo(f"{time.monotonic() - started:.1f} s, peak memory {_peak_bytes() / 1e6:,.0f} MB")
@@ -58,6 +77,7 @@ def train(configuration: Path, until: str, bundle: Path, alias: str | None, sour
 @click.option("--again", metavar="REASON", help="Score on the test period once more; the reason is logged.")
 @data_option
 @tracking_option
+@machine_options
 @told
 def evaluate(
     configurations: tuple[Path, ...],
@@ -67,6 +87,7 @@ def evaluate(
     again: str | None,
     source: str,
     tracking: str,
+    flags: MachineSettings,
 ) -> None:
     """Refit on train + validation, score on the test period: the models and the popularity family.
 
@@ -76,16 +97,18 @@ def evaluate(
 
     from training.experiment import read_experiment
     from training.jobs import ensure_first, evaluate_job
-    from training.settings import TrainingSettings
 
     experiments = [read_experiment(each) for each in configurations]
+    machines = {each.name: _machine(each, flags) for each in experiments}
     _make_room(tracking)
-    data, threads = data_set(source), TrainingSettings.load().torch_threads
+    data = data_set(source)
     if again is None:
         ensure_first(tracking, experiments, data.digest)
     with _bars() as bar:
         bars = {each.name: bar(each.name, each.ials.sweeps) for each in experiments}
-        report = evaluate_job(data, experiments, tracking, threads, bars.__getitem__, per_user, references, again)
+        report = evaluate_job(
+            data, experiments, tracking, lambda each: machines[each.name], bars.__getitem__, per_user, references, again
+        )
     out.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2))
     _show(report)
 
@@ -95,19 +118,19 @@ def evaluate(
 @click.option("--out", type=path_option(dir_okay=False), required=True, help="All trials as JSON.")
 @data_option
 @tracking_option
+@machine_options
 @told
-def tune(space: Path, out: Path, source: str, tracking: str) -> None:
+def tune(space: Path, out: Path, source: str, tracking: str, flags: MachineSettings) -> None:
     """Try every combination of SPACE by pooled rolling-origin validation; the test period is not touched."""
     import msgspec
 
-    from training.settings import TrainingSettings
     from training.tracking import log_trial
     from training.tuning import Trial, combinations, read_space
     from training.tuning import tune as run
 
     wanted = read_space(space)
     experiments = [experiment for _, experiment in combinations(wanted)]
-    data = data_set(source)
+    machine, data = _machine(wanted.experiment, flags), data_set(source)
     _make_room(tracking)
     click.echo(f"{'trial':>5}{'MAP@10':>9}{'± SE':>8}{'to trial 0':>12}{'± SE':>8}  settings")
     started = time.monotonic()
@@ -118,7 +141,7 @@ def tune(space: Path, out: Path, source: str, tracking: str) -> None:
         click.echo(f"{numbers}  {msgspec.json.encode(trial.settings).decode()}")
         log_trial(tracking, experiments[trial.number], trial, data.digest)
 
-    found = run(data.split.before_test, data.movies, wanted, TrainingSettings.load().torch_threads, told_trial)
+    found = run(data.split.before_test, data.movies, wanted, machine, told_trial, data.tags)
     out.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=2))
     best = max(found.trials, key=lambda trial: trial.map_at_10)
     click.echo(
@@ -132,18 +155,18 @@ def tune(space: Path, out: Path, source: str, tracking: str) -> None:
 @click.argument("configuration", type=path_option(exists=True, dir_okay=False))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @data_option
+@machine_options
 @told
-def protocols(configuration: Path, as_json: bool, source: str) -> None:
+def protocols(configuration: Path, as_json: bool, source: str, flags: MachineSettings) -> None:
     """The model of CONFIGURATION under several splits and thresholds: how much of a lift is the protocol."""
     import msgspec
 
     from training.experiment import read_experiment
     from training.protocols import PROTOCOLS, row_of
-    from training.settings import TrainingSettings
 
     experiment = read_experiment(configuration)
-    data, threads = data_set(source), TrainingSettings.load().torch_threads
-    rows = [row_of(data.interactions, data.movies, experiment, protocol, threads) for protocol in PROTOCOLS]
+    machine, data = _machine(experiment, flags), data_set(source)
+    rows = [row_of(data.interactions, data.movies, experiment, each, machine, data.tags) for each in PROTOCOLS]
     if as_json:
         click.echo(msgspec.json.encode(rows).decode())
         return
@@ -152,6 +175,16 @@ def protocols(configuration: Path, as_json: bool, source: str) -> None:
     for row in rows:
         numbers = f"{row.protocol:24}{row.users:>7,}{row.popularity:9.4f}{row.model:12.4f}"
         click.echo(f"{numbers}  {_lift(row.over_all_time):28}{_lift(row.over_best)} ({row.over_best.over})")
+
+
+def _machine(experiment: Experiment, flags: MachineSettings) -> Machine:
+    """Where `experiment` is fitted. `ConfigurationError`, before anything is read, for a device that is not there."""
+    from training.device import usable
+    from training.settings import TrainingSettings
+
+    machine = TrainingSettings.load(file=experiment.machine, flags=flags).machine
+    usable(machine.device)
+    return machine
 
 
 def _lift(gained: Lift | None) -> str:

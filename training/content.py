@@ -34,7 +34,7 @@ class ContentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     weight: Annotated[float, Meta(ge=0, le=1)] = 0.8
     """w: the share of the factors; 1 − w is the share of the content."""
-    regularisation: Annotated[float, Meta(gt=0)] = 10.0
+    regularisation: Annotated[float, Meta(gt=0, le=1e6)] = 10.0
     """λ of the ridge regression."""
     least_items: Annotated[int, Meta(ge=1)] = 5
     """A word or tag that fewer items have is no feature."""

@@ -7,35 +7,43 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from training.content import ContentSettings
 from training.errors import ConfigurationError
 from training.ials import IalsSettings
+from training.settings import MachineSettings
 
 
 class ExportSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What of a fitted model goes into the bundle."""
 
-    min_history: int = 1
+    min_history: Annotated[int, Meta(ge=0)] = 1
     """Users with fewer positives than this get no vector (they are served by the fallback chain)."""
 
 
 class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One model to train: `name` is the bundle's, `about` says in words what is tried."""
 
-    name: str
+    name: Annotated[str, Meta(pattern="^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$")]
+    """Small letters, digits, dots, dashes: it is in the tag of the bento."""
     about: str
     ials: IalsSettings
     content: ContentSettings | None = None
     """With it the model is a hybrid of factors and content; without it factors alone."""
     export: ExportSettings = ExportSettings()
+    machine: MachineSettings = MachineSettings()
+    """Where it is fitted; the environment and flags go before it."""
 
     @property
     def digest(self) -> str:
-        """First 12 hex digits of the SHA-256 over the canonical form: equal settings, equal digest."""
-        return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()[:12]
+        """First 12 hex digits of the SHA-256 over all but the machine in canonical form: equal settings, equal one."""
+        settings = msgspec.to_builtins(self)
+        del settings["machine"]
+        return hashlib.sha256(msgspec.json.encode(settings, order="sorted")).hexdigest()[:12]
 
     @property
     def model_digest(self) -> str:
@@ -49,5 +57,5 @@ def read_experiment(path: Path) -> Experiment:
         return msgspec.toml.decode(path.read_bytes(), type=Experiment)
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read ({error.strerror})") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: {error}") from error

@@ -28,17 +28,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from training.device import CPU
+
 BATCH_ENTRIES: Final = 16_384
 """Padded ratings that a thread gathers at once: about 12 MB of working memory at 64 dimensions."""
 GRAM_ROWS: Final = 65_536
 """Rows summed in single precision before the sum goes on in double precision."""
+Rows = NDArray[np.int64]
+"""Numbers of rows, in the memory of the processor."""
 T = TypeVar("T")
 
 
 class Workers(Protocol):
     """Maps a function over batches, several at a time; the results come in the order of the batches."""
 
-    def __call__(self, work: Callable[[torch.Tensor], T], batches: list[torch.Tensor], /) -> Iterator[T]:
+    def __call__(self, work: Callable[[Rows], T], batches: list[Rows], /) -> Iterator[T]:
         """The first exception of `work` ends it."""
 
 
@@ -47,14 +51,16 @@ class Side:
     """One side's ratings: for row r the entries start[r]..start[r+1] of `columns` (int32) and `halves` (uint8).
 
     `halves` are half stars. `positives` (int64): how many entries of a row are positive. `batches`: the rows that have
-    an entry, those of like length together.
+    an entry, those of like length together. `lengths` (int64): entries of a row. The last two stay in the memory of the
+    processor, where the work is cut into pieces; the tensors are on the device that does it.
     """
 
     start: torch.Tensor
     columns: torch.Tensor
     halves: torch.Tensor
     positives: torch.Tensor
-    batches: list[torch.Tensor]
+    lengths: NDArray[np.int64]
+    batches: list[Rows]
 
     @staticmethod
     def of(
@@ -63,40 +69,52 @@ class Side:
         halves: NDArray[np.uint8],
         positive: NDArray[np.bool_],
         count: int,
+        device: torch.device = CPU,
     ) -> Side:
         """Group entries by row, in their order. `positive`: which of them are; `count`: rows in all."""
         # Torch sorts whole numbers by radix, several times as fast as numpy; it is as stable.
         order = torch.sort(torch.from_numpy(rows), stable=True).indices
         lengths = np.bincount(rows, minlength=count)
         return Side(
-            start=torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)])),
-            columns=torch.from_numpy(columns)[order],
-            halves=torch.from_numpy(halves)[order],
-            positives=torch.from_numpy(np.bincount(rows[positive], minlength=count)),
+            start=torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)])).to(device),
+            columns=torch.from_numpy(columns)[order].to(device),
+            halves=torch.from_numpy(halves)[order].to(device),
+            positives=torch.from_numpy(np.bincount(rows[positive], minlength=count)).to(device),
+            lengths=lengths,
             batches=_batches(lengths),
         )
 
-    def slices(self, rows: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def slices(self, rows: Rows) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """(entries, valid), both of shape (rows, width), padded and in slices of at most about `BATCH_ENTRIES`.
 
         A batch is one slice; only a single row with more ratings than that has several.
         """
-        begin, end = self.start[rows], self.start[rows + 1]
-        width, step = int((end - begin).max()), max(1, BATCH_ENTRIES // len(rows))
+        width, step = self.longest(rows), max(1, BATCH_ENTRIES // len(rows))
+        mine = placed(rows, self.start.device)
+        begin, end = self.start[mine], self.start[mine + 1]
         for first in range(0, width, step):
             entries = begin[:, None] + torch.arange(first, min(first + step, width), device=begin.device)
             valid = entries < end[:, None]
             yield entries.where(valid, 0), valid
 
+    def longest(self, rows: Rows) -> int:
+        """The most entries that one of `rows` has; asks no device."""
+        return int(self.lengths[rows].max())
 
-def _batches(lengths: NDArray[np.int64]) -> list[torch.Tensor]:
+
+def placed(rows: Rows, device: torch.device) -> torch.Tensor:
+    """`rows` on `device`."""
+    return torch.from_numpy(rows).to(device)
+
+
+def _batches(lengths: NDArray[np.int64]) -> list[Rows]:
     """The rows that have an entry, by length, in batches of at most `BATCH_ENTRIES` padded entries or one row."""
     order = np.argsort(lengths, kind="stable")
     order = order[lengths[order] > 0]
     ascending, cuts = lengths[order].tolist(), [0]
     while cuts[-1] < len(order):
         cuts.append(_end(ascending, cuts[-1]))
-    return [torch.from_numpy(order[begin:end].copy()) for begin, end in itertools.pairwise(cuts)]
+    return [order[begin:end].copy() for begin, end in itertools.pairwise(cuts)]
 
 
 def _end(ascending: list[int], begin: int) -> int:
@@ -160,20 +178,20 @@ class HalfSweep:
         shared = unobserved_weight * eigenvalues.clamp(min=0)
         return HalfSweep(side, fixed @ basis.float(), basis.float(), shared, penalty, roots, preferences)
 
-    def solve(self, rows: torch.Tensor) -> torch.Tensor:
+    def solve(self, rows: Rows) -> torch.Tensor:
         """The optimum of each of `rows`; shape (rows, d). `LinAlgError` when float32 has none."""
-        scale = (self.shared + self.penalty[rows][:, None]).rsqrt().float()
-        longest = int((self.side.start[rows + 1] - self.side.start[rows]).max())
-        scaled = self._by_ratings(rows, scale) if longest < len(self.shared) else self._by_dimensions(rows, scale)
+        scale = (self.shared + self.penalty[placed(rows, self.penalty.device)][:, None]).rsqrt().float()
+        few = self.side.longest(rows) < len(self.shared)
+        scaled = self._by_ratings(rows, scale) if few else self._by_dimensions(rows, scale)
         return (scaled[:, :, 0] * scale) @ self.basis.T
 
-    def _by_ratings(self, rows: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    def _by_ratings(self, rows: Rows, scale: torch.Tensor) -> torch.Tensor:
         """Aᵀ (I + AAᵀ)⁻¹ b."""
         ((entries, valid),) = self.side.slices(rows)
         a, b = self._gathered(entries, valid, scale)
         return a.transpose(1, 2) @ _solve_positive(a @ a.transpose(1, 2), b)
 
-    def _by_dimensions(self, rows: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    def _by_dimensions(self, rows: Rows, scale: torch.Tensor) -> torch.Tensor:
         """(I + AᵀA)⁻¹ Aᵀ b."""
         d = scale.shape[1]
         matrix, wanted = scale.new_zeros(len(rows), d, d), scale.new_zeros(len(rows), d, 1)

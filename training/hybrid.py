@@ -43,12 +43,17 @@ class Parts:
 
 
 def parts(
-    before: Interactions, factors: Factors, features: ItemFeatures, ials: IalsSettings, content: ContentSettings
+    before: Interactions,
+    factors: Factors,
+    features: ItemFeatures,
+    ials: IalsSettings,
+    content: ContentSettings,
+    device: str = "cpu",
 ) -> Parts:
     """The halves of a hybrid of `factors`, which were fitted on `before` with `ials`."""
     positives = np.bincount(before.liked(ials.positive).item, minlength=len(before.item_ids))
     c = content_vectors(features, factors.items, positives, content.regularisation)
-    return Parts(factors.users, fold_in(before, c, ials), factors.items, c)
+    return Parts(factors.users, fold_in(before, c, ials, device), factors.items, c)
 
 
 def best_weight(weights: Sequence[float], means: Sequence[float]) -> float:

@@ -23,10 +23,13 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from training.checkpoint import Checkpoint, State
+from training.device import CPU, usable
 from training.errors import TrainingError
-from training.half_sweep import HalfSweep, Side, Workers, gram, workers
+from training.half_sweep import HalfSweep, Rows, Side, Workers, gram, placed, workers
 from training.interactions import POSITIVE, Interactions, Known
 
+LARGEST: Final = 1e6
+"""Of a weight or a regularisation; more is a slip of the pen, and infinity is none."""
 HALF_STARS: Final = np.arange(11, dtype=np.float32) / np.float32(2)
 """The stars by half stars: tables of weights and preferences have a row for each."""
 
@@ -38,13 +41,13 @@ class IalsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Length of the vectors."""
     sweeps: Annotated[int, Meta(ge=1, le=1000)] = 8
     """Full sweeps, each solving all users and then all items."""
-    unobserved_weight: Annotated[float, Meta(ge=0)] = 0.1
+    unobserved_weight: Annotated[float, Meta(ge=0, le=LARGEST)] = 0.1
     """w: weight of "no interaction" as a zero, for every cell."""
-    regularisation: Annotated[float, Meta(gt=0)] = 1.0
+    regularisation: Annotated[float, Meta(gt=0, le=LARGEST)] = 1.0
     """reg."""
     regularisation_exponent: Annotated[float, Meta(ge=0, le=2)] = 0.5
     """ν: how strongly frequent users and items are regularised."""
-    seed: int = 1
+    seed: Annotated[int, Meta(ge=0, le=(1 << 63) - 1)] = 1
     """Of the item vectors to start from."""
     positive: Annotated[float, Meta(ge=0.5, le=5)] = POSITIVE
     """A rating of so many stars or more is a positive."""
@@ -82,18 +85,23 @@ def fit(
     threads: int,
     on_sweep: Callable[[int, float], None] | None = None,
     checkpoint: Checkpoint | None = None,
+    device: str = "cpu",
 ) -> Factors:
     """Fit on `interactions`. Rows without a positive have the zero vector. `on_sweep(sweep, loss)`.
 
-    Same data, settings and torch give the same bytes on the same machine, whatever `threads` torch may use.
+    `device` is torch's name of what computes ("cpu", "cuda"); the vectors come back to the memory of the processor.
+
+    Same data, settings, torch and device give the same bytes on the same machine, whatever `threads` torch may use.
     With a `checkpoint` a fit that was interrupted goes on after its last whole sweep, and ends with the same bytes.
-    `TrainingError` names the sweep and the setting when the loss is no number any more.
+    `TrainingError` names the sweep and the setting when the loss is no number any more; `ConfigurationError` the
+    device that cannot be used.
     """
+    on = usable(device)
     with workers(threads) as by:
-        known, by_user, by_item = sides(interactions, settings)
+        known, by_user, by_item = sides(interactions, settings, on)
         state = (checkpoint.load() if checkpoint else None) or _start(known, settings)
         # Copied into torch's memory: sums may depend on how their operands are aligned.
-        user_vectors, item_vectors = torch.tensor(state.users), torch.tensor(state.items)
+        user_vectors, item_vectors = torch.tensor(state.users, device=on), torch.tensor(state.items, device=on)
         losses = list(state.losses)
         for sweep in range(len(losses), settings.sweeps):
             try:
@@ -106,7 +114,7 @@ def fit(
             if not math.isfinite(losses[-1]):
                 raise TrainingError(f"sweep {sweep + 1}: the loss is {losses[-1]}. {_suspect(settings)}")
             if checkpoint:
-                checkpoint.save(State(user_vectors.numpy(), item_vectors.numpy(), losses))
+                checkpoint.save(State(user_vectors.cpu().numpy(), item_vectors.cpu().numpy(), losses))
             if on_sweep:
                 on_sweep(sweep + 1, losses[-1])
     if checkpoint:
@@ -119,16 +127,17 @@ def fit(
 
 
 def fold_in(
-    interactions: Interactions, item_vectors: NDArray[np.float32], settings: IalsSettings
+    interactions: Interactions, item_vectors: NDArray[np.float32], settings: IalsSettings, device: str = "cpu"
 ) -> NDArray[np.float32]:
     """User vectors against fixed `item_vectors` of shape (items, d): one half of a sweep; shape (users, d).
 
     The sums over all items go over those that occur in `interactions`, as in `fit`. Users without a rating have zero.
     """
+    on = usable(device)
     with workers(1) as by:
-        known, by_user, _ = sides(interactions, settings)
-        solved = torch.zeros((len(known.users), item_vectors.shape[1]))
-        _solve(by_user, torch.tensor(item_vectors[known.items]), solved, settings, by)
+        known, by_user, _ = sides(interactions, settings, on)
+        solved = torch.zeros((len(known.users), item_vectors.shape[1]), device=on)
+        _solve(by_user, torch.tensor(item_vectors[known.items], device=on), solved, settings, by)
     return _spread(solved, known.users, len(interactions.user_ids))
 
 
@@ -139,8 +148,8 @@ def _start(known: Known, settings: IalsSettings) -> State:
     return State(np.zeros((len(known.users), settings.dimension), np.float32), items.numpy(), [])
 
 
-def sides(interactions: Interactions, settings: IalsSettings) -> tuple[Known, Side, Side]:
-    """Who and what occurs in `interactions`, and their ratings with a weight, by user and by item.
+def sides(interactions: Interactions, settings: IalsSettings, device: torch.device = CPU) -> tuple[Known, Side, Side]:
+    """Who and what occurs in `interactions`, and their ratings with a weight, by user and by item, on `device`.
 
     `TrainingError` when there is no positive among them.
     """
@@ -152,8 +161,8 @@ def sides(interactions: Interactions, settings: IalsSettings) -> tuple[Known, Si
         raise TrainingError(f"no rating of {settings.positive:g} stars or more has a weight: nothing to learn from")
     return (
         known,
-        Side.of(user, item, halves, positive, len(data.user_ids)),
-        Side.of(item, user, halves, positive, len(data.item_ids)),
+        Side.of(user, item, halves, positive, len(data.user_ids), device),
+        Side.of(item, user, halves, positive, len(data.item_ids), device),
     )
 
 
@@ -168,7 +177,7 @@ def _suspect(settings: IalsSettings) -> str:
 def _spread(vectors: torch.Tensor, rows: NDArray[np.int64], count: int) -> NDArray[np.float32]:
     """`vectors` at `rows` of `count`, zeros elsewhere."""
     spread = np.zeros((count, vectors.shape[1]), np.float32)
-    spread[rows] = vectors.numpy()
+    spread[rows] = vectors.cpu().numpy()
     return spread
 
 
@@ -176,21 +185,22 @@ def loss(
     side: Side, other: Side, users: torch.Tensor, items: torch.Tensor, settings: IalsSettings, by: Workers
 ) -> float:
     """The objective of the module's docstring: scores in single precision, sums in double precision."""
-    weights, preferences = _tables(settings)
+    weights, preferences = _tables(settings, users.device)
 
-    def observed(rows: torch.Tensor) -> float:
-        total = 0.0
+    def observed(rows: Rows) -> torch.Tensor:
+        total = torch.zeros((), dtype=torch.float64, device=users.device)
+        mine = users[placed(rows, users.device)][:, :, None]
         for entries, valid in side.slices(rows):
             stars = side.halves[entries].int()
             vectors = items.index_select(0, side.columns[entries].flatten()).view(*valid.shape, -1)
-            missed = preferences[stars] - (vectors @ users[rows][:, :, None])[:, :, 0]
-            total += float((weights[stars].where(valid, 0).double() * missed.double().square()).sum())
+            missed = preferences[stars] - (vectors @ mine)[:, :, 0]
+            total += (weights[stars].where(valid, 0).double() * missed.double().square()).sum()
         return total
 
     everything = settings.unobserved_weight * (gram(users) * gram(items)).sum()
     penalty = _penalty(side, len(items), settings) @ _squares(users)
     penalty += _penalty(other, len(users), settings) @ _squares(items)
-    return math.fsum(by(observed, side.batches)) + float(everything + penalty)
+    return math.fsum(map(float, by(observed, side.batches))) + float(everything + penalty)
 
 
 def _squares(vectors: torch.Tensor) -> torch.Tensor:
@@ -199,10 +209,10 @@ def _squares(vectors: torch.Tensor) -> torch.Tensor:
     return lengths.double().square()
 
 
-def _tables(settings: IalsSettings) -> tuple[torch.Tensor, torch.Tensor]:
+def _tables(settings: IalsSettings, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """c and p by half stars; shape (11,), float32."""
     preferences = (settings.positive <= HALF_STARS).astype(np.float32)
-    return torch.from_numpy(settings.confidence(HALF_STARS)), torch.from_numpy(preferences)
+    return torch.from_numpy(settings.confidence(HALF_STARS)).to(device), torch.from_numpy(preferences).to(device)
 
 
 def _penalty(side: Side, others: int, settings: IalsSettings) -> torch.Tensor:
@@ -213,12 +223,12 @@ def _penalty(side: Side, others: int, settings: IalsSettings) -> torch.Tensor:
 
 def _solve(side: Side, fixed: torch.Tensor, solved: torch.Tensor, settings: IalsSettings, by: Workers) -> None:
     """Set every row of `solved` with a rating to its optimum given `fixed`; the rest to zero."""
-    weights, preferences = _tables(settings)
+    weights, preferences = _tables(settings, fixed.device)
     penalty = _penalty(side, len(fixed), settings)
     half = HalfSweep.of(side, fixed, settings.unobserved_weight, penalty, weights.sqrt(), preferences)
     solved.zero_()
 
-    def work(rows: torch.Tensor) -> None:
-        solved[rows] = half.solve(rows)
+    def work(rows: Rows) -> None:
+        solved[placed(rows, solved.device)] = half.solve(rows)
 
     deque(by(work, side.batches), maxlen=0)

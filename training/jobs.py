@@ -22,10 +22,11 @@ from training.experiment import Experiment
 from training.export import export_bundle
 from training.fetching import digest_of, sha256_of
 from training.interactions import Interactions, Movie
-from training.layouts import Layout
+from training.layouts import NO_TAGS, Layout, Tags
 from training.model import fit_model
 from training.popularity import ALL_TIME, family_scores
 from training.references import EASE_REGULARISATION, NEIGHBOURS, SHRINKAGE, ease, item_knn
+from training.settings import Machine
 from training.split import GlobalSplit, split_by_time
 from training.table_cache import cached_ratings
 from training.task import Task, rank_by_popularity
@@ -36,22 +37,26 @@ Sweep = Callable[[int, float], None]
 
 @dataclass(frozen=True)
 class DataSet:
-    """Ratings, read and cut; the films; a digest of the files."""
+    """Ratings, read and cut; the films; a digest of the files; the tags."""
 
     interactions: Interactions
     split: GlobalSplit
     movies: dict[str, Movie]
     digest: str
+    tags: Tags = NO_TAGS
 
     @staticmethod
     def read(directory: Path, cache: Path, digest: str | None = None) -> DataSet:
         """Read the MovieLens files in `directory`, of any layout; `digest` is known for those that were verified."""
         layout = Layout.of(directory)
         interactions = cached_ratings(directory / layout.ratings, layout, cache)
-        names = (layout.ratings, layout.items)
+        names = [layout.ratings, layout.items]
+        tags = Tags(directory / layout.tags if layout.tags and (directory / layout.tags).is_file() else None)
+        if tags.path:
+            names.append(tags.path.name)
         found = digest or digest_of({name: sha256_of(directory / name) for name in names})
         movies = layout.read_items(directory / layout.items)
-        return DataSet(interactions, split_by_time(interactions), movies, found)
+        return DataSet(interactions, split_by_time(interactions), movies, found, tags)
 
     def fitting(self, until: str) -> tuple[Interactions, int]:
         """What a model may see, and the first moment that it may not: `until` is `train` or `train+validation`."""
@@ -91,14 +96,14 @@ def train_job(
     bundle: Path,
     uri: str,
     alias: str | None,
-    threads: int,
+    machine: Machine,
     sweep: Sweep,
 ) -> tuple[str, str, str]:
     """Fit, export, register; returns (bundle tag, model version number, run id)."""
     before, end_us = data.fitting(until)
     # Beside the bundle, which is what an interrupted command is repeated for.
-    checkpoint = Checkpoint.of(bundle.absolute().parent, before, experiment.ials)
-    fitted = fit_model(before, data.movies, experiment, threads, sweep, checkpoint)
+    checkpoint = Checkpoint.of(bundle.absolute().parent, before, experiment.ials, machine.device)
+    fitted = fit_model(before, data.movies, experiment, machine.threads, sweep, checkpoint, data.tags, machine.device)
     labels = {
         "data_hash": data.digest,
         "commit": tracking.commit(),
@@ -115,7 +120,7 @@ def evaluate_job(
     data: DataSet,
     experiments: Sequence[Experiment],
     uri: str,
-    threads: int,
+    machine: Callable[[Experiment], Machine],
     sweep: Callable[[str], Sweep],
     per_user: Path | None = None,
     references: bool = False,
@@ -123,8 +128,8 @@ def evaluate_job(
 ) -> EvaluationReport:
     """Refit each on train + validation and score it on the test period beside the popularity family.
 
-    `per_user`: where the numbers of every user go as Parquet. `references`: EASE and item-kNN beside them.
-    `again`: why the test period is used once more.
+    `machine` says where each is fitted. `per_user`: where the numbers of every user go as Parquet. `references`: EASE
+    and item-kNN beside them. `again`: why the test period is used once more.
     """
     before, end_us = data.fitting("train+validation")
     task = Task.of(before, data.split.test, data.movies)
@@ -132,7 +137,8 @@ def evaluate_job(
     family = family_scores(before, end_us)
     rankings = {name: rank_by_popularity(task, scores, users) for name, scores in family.items()}
     for experiment in experiments:
-        fitted = fit_model(before, data.movies, experiment, threads, sweep(experiment.name))
+        on, told = machine(experiment), sweep(experiment.name)
+        fitted = fit_model(before, data.movies, experiment, on.threads, told, None, data.tags, on.device)
         rankings[experiment.name] = fitted.rank(task, before.item_ids, family[ALL_TIME], users)
     if references:
         rankings["item-kNN"] = item_knn(before, NEIGHBOURS, SHRINKAGE).rank(task, family[ALL_TIME], users)

@@ -6,7 +6,10 @@
 
 from __future__ import annotations
 
+import bisect
 import csv
+import functools
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +26,7 @@ GENRES_100K: Final = (
 NO_GENRES: Final = "(no genres listed)"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Tag:
     """A user gave an item a tag; `timestamp_us` is UTC."""
 
@@ -55,16 +58,34 @@ class Layout:
         raise DataError(f"{directory}: no MovieLens data. Looked for {known}.")
 
 
-def read_tags(path: Path, before_us: int) -> list[Tag]:
-    """The tags given before `before_us`, in the order of the file. `DataError` names the line that does not fit."""
+def read_tags(path: Path) -> list[Tag]:
+    """All tags in the order of the file. `DataError` names the line that does not fit."""
     found = []
     for number, row in _csv_rows(path, 4):
         user, item, tag, seconds = row
         if not seconds.isdecimal():
             raise DataError(f"{path}: line {number}, column timestamp: {seconds!r} is not a whole number of seconds")
-        if int(seconds) * 1_000_000 < before_us:
-            found.append(Tag(user, item, tag, int(seconds) * 1_000_000))
+        # A million tags have few different texts: each is kept once.
+        found.append(Tag(sys.intern(user), sys.intern(item), sys.intern(tag), int(seconds) * 1_000_000))
     return found
+
+
+@dataclass(frozen=True)
+class Tags:
+    """The tags of a data set, in `path` if it has any: read when first asked for, told only before a moment."""
+
+    path: Path | None = None
+
+    def before(self, cut_us: int) -> list[Tag]:
+        """Those given before `cut_us`, the oldest first. `DataError` as `read_tags`."""
+        return self._by_time[: bisect.bisect_left(self._by_time, cut_us, key=lambda tag: tag.timestamp_us)]
+
+    @functools.cached_property
+    def _by_time(self) -> list[Tag]:
+        return sorted(read_tags(self.path), key=lambda tag: tag.timestamp_us) if self.path else []
+
+
+NO_TAGS: Final = Tags()
 
 
 def _items_100k(path: Path) -> dict[str, Movie]:

@@ -5,7 +5,7 @@ Next module: `training.export`, which puts them into a bundle.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from training.experiment import Experiment
 from training.hybrid import parts
 from training.ials import Factors, fit
 from training.interactions import Interactions, Movie
-from training.layouts import Tag
+from training.layouts import NO_TAGS, Tags
 from training.task import Ranking, Task, rank_by_factors
 
 
@@ -51,20 +51,23 @@ def fit_model(
     threads: int,
     sweep: Callable[[int, float], None] | None = None,
     checkpoint: Checkpoint | None = None,
-    tags: Iterable[Tag] = (),
+    tags: Tags = NO_TAGS,
+    device: str = "cpu",
 ) -> Fitted:
-    """Fit `experiment` on `before`.
+    """Fit `experiment` on `before`, and on the tags that are no younger than its last rating.
 
     Factors alone know the items that occur in `before`. A hybrid knows every item of `movies` besides, rated or not:
-    the catalogue is no knowledge of the future, who rated what would be.
+    the catalogue is no knowledge of the future, who rated or tagged what would be.
     """
-    factors = fit(before, experiment.ials, threads, sweep, checkpoint)
+    factors = fit(before, experiment.ials, threads, sweep, checkpoint, device)
     seen = np.unique(before.item)
     if experiment.content is None:
         return Fitted([before.item_ids[row] for row in seen], factors.items[seen], factors.users, factors.losses)
     ids, wide, spread = _widened(before, factors, movies)
-    features = item_features(ids, movies, tags, experiment.content.least_items)
-    hybrid = parts(wide, spread, features, experiment.ials, experiment.content).weighted(experiment.content.weight)
+    known = tags.before(int(before.timestamp_us.max()) + 1)
+    features = item_features(ids, movies, known, experiment.content.least_items)
+    halves = parts(wide, spread, features, experiment.ials, experiment.content, device)
+    hybrid = halves.weighted(experiment.content.weight)
     return Fitted(ids, hybrid.items, hybrid.users, factors.losses)
 
 

@@ -18,8 +18,10 @@ import numpy as np
 from training.evaluate import Lift, average_precisions, best_of, lift
 from training.experiment import Experiment
 from training.interactions import POSITIVE, Interactions, Movie
+from training.layouts import NO_TAGS, Tags
 from training.model import fit_model
 from training.popularity import ALL_TIME, family_scores
+from training.settings import Machine
 from training.split import QUANTILES, split_by_time
 from training.task import Task, rank_by_popularity
 
@@ -62,7 +64,8 @@ def row_of(
     movies: Mapping[str, Movie],
     experiment: Experiment,
     protocol: Protocol,
-    threads: int,
+    machine: Machine,
+    tags: Tags = NO_TAGS,
 ) -> ProtocolRow:
     """Fit and evaluate under one protocol; the settings are the experiment's, but for the threshold."""
     data = shuffled(interactions) if protocol.shuffled else interactions
@@ -74,7 +77,8 @@ def row_of(
         name: average_precisions(rank_by_popularity(task, each, warm), task, warm) for name, each in family.items()
     }
     settings = msgspec.structs.replace(experiment.ials, positive=protocol.positive)
-    fitted = fit_model(split.before_test, movies, msgspec.structs.replace(experiment, ials=settings), threads)
+    changed = msgspec.structs.replace(experiment, ials=settings)
+    fitted = fit_model(split.before_test, movies, changed, machine.threads, tags=tags, device=machine.device)
     ranking = fitted.rank(task, split.before_test.item_ids, family[ALL_TIME], warm)
     model = average_precisions(ranking, task, warm)
     best = best_of(scores)

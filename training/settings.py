@@ -1,4 +1,4 @@
-"""The room's settings: where data is kept. Reads the environment. Next module: `training.movielens`."""
+"""The room's settings: where data is kept, what computes. Reads the environment. Next module: `training.movielens`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,35 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+
+class MachineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an experiment's file or a command's flags say of the machine; None: nothing. No part of a model."""
+
+    threads: Annotated[int, Meta(ge=1)] | None = None
+    """Cores that training may use."""
+    device: str | None = None
+    """Torch's name of what computes: cpu, cuda, cuda:1."""
+
+
+NOTHING: Final = MachineSettings()
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a fit runs on."""
+
+    threads: int = 1
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """Settings of the training commands."""
+    """Settings of the training commands. A flag goes before the environment, the environment before a file."""
 
     data_dir: Path
     """UNDERSTUDY_DATA_DIR: the cache of downloaded data. Default: `understudy` in XDG_CACHE_HOME, else in ~/.cache.
@@ -19,18 +43,36 @@ class TrainingSettings:
     """
 
     torch_threads: int
-    """UNDERSTUDY_TORCH_THREADS: cores that training may use. Default: all this process may run on, at most 4."""
+    """UNDERSTUDY_TORCH_THREADS, --threads, [machine] threads: cores that training may use.
+
+    Default: all this process may run on, at most 4.
+    """
+
+    torch_device: str
+    """UNDERSTUDY_TORCH_DEVICE, --device, [machine] device: torch's name of what computes. Default: cpu."""
+
+    @property
+    def machine(self) -> Machine:
+        """What a fit runs on."""
+        return Machine(self.torch_threads, self.torch_device)
 
     @staticmethod
-    def load(environment: Mapping[str, str] = os.environ) -> TrainingSettings:
+    def load(
+        environment: Mapping[str, str] = os.environ,
+        file: MachineSettings = NOTHING,
+        flags: MachineSettings = NOTHING,
+    ) -> TrainingSettings:
         """The settings of this process. `ValueError` names a variable that cannot be read."""
         cache = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        threads = environment.get("UNDERSTUDY_TORCH_THREADS") or str(min(4, available_cores()))
-        if not threads.isdecimal() or int(threads) < 1:
-            raise ValueError(f"UNDERSTUDY_TORCH_THREADS must be a whole number from 1, not {threads!r}")
+        named = environment.get("UNDERSTUDY_TORCH_THREADS")
+        if named and (not named.isdecimal() or int(named) < 1):
+            raise ValueError(f"UNDERSTUDY_TORCH_THREADS must be a whole number from 1, not {named!r}")
+        threads = flags.threads or int(named or 0) or file.threads or min(4, available_cores())
+        device = flags.device or environment.get("UNDERSTUDY_TORCH_DEVICE") or file.device or "cpu"
         return TrainingSettings(
             data_dir=Path(environment.get("UNDERSTUDY_DATA_DIR") or cache / "understudy"),
-            torch_threads=int(threads),
+            torch_threads=threads,
+            torch_device=device,
         )
 
 

@@ -11,18 +11,21 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
+from msgspec import Meta
 
 from training.errors import ConfigurationError
 from training.evaluate import average_precisions
 from training.experiment import Experiment
 from training.interactions import Interactions, Movie
+from training.layouts import NO_TAGS, Tags
 from training.model import fit_model
 from training.popularity import FAMILY, family_scores
-from training.rolling import Asked, Pooled, origins, pooled
+from training.rolling import LEAST_ORIGINS, Asked, Pooled, origins, pooled
+from training.settings import Machine
 from training.task import Ranking, rank_by_popularity
 
 MOST_TRIALS = 500
@@ -33,7 +36,7 @@ class Space(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     experiment: Experiment
     try_: dict[str, list[Any]] = msgspec.field(name="try")
-    origins: int = 5
+    origins: Annotated[int, Meta(ge=LEAST_ORIGINS, le=100)] = 5
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,8 +97,9 @@ def tune(
     before_test: Interactions,
     movies: Mapping[str, Movie],
     space: Space,
-    threads: int,
+    machine: Machine,
     on_trial: Callable[[Trial], None],
+    tags: Tags = NO_TAGS,
 ) -> Tuned:
     """Run every trial of `space` on what is before the test period."""
     many = [Asked.at(origin) for origin in origins(before_test, space.origins)]
@@ -103,7 +107,7 @@ def tune(
     trials: list[Trial] = []
     best, winner = -math.inf, space.experiment
     for number, (chosen, experiment) in enumerate(combinations(space)):
-        found = pooled(many, _ranker(experiment, movies, threads))
+        found = pooled(many, _ranker(experiment, movies, machine, tags))
         first = first or found
         difference, error = found.difference(first)
         trials.append(
@@ -144,10 +148,12 @@ def best_popularity(many: list[Asked]) -> tuple[str, float]:
     return best, means[best]
 
 
-def _ranker(experiment: Experiment, movies: Mapping[str, Movie], threads: int) -> Callable[[Asked], Ranking]:
+def _ranker(
+    experiment: Experiment, movies: Mapping[str, Movie], machine: Machine, tags: Tags
+) -> Callable[[Asked], Ranking]:
     def rank(asked: Asked) -> Ranking:
         before = asked.origin.before
-        fitted = fit_model(before, movies, experiment, threads)
+        fitted = fit_model(before, movies, experiment, machine.threads, tags=tags, device=machine.device)
         # Only warm users are asked, so the fallback is never used.
         return fitted.rank(asked.task, before.item_ids, asked.task.liked_by.astype(float), asked.warm)
 

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
+from bentos.bundle import read_manifest
 from shadow.cli import main
 from training.synthetic import synthetic_interactions
 
@@ -44,10 +45,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def run(place: Path, *arguments: str) -> Result:
+def run(place: Path, *arguments: str, environment: dict[str, str] | None = None) -> Result:
     words = [each.format(place=place) for each in arguments]
-    environment = {"UNDERSTUDY_DATA_DIR": str(place / "cache"), "UNDERSTUDY_TORCH_THREADS": "1"}
-    return CliRunner().invoke(main, words, env=environment)
+    settings = {"UNDERSTUDY_DATA_DIR": str(place / "cache"), "UNDERSTUDY_TORCH_THREADS": "1"}
+    return CliRunner().invoke(main, words, env=settings | (environment or {}))
 
 
 DATA = ("--data", "{place}/data")
@@ -100,6 +101,53 @@ def test_protocols_are_printed_and_are_json_for_machines(place: Path) -> None:
     assert "random, ≥ 4: leaks" in done.output
     rows = json.loads(run(place, "protocols", "{place}/small.toml", "--json", *DATA).output)
     assert len(rows) == 4
+
+
+def tagged(place: Path, name: str, later: str) -> Path:
+    """The data with tags: each film's by its number, before the cut; `later` ones are of the test period."""
+    directory = place / name
+    directory.mkdir()
+    for each in ("ratings.csv", "movies.csv"):
+        (directory / each).write_bytes((place / "data" / each).read_bytes())
+    lines = ["userId,movieId,tag,timestamp", *(f"1,{film},taste {film % 3},900000000" for film in range(1, 61))]
+    if later:
+        lines += [f"1,{film},{later} {film % 2},2000000000" for film in range(1, 61)]
+    (directory / "tags.csv").write_text("\n".join(lines) + "\n")
+    return directory
+
+
+def test_a_hybrid_learns_from_the_tags_before_the_cut_and_from_no_later_ones(place: Path) -> None:
+    versions = {}
+    for name, later in (("honest", ""), ("garbled", "word"), ("others", "another")):
+        tagged(place, name, later)
+        data = ("--data", f"{{place}}/{name}")
+        done = run(place, "train", "{place}/hybrid.toml", "--bundle", f"{{place}}/{name}-bundle", *data, *TRACKING)
+        assert done.exit_code == 0, done.output
+        versions[name] = read_manifest(place / f"{name}-bundle").version
+    assert len(set(versions.values())) == 1
+    done = run(place, "train", "{place}/hybrid.toml", "--bundle", "{place}/no-tags-bundle", *DATA, *TRACKING)
+    assert done.exit_code == 0, done.output
+    assert read_manifest(place / "no-tags-bundle").version not in versions.values()
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "protocols", "tune"])
+def test_a_device_that_is_not_there_is_one_line_with_the_remedy(place: Path, command: str) -> None:
+    file = "{place}/space.toml" if command == "tune" else "{place}/small.toml"
+    outs = {"train": ("--bundle", "{place}/none"), "protocols": ()}
+    done = run(place, command, file, "--device", "cuda:9", *outs.get(command, ("--out", "{place}/none.json")), *DATA)
+    assert done.exit_code == 2
+    assert done.output.startswith("error: device 'cuda:9' cannot be used: ")
+    assert "Take cpu" in done.output
+    assert done.output.count("\n") == 1
+
+
+def test_the_device_may_come_from_the_environment_and_the_flag_goes_before_it(place: Path) -> None:
+    command = ("train", "{place}/small.toml", "--bundle", "{place}/placed", *DATA, *TRACKING)
+    environment = {"UNDERSTUDY_TORCH_DEVICE": "cuda:8"}
+    refused = run(place, *command, environment=environment)
+    assert refused.exit_code == 2
+    assert "device 'cuda:8'" in refused.output
+    assert run(place, *command, "--device", "cpu", environment=environment).exit_code == 0
 
 
 def test_a_directory_without_data_is_one_line_and_exit_2(place: Path) -> None:

@@ -52,7 +52,7 @@ def test_batches_waste_little_on_padding() -> None:
 def test_slices_of_a_long_row_hold_each_of_its_entries_once(monkeypatch: pytest.MonkeyPatch) -> None:
     side = side_of([3, 25])
     monkeypatch.setattr(half_sweep, "BATCH_ENTRIES", 10)
-    found = [entries[valid].tolist() for entries, valid in side.slices(torch.tensor([1]))]
+    found = [entries[valid].tolist() for entries, valid in side.slices(np.array([1]))]
     assert [len(each) for each in found] == [10, 10, 5]
     assert [entry for each in found for entry in each] == list(range(3, 28))
 
@@ -93,11 +93,11 @@ def test_the_bytes_are_the_same_whatever_threads(monkeypatch: pytest.MonkeyPatch
 def test_torch_has_its_threads_back_when_a_batch_failed() -> None:
     before = torch.get_num_threads()
 
-    def work(rows: torch.Tensor) -> None:
+    def work(rows: NDArray[np.int64]) -> None:
         raise ValueError(f"rows {rows.tolist()}")
 
     with pytest.raises(ValueError, match=r"rows \[1\]"), workers(2) as by:
-        list(by(work, [torch.tensor([1]), torch.tensor([2])]))
+        list(by(work, [np.array([1]), np.array([2])]))
     assert torch.get_num_threads() == before
 
 

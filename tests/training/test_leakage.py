@@ -14,6 +14,7 @@ from training.experiment import Experiment
 from training.export import export_bundle, write_facts
 from training.ials import IalsSettings
 from training.interactions import Interactions, from_columns
+from training.layouts import NO_TAGS, Tags
 from training.model import fit_model
 from training.popularity import family_scores
 from training.split import GlobalSplit, split_by_time
@@ -42,9 +43,11 @@ def garbled(data: Interactions, cut_us: int, seed: int) -> Interactions:
     return from_columns(users, items, rating, time)
 
 
-def bundle(directory: Path, split: GlobalSplit, experiment: Experiment = EXPERIMENT) -> BundleManifest:
+def bundle(
+    directory: Path, split: GlobalSplit, experiment: Experiment = EXPERIMENT, tags: Tags = NO_TAGS
+) -> BundleManifest:
     movies = synthetic_movies(DATA)
-    fitted = fit_model(split.train, movies, experiment, threads=1)
+    fitted = fit_model(split.train, movies, experiment, threads=1, tags=tags)
     return export_bundle(directory, experiment, fitted, split.train, movies, split.validation_from_us, {})
 
 
@@ -62,6 +65,33 @@ def test_garbage_after_the_cut_gives_the_same_bundle_and_the_same_facts(
     for name, each in (("one", split), ("other", other)):
         write_facts(tmp_path / f"{name}.parquet", each.train)
     assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "other.parquet").read_bytes()
+
+
+def tags_file(path: Path, cut_us: int, late: bool, seed: int = 0) -> Tags:
+    """Tags before the cut, whose words some films share; with `late` as many after it, in between, with other words."""
+    rng = np.random.default_rng(5)
+    cut = cut_us // 1_000_000
+    rows = [(item, f"taste {rng.integers(4)}", cut - 1 - int(rng.integers(10**6))) for item in DATA.item_ids[:40]]
+    if late:
+        garbage = np.random.default_rng(seed)
+        chosen = garbage.choice([*DATA.item_ids, "film of tomorrow"], 60)
+        rows += [(item, f"taste 1 later {n % 5}", cut + int(garbage.integers(10**6))) for n, item in enumerate(chosen)]
+        garbage.shuffle(rows)
+    lines = ["userId,movieId,tag,timestamp", *(f"u{n},{','.join(map(str, row))}" for n, row in enumerate(rows))]
+    path.write_text("\n".join(lines) + "\n")
+    return Tags(path)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_garbage_tags_after_the_cut_give_the_same_bundle(tmp_path: Path, seed: int) -> None:
+    split = split_by_time(DATA)
+    cut = split.validation_from_us
+    hybrid = msgspec.structs.replace(EXPERIMENT, content=ContentSettings(least_items=2))
+    tagged, garbled_too = (tags_file(tmp_path / f"{late}.csv", cut, late, seed) for late in (False, True))
+    ours = bundle(tmp_path / "one", split, hybrid, tagged)
+    assert bundle(tmp_path / "other", split, hybrid, garbled_too).version == ours.version
+    # The test can fail: tags before the cut count.
+    assert bundle(tmp_path / "without", split, hybrid).version != ours.version
 
 
 def test_garbage_before_the_cut_gives_another_bundle(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from training.ials import IalsSettings
 from training.layouts import Layout
 from training.protocols import PROTOCOLS, row_of, shuffled
 from training.ratings import read_ratings
-from training.settings import TrainingSettings
+from training.settings import Machine, TrainingSettings
 from training.synthetic import synthetic_interactions
 
 
@@ -28,7 +28,7 @@ def test_shuffling_permutes_the_times_and_nothing_else() -> None:
 def test_a_threshold_holds_for_training_relevance_and_popularity_alike() -> None:
     data = synthetic_interactions(2, users=300, items=80, per_user=20)
     experiment = Experiment(name="m", about="", ials=IalsSettings(dimension=8, sweeps=3))
-    every, four = (row_of(data, {}, experiment, protocol, threads=1) for protocol in (PROTOCOLS[0], PROTOCOLS[2]))
+    every, four = (row_of(data, {}, experiment, protocol, Machine()) for protocol in (PROTOCOLS[0], PROTOCOLS[2]))
     assert every.users >= four.users
     assert every.popularity != four.popularity
 
@@ -38,8 +38,8 @@ def test_the_global_split_gives_the_notes_lift_and_the_random_one_far_more(movie
     layout = Layout.of(movielens)
     data = read_ratings(movielens / layout.ratings, layout)
     experiment = Experiment(name="champion", about="", ials=IalsSettings())
-    threads = TrainingSettings.load().torch_threads
-    honest, leaking = (row_of(data, {}, experiment, protocol, threads) for protocol in PROTOCOLS[2:])
+    machine = TrainingSettings.load().machine
+    honest, leaking = (row_of(data, {}, experiment, protocol, machine) for protocol in PROTOCOLS[2:])
     # Research note recsys §2b: 1,157 users, popularity .1287, +22.9 % (16.8 .. 29.7) over it.
     assert honest.users == 1_157
     assert honest.popularity == pytest.approx(0.1287, abs=0.0005)

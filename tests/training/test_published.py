@@ -29,7 +29,7 @@ def test_the_published_offline_numbers_reproduce(movielens: Path, tmp_path: Path
         DataSet.read(movielens, tmp_path, ML_1M.digest),
         experiments,
         f"sqlite:///{tmp_path / 'mlflow.db'}",
-        TrainingSettings.load().torch_threads,
+        lambda experiment: TrainingSettings.load().machine,
         lambda name: lambda sweep, loss: None,
     )
     assert report.baseline == published["baseline"]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from training.errors import DataError
 from training.interactions import Interactions, Movie
-from training.layouts import Layout, Tag, movie, read_tags
+from training.layouts import Layout, Tag, Tags, movie, read_tags
 from training.ratings import read_ratings
 from training.table_cache import FOLDER, cached_ratings
 
@@ -127,11 +127,12 @@ def test_titles_years_and_genres() -> None:
 
 def test_tags_after_the_cut_are_not_seen(tmp_path: Path) -> None:
     path = tmp_path / "tags.csv"
-    path.write_text('userId,movieId,tag,timestamp\n1,2,"funny, too",99\n1,3,late,100\n')
-    assert read_tags(path, before_us=100_000_000) == [Tag("1", "2", "funny, too", 99_000_000)]
+    path.write_text('userId,movieId,tag,timestamp\n1,3,late,100\n1,2,"funny, too",99\n')
+    assert Tags(path).before(100_000_000) == [Tag("1", "2", "funny, too", 99_000_000)]
+    assert Tags(path).before(99_000_000) == Tags().before(100_000_000) == []
     path.write_text("userId,movieId,tag,timestamp\n1,2,x,soon\n")
     with pytest.raises(DataError, match="line 2, column timestamp: 'soon'"):
-        read_tags(path, before_us=1)
+        Tags(path).before(1)
 
 
 @pytest.mark.data
@@ -152,4 +153,4 @@ def test_movielens_latest_small_is_read_whole(movielens_latest_small: Path) -> N
     assert (len(table), len(table.user_ids), len(table.item_ids)) == (100_004, 671, 9_066)
     assert len(layout.read_items(movielens_latest_small / layout.items)) == 9_125
     assert layout.tags is not None
-    assert len(read_tags(movielens_latest_small / layout.tags, before_us=2**62)) == 1_296
+    assert len(read_tags(movielens_latest_small / layout.tags)) == 1_296

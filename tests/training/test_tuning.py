@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from training.errors import ConfigurationError
+from training.settings import Machine
 from training.split import split_by_time
 from training.synthetic import synthetic_interactions
 from training.tuning import combinations, read_space, tune
@@ -59,7 +60,7 @@ def test_a_space_that_cannot_be_searched_is_refused_by_name(tmp_path: Path, text
 def test_the_winner_has_the_highest_pooled_map_and_trial_0_differs_from_itself_by_nothing(tmp_path: Path) -> None:
     data = split_by_time(synthetic_interactions(4, users=200, items=60, per_user=20)).before_test
     told = []
-    found = tune(data, {}, read_space(space(tmp_path)), threads=1, on_trial=told.append)
+    found = tune(data, {}, read_space(space(tmp_path)), Machine(), on_trial=told.append)
     assert [trial.number for trial in told] == [0, 1, 2, 3]
     assert found.trials == told
     assert (told[0].difference, told[0].difference_error) == (0.0, 0.0)

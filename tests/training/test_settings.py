@@ -1,0 +1,115 @@
+"""Settings: a flag goes before the environment, that before the file, that before the default."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from training.errors import ConfigurationError
+from training.experiment import read_experiment
+from training.settings import Machine, MachineSettings, TrainingSettings
+
+CONFIGURATION = """
+name = "m"
+about = "for the test"
+[ials]
+"""
+FILE = MachineSettings(threads=2, device="cuda:2")
+ENVIRONMENT = {"UNDERSTUDY_TORCH_THREADS": "3", "UNDERSTUDY_TORCH_DEVICE": "cuda:3"}
+FLAGS = MachineSettings(threads=4, device="cuda:4")
+NOTHING = MachineSettings()
+
+
+@pytest.mark.parametrize(
+    ("environment", "file", "flags", "expected"),
+    [
+        (ENVIRONMENT, FILE, FLAGS, Machine(4, "cuda:4")),
+        (ENVIRONMENT, FILE, NOTHING, Machine(3, "cuda:3")),
+        ({}, FILE, NOTHING, Machine(2, "cuda:2")),
+        ({"UNDERSTUDY_TORCH_DEVICE": "", "UNDERSTUDY_TORCH_THREADS": ""}, FILE, NOTHING, Machine(2, "cuda:2")),
+        ({"UNDERSTUDY_TORCH_THREADS": "3"}, FILE, MachineSettings(device="cpu"), Machine(3, "cpu")),
+    ],
+)
+def test_the_order_of_precedence(
+    environment: dict[str, str], file: MachineSettings, flags: MachineSettings, expected: Machine
+) -> None:
+    assert TrainingSettings.load(environment, file, flags).machine == expected
+
+
+def test_the_default_is_the_processor_with_at_most_four_cores() -> None:
+    machine = TrainingSettings.load({}).machine
+    assert machine.device == "cpu"
+    assert 1 <= machine.threads <= 4
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5"])
+def test_a_variable_that_cannot_be_read_is_named(text: str) -> None:
+    with pytest.raises(ValueError, match="UNDERSTUDY_TORCH_THREADS must be a whole number from 1"):
+        TrainingSettings.load({"UNDERSTUDY_TORCH_THREADS": text})
+
+
+def test_the_data_directory_is_in_the_users_cache(tmp_path: Path) -> None:
+    assert TrainingSettings.load({"XDG_CACHE_HOME": str(tmp_path)}).data_dir == tmp_path / "understudy"
+    assert TrainingSettings.load({"UNDERSTUDY_DATA_DIR": str(tmp_path)}).data_dir == tmp_path
+
+
+def test_the_machine_of_a_file_is_no_part_of_the_model(tmp_path: Path) -> None:
+    plain, placed = tmp_path / "plain.toml", tmp_path / "placed.toml"
+    plain.write_text(CONFIGURATION)
+    placed.write_text(CONFIGURATION + "[machine]\nthreads = 2\ndevice = 'cuda'\n")
+    assert read_experiment(placed).machine == MachineSettings(threads=2, device="cuda")
+    assert read_experiment(placed).digest == read_experiment(plain).digest
+    assert read_experiment(placed).model_digest == read_experiment(plain).model_digest
+
+
+KEYS = [
+    ("surprise = 1\n", "surprise"),
+    ("[ials]\ndimensions = 3\n", "dimensions"),
+    ("[ials]\n[ials.weights]\n6 = 1.0\n", "6"),
+    ("[ials]\n[content]\nregularization = 3.0\n", "regularization"),
+    ("[ials]\n[export]\nhistory = 3\n", "history"),
+    ("[ials]\n[machine]\ncores = 3\n", "cores"),
+    ("[ials]\n[machine]\nthreads = 0\n", "threads"),
+    ("[ials]\ndimension = 'many'\n", "dimension"),
+    ("[ials]\n[export]\nmin_history = -1\n", "min_history"),
+    ("[ials]\nregularisation = inf\n", "regularisation"),
+    ("[ials]\nunobserved_weight = nan\n", "unobserved_weight"),
+    ("[ials]\nseed = -1\n", "seed"),
+    ("[ials]\n[ials.weights]\n5 = inf\n", "5 is inf"),
+    ("[ials]\n[content]\nregularisation = inf\n", "regularisation"),
+]
+
+
+@pytest.mark.parametrize(("text", "named"), KEYS)
+def test_an_unknown_or_impossible_key_is_refused_by_file_and_name(tmp_path: Path, text: str, named: str) -> None:
+    path = tmp_path / "experiment.toml"
+    path.write_text("name = 'm'\nabout = 'a test'\n" + text)
+    with pytest.raises(ConfigurationError, match=rf"experiment\.toml.*{named}"):
+        read_experiment(path)
+
+
+@pytest.mark.parametrize("name", ["", "Champion", "a b", "../x", "-x"])
+def test_a_name_that_is_no_tag_is_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "experiment.toml"
+    path.write_text(f"name = {name!r}\nabout = ''\n[ials]\n")
+    with pytest.raises(ConfigurationError, match="name"):
+        read_experiment(path)
+
+
+def test_a_file_that_is_no_toml_or_no_text_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "experiment.toml"
+    for content in (b"name = ", b"\xff\xfe\x00"):
+        path.write_bytes(content)
+        with pytest.raises(ConfigurationError, match=r"experiment\.toml"):
+            read_experiment(path)
+    with pytest.raises(ConfigurationError, match=r"missing\.toml: cannot be read"):
+        read_experiment(tmp_path / "missing.toml")
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(AttributeError):
+        TrainingSettings.load({}).torch_threads = 3  # type: ignore[misc]
+    with pytest.raises(AttributeError):
+        msgspec.convert({}, MachineSettings).threads = 3  # type: ignore[misc]
