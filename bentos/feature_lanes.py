@@ -10,14 +10,18 @@ Next module: `bentos.feature_store`, which asks.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from bentos.redis_url import masked
+
 if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection
 
+log = logging.getLogger(__name__)
 CONNECT_SECONDS: Final = 1.0
 """How long one attempt to connect may take."""
 STUCK_SECONDS: Final = 1.0
@@ -42,9 +46,10 @@ class LaneError(Exception):
 
 @dataclass(slots=True)
 class Question:
-    """Commands that go together and may be sent twice, and where their replies are put."""
+    """Commands that go together and may be sent twice, as Redis takes them, and where the `number` replies are put."""
 
-    commands: Sequence[Command]
+    packed: bytes
+    number: int
     replies: asyncio.Future[list[Any] | LaneError]
     repeated: bool = False
 
@@ -105,16 +110,13 @@ class Lane:
 
     async def carry(self, batch: Sequence[Question]) -> None:
         """Send the questions and give each its replies; errors of single commands are replies too."""
-        from hiredis import pack_command
         from redis.exceptions import ResponseError
 
         connection = self.connection
-        # In C; redis-py's asynchronous connection packs in Python, which costs as much as the rest.
-        packed = [pack_command(command) for question in batch for command in question.commands]
-        await connection.send_packed_command(b"".join(packed), check_health=False)
+        await connection.send_packed_command(b"".join([question.packed for question in batch]), check_health=False)
         for question in batch:
             replies: list[Any] = []
-            for _ in question.commands:
+            for _ in range(question.number):
                 try:
                     replies.append(await connection.read_response(disable_decoding=True))
                 except ResponseError as error:
@@ -137,6 +139,7 @@ class Lanes:
         )
         self._lanes = [Lane(pool.make_connection()) for _ in range(count)]
         self._backoff = EqualJitterBackoff(cap=LONGEST_PAUSE_SECONDS, base=FIRST_PAUSE_SECONDS)
+        self._shown = masked(url)
         self._deadline = deadline_seconds
         self._stuck = max(STUCK_SECONDS, 2 * deadline_seconds)
         self._waiting: deque[Question] = deque()
@@ -148,12 +151,17 @@ class Lanes:
         """The replies to `commands`, an exception in the place of each that Redis refused. `LaneError` otherwise.
 
         The commands must bear being carried out twice: they are repeated once when a connection breaks under them.
+        `ValueError` for what is no text that Redis could take.
         """
+        from hiredis import pack_command
+
         self._start()
         loop = asyncio.get_running_loop()
         if fault := self._fault(loop.time()):
             raise LaneError(fault)
-        question = Question(commands, loop.create_future())
+        # In C; redis-py's asynchronous connection packs in Python, which costs as much as all the rest.
+        packed = b"".join([pack_command(command) for command in commands])
+        question = Question(packed, len(commands), loop.create_future())
         self._waiting.append(question)
         self._call_a_lane()
         try:
@@ -225,16 +233,27 @@ class Lanes:
     async def _drive(self, lane: Lane) -> None:
         failures = 0
         while True:
-            self._connects += 1
-            await lane.connect()
-            if lane.open.is_set():
-                failures = 0
-                await self._carry_while_open(lane)
-                self._call_a_lane()
-                continue
+            try:
+                self._connects += 1
+                await lane.connect()
+                if lane.open.is_set():
+                    self._tell(failures, "answers again")
+                    failures = 0
+                    await self._carry_while_open(lane)
+                    self._call_a_lane()
+                    continue
+            except Exception:
+                log.exception("a connection to the feature store ended by an error of our own")
+                await lane.leave("unreachable")
             failures += 1
             self._give_up()
+            self._tell(failures == 1, f"is not usable ({lane.fault})")
             await asyncio.sleep(self._backoff.compute(failures))
+
+    def _tell(self, new: int, what: str) -> None:
+        """Once for each turn of a connection; requests are told by their label and counted."""
+        if new:
+            log.warning("the feature store at %s %s", self._shown, what)
 
     def _give_up(self) -> None:
         """When no lane is left, those who wait learn it now."""

@@ -172,8 +172,11 @@ class RedisEventStore:
 def check(user_id: str, event_id: str, event: Event) -> None:
     """`ValueError` names what of an event cannot be kept."""
     for name, value in (("user_id", user_id), ("event_id", event_id), ("item_id", event.item_id)):
-        if not value or len(encoded(value)) > LONGEST_ID:
-            raise ValueError(f"{name} must have 1 to {LONGEST_ID} bytes, not {len(encoded(value))}")
+        size = len(encoded(value))
+        if not 1 <= size <= LONGEST_ID:
+            raise ValueError(f"{name} must have 1 to {LONGEST_ID} bytes, not {size}")
+        if encoded(value) != value.encode(errors="replace"):
+            raise ValueError(f"{name} must be text, and half a surrogate pair is none")
     if "\n" in event.item_id:
         raise ValueError("item_id must be one line")
     if not abs(event.rating) <= 1e9:

@@ -132,6 +132,8 @@ async def test_facts_of_a_user_in_no_facts_file_end_and_loaded_facts_do_not(
         ("u", "e" * 1025, Event("i", 1.0, 1), "event_id"),
         ("u", "e", Event("", 1.0, 1), "item_id"),
         ("u", "e", Event("i\nj", 1.0, 1), "item_id"),
+        ("u", "e", Event("\ud800", 1.0, 1), "item_id"),
+        ("\ud800", "e", Event("i", 1.0, 1), "user_id"),
         ("u", "e", Event("i", float("nan"), 1), "rating"),
         ("u", "e", Event("i", 1.0, -1), "timestamp_us"),
         ("u", "e", Event("i", 1.0, 2**53), "timestamp_us"),

@@ -272,6 +272,40 @@ async def test_a_full_redis_still_answers_reads(store: RedisFeatureStore, redis_
     assert await faults(store) == {""}
 
 
+async def test_turns_are_logged_once_for_a_connection_and_without_the_password(
+    redis_server: RedisServer, bundle: Bundle, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = redis_server.url.replace("//", "//default:secret@")
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.config_set("requirepass", "another")
+        async with opened(url, bundle, DEADLINE) as store:
+            assert await until_fault(store, "refused")
+            assert await faults(store, 200) == {"refused"}
+            client.config_set("requirepass", "secret")
+            await until_read(store)
+    told = [record.getMessage().replace(redis_server.url.removeprefix("redis://"), "HOST") for record in caplog.records]
+    assert sorted(set(told)) == [
+        "the feature store at redis://***@HOST answers again",
+        "the feature store at redis://***@HOST is not usable (refused)",
+    ]
+    # At most once for each of the two connections.
+    assert len(told) <= 4
+    assert "secret" not in caplog.text
+
+
+async def test_a_connection_that_ends_by_an_error_of_our_own_is_opened_anew(
+    store: RedisFeatureStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(self: object) -> None:
+        monkeypatch.undo()
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("bentos.feature_lanes.Lanes._next_batch", broken)
+    assert await faults(store) <= {"", "unreachable", "timeout"}
+    await until_read(store)
+    assert "RuntimeError: a bug" in caplog.text
+
+
 async def until_fault(store: RedisFeatureStore, expected: str) -> bool:
     """Whether reads come to fail by `expected`; before it is known, a read may find no connection yet."""
     async with asyncio.timeout(30):
