@@ -175,7 +175,10 @@ def _portion(table: pa.Table, bounds: NDArray[np.int64], first: int) -> Historie
 def _steps(histories: Histories) -> Iterator[tuple[list[bytes], list[bytes]]]:
     """Keys and values of some users at a time."""
     table, bounds = histories.table, histories.bounds
-    item, rating, when = (table[name].to_pylist() for name in ("item_id", "rating", "timestamp_us"))
+    # An item's id is made once, not once a row; numpy makes numbers faster than Arrow does.
+    coded = table["item_id"].combine_chunks().dictionary_encode()
+    item = np.array(coded.dictionary.to_pylist(), dtype=object)[coded.indices.to_numpy()].tolist()
+    rating, when = (table[name].to_numpy().tolist() for name in ("rating", "timestamp_us"))
     pack = msgspec.msgpack.Encoder().encode
     for start in range(0, len(histories.users), USERS_PER_STEP):
         keys: list[bytes] = []

@@ -72,14 +72,14 @@ class LanesState:
 
 
 class Lane:
-    """One connection. `fault`: why it could not be opened, or "". `since`: when the batch under way was sent. `idle`:
-    resolved to wake it.
+    """One connection. `fault`: why it could not be opened, or ""; `reason`: the same in the library's words. `since`:
+    when the batch under way was sent. `idle`: resolved to wake it.
     """
 
     def __init__(self, connection: AbstractConnection) -> None:
         self.connection = connection
         self.open = asyncio.Event()
-        self.fault = ""
+        self.fault = self.reason = ""
         self.since: float | None = None
         self.idle: asyncio.Future[None] | None = None
 
@@ -95,6 +95,7 @@ class Lane:
                 await self.connection.send_command("PING", check_health=False)
                 await self.connection.read_response()
         except Exception as error:
+            self.reason = str(error)
             # No answer on an open connection is lateness; without one Redis is out of reach.
             late = isinstance(error, TimeoutError) and self.connection.is_connected
             await self.leave("timeout" if late else fault_of(error))
@@ -247,7 +248,7 @@ class Lanes:
                 await lane.leave("unreachable")
             failures += 1
             self._give_up()
-            self._tell(failures == 1, f"is not usable ({lane.fault})")
+            self._tell(failures == 1, f"is not usable ({lane.fault}): {lane.reason or 'no answer'}")
             await asyncio.sleep(self._backoff.compute(failures))
 
     def _tell(self, new: int, what: str) -> None:

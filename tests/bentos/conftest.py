@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -32,11 +34,21 @@ class RedisServer:
     def stop(self) -> None:
         self._stage.stop("redis")
 
-    @property
-    def process(self) -> int:
-        """The server's process id."""
+    def kill(self) -> None:
         with redis.Redis.from_url(self.url) as client:
-            return int(client.info("server")["process_id"])
+            os.kill(client.info("server")["process_id"], signal.SIGKILL)
+        self.stop()
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """While it is, it neither answers nor ends; its connections stay open."""
+        with redis.Redis.from_url(self.url) as client:
+            process = client.info("server")["process_id"]
+        os.kill(process, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(process, signal.SIGCONT)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import pytest
@@ -12,8 +13,10 @@ from bentos.errors import FeatureStoreError
 from bentos.feature_loading import Loaded, connected, load_vectors, verify_vectors
 from bentos.feature_versions import PORTION, drop, find, loading_key, loading_of, pin
 from bentos.features import bucket_of, buckets_of, encoded, features_key, vectors_key
+from shadow.rehearsal import command as understudy
 from tests.bentos.bundles import synthetic_bundle
 from tests.bentos.conftest import RedisServer
+from tests.bentos.proxy import Proxy
 from tests.bentos.test_feature_store import quiet
 
 USERS = 3 * PORTION * 32
@@ -167,3 +170,24 @@ def test_a_wrong_password_names_where_to_give_it(redis_server: RedisServer) -> N
         connected(redis_server.url.replace("//", "//:wrong@")),
     ):
         pass
+
+
+async def test_a_command_that_was_killed_is_taken_up_again(
+    redis_url: str, shared_redis: RedisServer, large: Bundle
+) -> None:
+    key = loading_key(large.manifest.version)
+    async with Proxy(shared_redis.port) as proxy:
+        proxy.pause = 0.05
+        command = understudy("features", "load", large.directory, "--redis", proxy.url)
+        process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.DEVNULL)
+        with connected(redis_url) as client:
+            async with asyncio.timeout(60):
+                while (found := loading_of(client, key)) is None or not found.done:
+                    assert process.returncode is None
+                    await asyncio.sleep(0.005)
+            process.kill()
+            await process.wait()
+    with connected(redis_url) as client:
+        assert find(client, large.manifest.version) is None
+        assert 0 < load_vectors(client, large, quiet).resumed_at < USERS
+        assert verify_vectors(client, large, quiet) == []
