@@ -40,6 +40,14 @@ EventId = Annotated[
     ),
 ]
 
+Source = Annotated[
+    str,
+    Meta(
+        description="The rung of the ladder that gave the list, from the most to the least personal.",
+        extra_json_schema={"enum": ["hybrid", "fold_in", "content", "popular_recent", "popular"]},
+    ),
+]
+
 
 class RecommendQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Who asks, and for how many items."""
@@ -76,7 +84,7 @@ class Answer(msgspec.Struct, frozen=True):
     request_id: str
     items: list[Item]
     model: msgspec.Raw | Model
-    source: str
+    source: Source
 
 
 class BatchQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -89,7 +97,7 @@ class BatchItem(msgspec.Struct, frozen=True):
     """The answer to one request of a batch: the items and the source that a single request would get."""
 
     items: list[Item]
-    source: str
+    source: Source
 
 
 class BatchAnswer(msgspec.Struct, frozen=True):

@@ -54,15 +54,16 @@ EXAMPLES: Final[dict[type, Any]] = {
         "registry": {"state": "current", "champion": "champion:6de57512078d"},
     },
 }
-PROBLEMS: Final[dict[int, tuple[str, str, str, dict[str, str]]]] = {
-    400: ("Malformed body", "the body is no JSON in UTF-8: Input data was truncated", "malformed-body", {}),
-    401: ("Unauthorized", "erasure needs Authorization: Bearer with the service's admin token", "token", {}),
-    403: ("Forbidden", "the feature store did not take the write: this process may only read", "read-only", {}),
-    413: ("Body too large", "the body has more than 1048576 bytes", "too-large", {}),
-    415: ("Unsupported media type", "send application/json, not text/plain", "media-type", {}),
-    422: ("Invalid parameter", "k must be a whole number from 1 to 100, in digits", "invalid-parameter", {}),
-    429: ("Too many requests", "128 requests are being answered, which is the most of this process", "overloaded", {}),
-    503: ("Service unavailable", "the feature store did not take the write: no connection", "feature-store", {}),
+FULL: Final = ("Service unavailable", "the feature store did not take the write: no connection", "feature-store")
+PROBLEMS: Final[dict[int, tuple[str, str, str]]] = {
+    400: ("Malformed body", "the body is no JSON in UTF-8: Input data was truncated", "malformed-body"),
+    401: ("Unauthorized", "erasure needs Authorization: Bearer with the service's admin token", "token"),
+    403: ("Forbidden", "the feature store did not take the write: this process may only read", "read-only"),
+    413: ("Body too large", "the body has more than 1048576 bytes", "too-large"),
+    415: ("Unsupported media type", "send application/json, not text/plain", "media-type"),
+    422: ("Invalid parameter", "Expected `int` <= 100", "invalid-parameter"),
+    429: ("Too many requests", "128 requests are being answered, which is the most of this process", "overloaded"),
+    503: ("Service unavailable", "draining: the process ends", "not-ready"),
 }
 """Status → title, detail and kind of an example."""
 MEANINGS: Final = {
@@ -77,7 +78,16 @@ MEANINGS: Final = {
 }
 ALWAYS: Final = (422, 429, 503)
 WITH_BODY: Final = (400, 413, 415)
-_TYPES: Final = (*EXAMPLES, messages.RecommendQuery, messages.UserQuery, messages.Problem)
+PLACES: Final = {"recommend": "k", "recommend_batch": "requests[3].k", "keep_events": "rating", "erase_user": "user_id"}
+"""What is wrong in the example of a 422."""
+TAGS: Final = {
+    "recommend": "Lists",
+    "recommend_batch": "Lists",
+    "keep_events": "What users did",
+    "erase_user": "What users did",
+    "model": "The model",
+}
+_TYPES: Final = (*EXAMPLES, messages.RecommendQuery, messages.Problem)
 
 
 def _components() -> dict[str, Any]:
@@ -106,11 +116,11 @@ def _answer(kind: type, about: str, *names: str) -> dict[str, Any]:
     return {"description": about, "headers": headers, "content": content}
 
 
-def _problem(status: int) -> dict[str, Any]:
-    title, detail, kind, _ = PROBLEMS[status]
+def _problem(status: int, writes: bool, place: str) -> dict[str, Any]:
+    title, detail, kind = FULL if status == 503 and writes else PROBLEMS[status]
     example = {"title": title, "status": status, "detail": detail, "type": URN + kind}
     if status == 422:
-        example["parameter"] = "k"
+        example |= {"detail": f"{place}: {detail}", "parameter": place}
     found: dict[str, Any] = {
         "description": MEANINGS[status],
         "content": {MEDIA_TYPE: {"schema": _ref(messages.Problem), "example": example}},
@@ -127,14 +137,14 @@ def _parameters(kind: type[msgspec.Struct]) -> list[dict[str, Any]]:
         if not field.required:
             schema["default"] = field.default
         about = {"description": schema.pop("description", ""), "required": field.required}
-        found.append({"name": field.name, "in": "query", **about, "schema": schema})
+        found.append({"name": field.name, "in": "query", **about, "schema": schema, "example": schema["examples"][0]})
     return found
 
 
 def _operation(
     name: str, summary: str, answer: dict[str, Any], *statuses: int, takes: type | None = None, **more: Any
 ) -> dict[str, Any]:
-    described: dict[str, Any] = {"operationId": name, "summary": summary} | more
+    described: dict[str, Any] = {"operationId": name, "tags": [TAGS[name]], "summary": summary} | more
     if takes is not None:
         schema = _ref(takes)
         if takes is messages.EventMessage:
@@ -143,8 +153,9 @@ def _operation(
         content = {JSON: {"schema": schema, "example": EXAMPLES[takes]}}
         described["requestBody"] = {"required": True, "content": content}
         statuses = (*WITH_BODY, *statuses)
-    responses = {"200": answer} | {str(status): _problem(status) for status in sorted((*statuses, *ALWAYS))}
-    return described | {"responses": responses}
+    every = sorted((*statuses, *ALWAYS))
+    responses = {str(status): _problem(status, 403 in statuses, PLACES.get(name, "")) for status in every}
+    return described | {"responses": {"200": answer} | responses}
 
 
 def _paths() -> dict[str, Any]:

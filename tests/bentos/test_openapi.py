@@ -13,6 +13,7 @@ from bentos.api import ROUTES, create_app
 from bentos.lifecycle import Lifecycle
 from bentos.openapi import DOCUMENT, EXAMPLES, JSON
 from bentos.problems import MEDIA_TYPE
+from bentos.recommend import SOURCES
 
 OPERATIONS = [(path, method, found) for path, item in DOCUMENT["paths"].items() for method, found in item.items()]
 PAGES = {("/", "GET"), ("/docs", "GET"), ("/openapi.json", "GET"), ("/metrics", "GET")}
@@ -54,6 +55,10 @@ def test_every_operation_tells_its_answers_with_examples(path: str, method: str,
     for parameter in operation.get("parameters", []):
         assert parameter["description"]
         assert parameter["schema"]["examples"]
+
+
+def test_the_sources_are_the_ladder_s() -> None:
+    assert tuple(DOCUMENT["components"]["schemas"]["Answer"]["properties"]["source"]["enum"]) == SOURCES
 
 
 def test_every_reference_leads_somewhere() -> None:
