@@ -1,6 +1,6 @@
 """From a bundle to a bento with exact tags: model and bento are both `name:version`, the version being the bundle's.
 
-The bento carries only what serving needs: this room without its commands, the list metrics, pinned requirements. Its
+The bento carries only what serving needs: the modules that the service imports, pinned requirements. Its
 content hash covers all of that, the bundle and the Dockerfile, and none of BentoML's timestamps: the same inputs make
 the same hash. BentoML runs in its own process and directory with a bare environment, so that what is packaged is what
 is imported, and nothing of this machine. Next module: `bentos.containers`.
@@ -8,6 +8,7 @@ is imported, and nothing of this machine. Next module: `bentos.containers`.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import shutil
 import subprocess
@@ -27,13 +28,8 @@ from bentos.settings import building_environment
 
 ROOM: Final = Path(__file__).parent
 DOCKERFILE: Final = "bento.Dockerfile"
-LEFT_OUT: Final = (
-    *("__pycache__", "*_cli.py", "command_parts.py", "containers.py", "packaging.py", "pinned.py"),
-    *("feature_facts.py", "feature_loading.py", "redis_acl.py", "redis_server.py", "redis_url.py", DOCKERFILE),
-)
-"""What only this machine runs."""
-LISTS: Final = ("__init__.py", "lists.py")
-"""Of the room `analysis`."""
+SERVICE: Final = "bentos.service"
+ROOMS: Final = ("bentos", "analysis")
 CONTENT_DIGITS: Final = 12
 BUILD_SECONDS: Final = 300
 
@@ -130,10 +126,10 @@ def _build(tag: str, context: Path) -> None:
 
 def _fill(context: Path, bundle: Bundle) -> str:
     """Put code, requirements, note and bentofile into `context`; the content hash."""
-    shutil.copytree(ROOM, context / "bentos", ignore=shutil.ignore_patterns(*LEFT_OUT))
-    (context / "analysis").mkdir()
-    for file in LISTS:
-        shutil.copy(ROOM.parent / "analysis" / file, context / "analysis" / file)
+    for path in served_code():
+        target = context / path.relative_to(ROOM.parent)
+        target.parent.mkdir(exist_ok=True)
+        shutil.copyfile(path, target)
     (context / "requirements.txt").write_text("".join(f"{line}\n" for line in pinned.pinned()))
     manifest = bundle.manifest
     content = content_hash(context, manifest.version)
@@ -141,12 +137,36 @@ def _fill(context: Path, bundle: Bundle) -> str:
     bentofile: dict[str, Any] = {
         "service": "bentos.service:Recommender",
         "labels": {key: value for key, value in manifest.labels.items() if value} | {"content": content},
-        "include": ["bentos/**/*.py", "analysis/*.py", NOTE, "requirements.txt"],
+        "include": [*(f"{room}/**/*.py" for room in ROOMS), NOTE, "requirements.txt"],
         "python": {"requirements_txt": "./requirements.txt", "lock_packages": False},
         "models": [manifest.tag],
     }
     (context / "bentofile.yaml").write_text(yaml.safe_dump(bentofile))
     return content
+
+
+def served_code() -> list[Path]:
+    """The files of our rooms that the service imports, at its start or later, in the order of their names."""
+    waiting, found = [SERVICE, *ROOMS], set[str]()
+    while waiting:
+        module = waiting.pop()
+        if module in found or not _file(module).exists():
+            continue
+        found.add(module)
+        for node in ast.walk(ast.parse(_file(module).read_text())):
+            if isinstance(node, ast.Import):
+                names = [each.name for each in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [str(node.module), *(f"{node.module}.{each.name}" for each in node.names)]
+            else:
+                continue
+            waiting += [name for name in names if name.partition(".")[0] in ROOMS]
+    return sorted(_file(module) for module in found)
+
+
+def _file(module: str) -> Path:
+    path = ROOM.parent.joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
 def content_hash(context: Path, bundle_version: str) -> str:
