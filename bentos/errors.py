@@ -4,8 +4,10 @@ BentosError
 ├── BundleError       a bundle on disk that must not be served: names the file and the reason
 ├── SmokeError        a service that answers, but not what its bundle says: it never becomes ready
 ├── PackagingError    a bento that cannot be built, or that disagrees with its bundle
-└── FeatureStoreError a command that needs Redis could not reach or use it (reads never raise it: they fall back)
-    └── StoreWriteError an event or an erasure that Redis did not take in time: names the fault
+├── FeatureStoreError a command that needs Redis could not reach or use it (reads never raise it: they fall back)
+│   └── StoreWriteError an event or an erasure that Redis did not take in time: names the fault
+├── RegistryError     the model registry cannot be reached, refuses, or answers what cannot be used: names its address
+└── PromotionLostError  another promotion of the same alias was first: says whose
 """
 
 from __future__ import annotations
@@ -60,3 +62,28 @@ WRITE_FAULTS: Final = {
     "refused": "Redis answered with an error; see the log of the process",
 }
 """Why a write was not taken, and what to do. The first four may pass by themselves."""
+
+
+class RegistryError(BentosError):
+    """The registry at `address` did not do what it was asked; `status` and `code` are its own, 0 and "" without any."""
+
+    def __init__(self, address: str, problem: str, remedy: str, *, status: int = 0, code: str = "") -> None:
+        super().__init__(f"registry {address}: {problem}. {remedy}".rstrip())
+        self.address = address
+        self.problem = problem
+        self.status = status
+        self.code = code
+
+    @property
+    def missing(self) -> bool:
+        """What was asked for is not there."""
+        return self.code == "RESOURCE_DOES_NOT_EXIST"
+
+    @property
+    def passing(self) -> bool:
+        """The same request may do better in a moment: the server was busy, or writers were in each other's way."""
+        return self.status == 429 or self.status >= 500
+
+
+class PromotionLostError(BentosError):
+    """Somebody else moved the alias first; nothing was changed by the one who is told this."""

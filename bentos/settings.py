@@ -1,10 +1,11 @@
-"""The settings of one serving process. The only reader of the environment in this room.
+"""The settings of one serving process, and of the registry's client. The only reader of the environment in this room.
 
 Next module: `bentos.service`, which takes them.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 from collections.abc import Mapping
@@ -70,13 +71,40 @@ class ServingSettings:
         )
 
 
+@dataclass(frozen=True)
+class RegistrySettings:
+    """Settings of the registry's client. The names of the credentials are MLflow's own, so one set serves all tools."""
+
+    deadline_s: float
+    """UNDERSTUDY_REGISTRY_DEADLINE_S: seconds that one call to the registry may take. Default: 10."""
+
+    token: str = field(repr=False)
+    """MLFLOW_TRACKING_TOKEN: sent as a bearer token when set. Default: none."""
+
+    username: str
+    """MLFLOW_TRACKING_USERNAME: for basic authentication, with the password, when there is no token. Default: none."""
+
+    password: str = field(repr=False)
+    """MLFLOW_TRACKING_PASSWORD. Default: none."""
+
+    @staticmethod
+    def load(environment: Mapping[str, str] = os.environ) -> RegistrySettings:
+        """The settings of this process. `ValueError` names a variable that cannot be read."""
+        return RegistrySettings(
+            deadline_s=_positive(environment, "UNDERSTUDY_REGISTRY_DEADLINE_S", 10.0),
+            token=environment.get("MLFLOW_TRACKING_TOKEN", ""),
+            username=environment.get("MLFLOW_TRACKING_USERNAME", ""),
+            password=environment.get("MLFLOW_TRACKING_PASSWORD", ""),
+        )
+
+
 def _positive(environment: Mapping[str, str], name: str, default: float) -> float:
     text = environment.get(name, str(default))
     try:
         value = float(text)
     except ValueError:
         value = 0.0
-    if value <= 0:
+    if not 0 < value < math.inf:
         raise ValueError(f"{name} must be a number above 0, not {text!r}")
     return value
 

@@ -53,3 +53,22 @@ def movielens_100k() -> Path:
 def movielens_latest_small() -> Path:
     """MovieLens latest-small, edition of 2016; as for MovieLens-100K."""
     return fetched("ml-latest-small", needed=False)
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of an empty MLflow store on sqlite, its schema made once."""
+    from tests.mlflow_stores import uri_of
+    from training.local_registry import Handlers
+
+    directory = tmp_path_factory.mktemp("migrated")
+    Handlers(uri_of(directory))
+    return directory / "mlflow.db"
+
+
+@pytest.fixture
+def store(migrated: Path, tmp_path: Path) -> str:
+    """The URI of an empty MLflow store of the test's own."""
+    from tests.mlflow_stores import copied
+
+    return copied(migrated, tmp_path)

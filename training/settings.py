@@ -1,9 +1,12 @@
-"""The room's settings: where data is kept, what computes. Reads the environment. Next module: `training.movielens`."""
+"""The room's settings: where data is kept, what computes, how MLflow behaves. Reads the environment.
+
+Next module: `training.movielens`.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
@@ -79,3 +82,13 @@ class TrainingSettings:
 def available_cores() -> int:
     """The cores this process may use; its affinity where the system tells it."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def prepare_mlflow(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Before MLflow is imported: it sends no usage statistics, and does not ask a dead server for minutes.
+
+    Each is MLflow's own variable, and what the user has set stays.
+    """
+    environment.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    environment.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    environment.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
