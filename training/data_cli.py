@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bentos.errors import BentosError, PromotionLostError
 from training.errors import TrainingError
 from training.movielens import PUBLISHED
 
 if TYPE_CHECKING:
     from training.jobs import DataSet
 
+LOST = 5
+"""Exit code when another promotion was first: no error, no success, and no code of the gate."""
 path_option = functools.partial(click.Path, path_type=Path)
 data_option = click.option(
     "--data",
@@ -32,13 +35,16 @@ data_option = click.option(
 
 
 def told(command: Callable[..., None]) -> Callable[..., None]:
-    """Turn the room's errors and bad input into one line and exit code 2."""
+    """Turn the room's errors and bad input into one line and exit code 2, a lost promotion into exit code 5."""
 
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
         try:
             command(*args, **kwargs)
-        except (TrainingError, ValueError, OSError) as error:
+        except PromotionLostError as error:
+            click.secho(str(error), fg="yellow", err=True)
+            sys.exit(LOST)
+        except (TrainingError, BentosError, ValueError, OSError) as error:
             click.secho(f"error: {error}", fg="red", err=True)
             sys.exit(2)
 

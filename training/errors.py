@@ -2,7 +2,8 @@
 
 TrainingError
 ├── DataError           a download or a data file that cannot be trusted: names the file and the remedy
-└── ConfigurationError  an experiment file that says something unknown or impossible: names the key
+├── ConfigurationError  an experiment file that says something unknown or impossible: names the key
+└── TrackingError       the MLflow store does not take what is logged: names it
 """
 
 from __future__ import annotations
@@ -18,3 +19,7 @@ class DataError(TrainingError):
 
 class ConfigurationError(TrainingError):
     """An experiment's configuration that cannot be used."""
+
+
+class TrackingError(TrainingError):
+    """The MLflow store cannot be reached or refuses."""

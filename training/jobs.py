@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -26,6 +26,7 @@ from training.layouts import NO_TAGS, Layout, Tags
 from training.model import fit_model
 from training.popularity import ALL_TIME, family_scores
 from training.references import EASE_REGULARISATION, NEIGHBOURS, SHRINKAGE, ease, item_knn
+from training.registering import register
 from training.settings import Machine
 from training.split import GlobalSplit, split_by_time
 from training.table_cache import cached_ratings
@@ -37,12 +38,13 @@ Sweep = Callable[[int, float], None]
 
 @dataclass(frozen=True)
 class DataSet:
-    """Ratings, read and cut; the films; a digest of the files; the tags."""
+    """Ratings, read and cut; the films; a digest of the files; the name of their directory; the tags."""
 
     interactions: Interactions
     split: GlobalSplit
     movies: dict[str, Movie]
     digest: str
+    name: str
     tags: Tags = NO_TAGS
 
     @staticmethod
@@ -56,13 +58,30 @@ class DataSet:
             names.append(tags.path.name)
         found = digest or digest_of({name: sha256_of(directory / name) for name in names})
         movies = layout.read_items(directory / layout.items)
-        return DataSet(interactions, split_by_time(interactions), movies, found, tags)
+        return DataSet(interactions, split_by_time(interactions), movies, found, directory.resolve().name, tags)
+
+    @property
+    def logged(self) -> tracking.LoggedData:
+        """How MLflow names it."""
+        all_of_it = self.interactions
+        first, last = int(all_of_it.timestamp_us.min()), int(all_of_it.timestamp_us.max())
+        users, items = len(all_of_it.user_ids), len(all_of_it.item_ids)
+        return tracking.LoggedData(self.name, self.digest, len(all_of_it), users, items, first, last)
 
     def fitting(self, until: str) -> tuple[Interactions, int]:
         """What a model may see, and the first moment that it may not: `until` is `train` or `train+validation`."""
         if until == "train":
             return self.split.train, self.split.validation_from_us
         return self.split.before_test, self.split.test_from_us
+
+
+class Trained(NamedTuple):
+    """What a training gave: the bento tag of its bundle, the number of its version, whether that is new, its run."""
+
+    tag: str
+    number: int
+    new: bool
+    run_id: str
 
 
 class ModelReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,20 +109,12 @@ class EvaluationReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def train_job(
-    data: DataSet,
-    experiment: Experiment,
-    until: str,
-    bundle: Path,
-    uri: str,
-    alias: str | None,
-    machine: Machine,
-    sweep: Sweep,
-) -> tuple[str, str, str]:
-    """Fit, export, register; returns (bundle tag, model version number, run id)."""
+    data: DataSet, experiment: Experiment, until: str, bundle: Path, uri: str, machine: Machine, sweep: Sweep
+) -> Trained:
+    """Fit, export, register. A run in MLflow tells how far it came, whatever happens."""
     before, end_us = data.fitting(until)
     # Beside the bundle, which is what an interrupted command is repeated for.
     checkpoint = Checkpoint.of(bundle.absolute().parent, before, experiment.ials, machine.device)
-    fitted = fit_model(before, data.movies, experiment, machine.threads, sweep, checkpoint, data.tags, machine.device)
     labels = {
         "data_hash": data.digest,
         "commit": tracking.commit(),
@@ -111,9 +122,19 @@ def train_job(
         "fitted_on": until,
         "fitted_before_us": str(end_us),
     }
-    manifest = export_bundle(bundle, experiment, fitted, before, data.movies, end_us, labels)
-    run_id, number = tracking.log_training(uri, experiment, fitted.losses, bundle, manifest, alias)
-    return manifest.tag, number, run_id
+    with tracking.training_run(uri, experiment, data.logged, labels, machine) as run:
+
+        def swept(number: int, loss: float) -> None:
+            run.sweep(number, loss)
+            sweep(number, loss)
+
+        fitted = fit_model(
+            before, data.movies, experiment, machine.threads, swept, checkpoint, data.tags, machine.device
+        )
+        run.complete(fitted.losses)
+        manifest = export_bundle(bundle, experiment, fitted, before, data.movies, end_us, labels)
+        number, new = register(uri, run, experiment, bundle, manifest)
+    return Trained(manifest.tag, number, new, run.id)
 
 
 def evaluate_job(
@@ -148,7 +169,7 @@ def evaluate_job(
         write_per_user(per_user, scored, task, before.user_ids, before.item_ids)
     report = _report(data, task, scored, list(family), experiments)
     for experiment in experiments:
-        _log(uri, experiment, next(each for each in report.models if each.name == experiment.name), data.digest, again)
+        _log(uri, experiment, next(each for each in report.models if each.name == experiment.name), data, again)
     return report
 
 
@@ -196,12 +217,12 @@ def _report(
     )
 
 
-def _log(uri: str, experiment: Experiment, model: ModelReport, digest: str, again: str | None) -> None:
+def _log(uri: str, experiment: Experiment, model: ModelReport, data: DataSet, again: str | None) -> None:
     numbers: dict[str, Any] = msgspec.to_builtins(model.warm)
     values = {key: value for key, value in numbers.items() if value is not None}
     assert model.lift is not None
     values |= {"lift": model.lift.relative, "lift_lower": model.lift.lower, "lift_upper": model.lift.upper}
-    tags = {"data_hash": digest, "lift_over": model.lift.over, "evaluated_at": str(int(time.time()))}
+    tags = {"lift_over": model.lift.over, "evaluated_at": str(int(time.time()))}
     if again is not None:
         tags["again"] = again
-    tracking.log_evaluation(uri, f"{experiment.name} on test", experiment, values, tags)
+    tracking.log_evaluation(uri, f"{experiment.name} on test", experiment, data.logged, values, tags)

@@ -1,32 +1,88 @@
-"""Runs and versions in MLflow: parameters, a metric per sweep, the bundle as artifact, a model version with an alias.
+"""Runs in MLflow: parameters, tags, the data set, a metric per sweep; a run that fails is marked as failed.
 
-Plain artifacts and `create_model_version` (MLflow's LoggedModel machinery adds seconds and another directory for
-nothing here); metric names without "@", which MLflow refuses. Next module: `training.cli`.
+Metric names are without "@", which MLflow refuses. Next module: `training.registering`, which makes a version of a
+training's bundle.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
+import logging
+import platform
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
-from bentos.bundle import BundleManifest, set_label
+from bentos.mlflow_rest import without_credentials
+from training.errors import TrackingError
 from training.experiment import Experiment
+from training.local_registry import SQLITE, artifact_root
+from training.settings import Machine, prepare_mlflow
 
-LIBRARIES = ("torch", "numpy", "faiss-cpu", "mlflow")
-MODEL = "understudy-recommender"
-"""The registered model; champion and challenger are aliases of its versions."""
+LIBRARIES: Final = ("torch", "numpy", "faiss-cpu", "pyarrow", "mlflow")
+"""Those whose version may show in a bundle's bytes, and MLflow."""
+COLUMNS: Final = {"user_id": "string", "item_id": "string", "rating": "float", "timestamp_us": "long"}
+
+
+@dataclass(frozen=True)
+class LoggedData:
+    """A data set as MLflow names it: `name` and `digest` of its files; its size; first and last moment in µs."""
+
+    name: str
+    digest: str
+    ratings: int
+    users: int
+    items: int
+    from_us: int
+    to_us: int
+
+
+@dataclass
+class TrainingRun:
+    """A training that is going on. `sweep` takes the loss of each sweep as it ends."""
+
+    id: str
+    artifacts: str
+    """Where MLflow keeps the run's artifacts."""
+    started_ms: int
+    mlflow: Any
+    losses: dict[int, tuple[float, int]] = field(default_factory=dict)
+    """Loss and time in ms by sweep."""
+
+    def sweep(self, number: int, loss: float) -> None:
+        """Sweep `number`, from 1, has ended with `loss`."""
+        self.losses[number] = (loss, _now_ms())
+
+    def complete(self, losses: list[float]) -> None:
+        """The losses of all sweeps: those of a process that was interrupted stand at the start of this run."""
+        for number, loss in enumerate(losses, start=1):
+            self.losses.setdefault(number, (loss, self.started_ms))
+
+    def tag(self, tags: Mapping[str, str]) -> None:
+        """Set tags of the run."""
+        from mlflow.entities import RunTag
+
+        self.mlflow.log_batch(self.id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+    def end(self, status: str) -> None:
+        """Log the losses and close the run: FINISHED, FAILED, or KILLED."""
+        from mlflow.entities import Metric
+
+        metrics = [Metric("loss", loss, at, sweep) for sweep, (loss, at) in sorted(self.losses.items())]
+        self.mlflow.log_batch(self.id, metrics=metrics)
+        self.mlflow.set_terminated(self.id, status)
 
 
 def client(uri: str) -> Any:
     """An MLflow client for the store at `uri` (sqlite:///… or a server's address)."""
-    import logging
-
+    prepare_mlflow()
     from mlflow.tracking import MlflowClient
 
     for name in ("alembic", "mlflow.store.db.utils"):
@@ -46,76 +102,137 @@ def commit() -> str:
     return head.stdout.strip()[:12] + ("+" if status.stdout.strip() else "")
 
 
-def log_training(
-    uri: str, experiment: Experiment, losses: list[float], bundle: Path, manifest: BundleManifest, alias: str | None
-) -> tuple[str, str]:
-    """Log a fitted and exported model; returns (run id, model version). The bundle's labels get both."""
-    mlflow = client(uri)
-    run = mlflow.create_run(_experiment(mlflow, uri, "training"), run_name=f"{experiment.name} {manifest.version}")
-    run_id = run.info.run_id
-    _parameters(mlflow, run_id, experiment)
-    for sweep, loss in enumerate(losses, start=1):
-        mlflow.log_metric(run_id, "loss", loss, step=sweep)
-    for key, value in manifest.labels.items():
-        mlflow.set_tag(run_id, key, value)
-    mlflow.set_tag(run_id, "bundle_version", manifest.version)
-    mlflow.log_artifacts(run_id, str(bundle), "bundle")
-    number = _register(mlflow, run, experiment, manifest, alias)
-    mlflow.set_terminated(run_id)
-    set_label(bundle, "mlflow_run", run_id)
-    set_label(bundle, "model_version", number)
-    return run_id, number
+@contextlib.contextmanager
+def training_run(
+    uri: str, experiment: Experiment, data: LoggedData, tags: Mapping[str, str], machine: Machine
+) -> Iterator[TrainingRun]:
+    """The run of one training, from before the fit: FINISHED at the end, FAILED or KILLED by what is raised inside."""
+    with _told(uri):
+        mlflow = client(uri)
+        info = mlflow.create_run(_experiment(mlflow, uri, "training"), run_name=experiment.name).info
+        run = TrainingRun(info.run_id, info.artifact_uri, info.start_time, mlflow)
+    try:
+        with _told(uri):
+            _describe(mlflow, run.id, experiment, tags, data, "training", machine)
+            yield run
+            run.end("FINISHED")
+    except BaseException as error:
+        _failed(run, error)
+        raise
 
 
 def log_evaluation(
-    uri: str, name: str, parameters: Experiment, values: Mapping[str, float], tags: Mapping[str, str]
+    uri: str, name: str, experiment: Experiment, data: LoggedData, values: Mapping[str, float], tags: Mapping[str, str]
 ) -> str:
     """Log the test metrics of one model as a run of their own; returns the run id."""
-    return _log(uri, "evaluation", name, parameters, values, tags)
+    return _log(uri, "evaluation", name, experiment, data, values, tags)
 
 
-def log_trial(uri: str, experiment: Experiment, trial: Any, digest: str) -> None:
+def log_trial(uri: str, experiment: Experiment, trial: Any, data: LoggedData) -> None:
     """Log one trial of a search as a run of the MLflow experiment "tuning"."""
     names = ("map_at_10", "standard_error", "difference", "difference_error")
     values = {name: getattr(trial, name) for name in names}
-    _log(uri, "tuning", f"trial {trial.number}", experiment, values, {"data_hash": digest, "commit": commit()})
-
-
-def _log(
-    uri: str, kind: str, name: str, parameters: Experiment, values: Mapping[str, float], tags: Mapping[str, str]
-) -> str:
-    """One whole run of the MLflow experiment `kind`; returns its id."""
-    mlflow = client(uri)
-    run_id: str = mlflow.create_run(_experiment(mlflow, uri, kind), run_name=name).info.run_id
-    _parameters(mlflow, run_id, parameters)
-    for key, value in values.items():
-        mlflow.log_metric(run_id, key, value)
-    for key, text in tags.items():
-        mlflow.set_tag(run_id, key, text)
-    mlflow.set_terminated(run_id)
-    return run_id
+    _log(uri, "tuning", f"trial {trial.number}", experiment, data, values, {"commit": commit()})
 
 
 def evaluated(uri: str, experiment: Experiment, digest: str) -> str:
     """The day (UTC) on which this model, under any name, was first scored on the test period; "" when never."""
-    mlflow = client(uri)
-    known = mlflow.get_experiment_by_name("evaluation")
-    if known is None:
-        return ""
-    wanted = f"tags.model = '{experiment.model_digest}' and tags.data_hash = '{digest}'"
-    runs = mlflow.search_runs([known.experiment_id], wanted, order_by=["attributes.start_time ASC"], max_results=1)
+    with _told(uri):
+        mlflow = client(uri)
+        known = mlflow.get_experiment_by_name("evaluation")
+        if known is None:
+            return ""
+        wanted = f"tags.model = '{experiment.model_digest}' and tags.data_hash = '{digest}'"
+        runs = mlflow.search_runs([known.experiment_id], wanted, order_by=["attributes.start_time ASC"], max_results=1)
     return time.strftime("%Y-%m-%d", time.gmtime(runs[0].info.start_time / 1000)) if runs else ""
 
 
-def _parameters(mlflow: Any, run_id: str, experiment: Experiment) -> None:
+def _log(
+    uri: str,
+    kind: str,
+    name: str,
+    experiment: Experiment,
+    data: LoggedData,
+    values: Mapping[str, float],
+    tags: Mapping[str, str],
+) -> str:
+    """One whole run of the MLflow experiment `kind`; returns its id."""
+    with _told(uri):
+        mlflow = client(uri)
+        run_id: str = mlflow.create_run(_experiment(mlflow, uri, kind), run_name=name).info.run_id
+        _describe(mlflow, run_id, experiment, tags, data, kind)
+        for key, value in values.items():
+            mlflow.log_metric(run_id, key, value)
+        mlflow.set_terminated(run_id)
+    return run_id
+
+
+def parameters(experiment: Experiment) -> dict[str, str]:
+    """All settings of an experiment as MLflow parameters; those of the content model begin with "content."."""
     values = {**msgspec.to_builtins(experiment.ials), **msgspec.to_builtins(experiment.export)}
-    for key, value in values.items():
-        mlflow.log_param(run_id, key, value)
-    mlflow.set_tag(run_id, "about", experiment.about)
-    mlflow.set_tag(run_id, "configuration", experiment.digest)
-    mlflow.set_tag(run_id, "model", experiment.model_digest)
-    for library in LIBRARIES:
-        mlflow.set_tag(run_id, f"version.{library}", version(library))
+    content = msgspec.to_builtins(experiment.content) if experiment.content else {}
+    values |= {f"content.{key}": value for key, value in content.items()}
+    return {key: str(value) for key, value in values.items()}
+
+
+def _describe(
+    mlflow: Any,
+    run_id: str,
+    experiment: Experiment,
+    tags: Mapping[str, str],
+    data: LoggedData,
+    context: str,
+    machine: Machine | None = None,
+) -> None:
+    """Everything about a run that is known before it begins."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag, Param, RunTag
+
+    params = parameters(experiment)
+    if machine:
+        params |= {"threads": str(machine.threads), "device": machine.device}
+    known = {
+        "about": experiment.about,
+        "configuration": experiment.digest,
+        "model": experiment.model_digest,
+        "data_hash": data.digest,
+        "version.python": platform.python_version(),
+        **{f"version.{library}": version(library) for library in LIBRARIES},
+        **tags,
+    }
+    mlflow.log_batch(
+        run_id,
+        params=[Param(key, value) for key, value in params.items()],
+        tags=[RunTag(key, value) for key, value in known.items()],
+    )
+    columns = [{"name": name, "type": kind, "required": True} for name, kind in COLUMNS.items()]
+    profile = {key: getattr(data, key) for key in ("ratings", "users", "items", "from_us", "to_us")}
+    source, schema = {"tags": {"understudy.data": data.name}}, {"mlflow_colspec": columns}
+    texts = [json.dumps(each) for each in (source, schema, profile)]
+    dataset = Dataset(data.name, data.digest, "code", *texts)
+    mlflow.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
+
+
+def _failed(run: TrainingRun, error: BaseException) -> None:
+    """Close the run of a training that ended by `error`, which is what must be told: not that MLflow is gone too."""
+    from mlflow.exceptions import MlflowException
+
+    status = "FAILED" if isinstance(error, Exception) else "KILLED"
+    with contextlib.suppress(MlflowException):
+        run.tag({"error": f"{type(error).__name__}: {error}"[:1_000]})
+        run.end(status)
+
+
+@contextlib.contextmanager
+def _told(uri: str) -> Iterator[None]:
+    """MLflow's errors as the room's."""
+    prepare_mlflow()
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        reason = str(error).partition("\n")[0]
+        raise TrackingError(f"MLflow at {without_credentials(uri)}: {reason}") from error
 
 
 def _experiment(mlflow: Any, uri: str, name: str) -> str:
@@ -123,24 +240,9 @@ def _experiment(mlflow: Any, uri: str, name: str) -> str:
     found = mlflow.get_experiment_by_name(name)
     if found is not None:
         return str(found.experiment_id)
-    location = None
-    if uri.startswith("sqlite:///"):
-        location = (Path(uri.removeprefix("sqlite:///")).absolute().parent / "mlartifacts" / name).as_uri()
+    location = f"{artifact_root(uri)}/{name}" if uri.startswith(SQLITE) else None
     return str(mlflow.create_experiment(name, artifact_location=location))
 
 
-def _register(mlflow: Any, run: Any, experiment: Experiment, manifest: BundleManifest, alias: str | None) -> str:
-    """Make a version of `MODEL` from the run's bundle and point `alias` at it."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        mlflow.create_registered_model(MODEL)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-    source = f"{run.info.artifact_uri}/bundle"
-    tags = {"bundle_version": manifest.version, "bento": manifest.tag, "configuration": experiment.digest}
-    number = str(mlflow.create_model_version(MODEL, source=source, run_id=run.info.run_id, tags=tags).version)
-    if alias:
-        mlflow.set_registered_model_alias(MODEL, alias, number)
-    return number
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
