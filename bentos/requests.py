@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Final, TypeVar
 from urllib.parse import parse_qsl
 
@@ -78,7 +78,7 @@ def parameters(query_string: bytes, names: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def converted(values: Mapping[str, Any], kind: type[T]) -> T:
+def converted(values: Any, kind: type[T]) -> T:
     """`values` as a `kind`; 422 names the field."""
     try:
         return msgspec.convert(values, kind)
@@ -100,11 +100,23 @@ async def body(request: Request, decoder: msgspec.json.Decoder[T]) -> T:
     except ClientDisconnect as error:
         raise malformed("the body ended early") from error
     try:
-        return decoder.decode(data)
-    except msgspec.ValidationError as error:
-        raise _invalid(error) from error
+        try:
+            return decoder.decode(data)
+        except msgspec.ValidationError:
+            return converted(_with_whole_numbers(msgspec.json.decode(data)), decoder.type)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise malformed(f"the body is no JSON in UTF-8: {error}") from error
+
+
+def _with_whole_numbers(value: Any) -> Any:
+    """`value` with 7.0 as 7: JSON has one kind of number, and some clients write whole ones so."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        return [_with_whole_numbers(each) for each in value]
+    if isinstance(value, dict):
+        return {name: _with_whole_numbers(each) for name, each in value.items()}
+    return value
 
 
 def _invalid(error: msgspec.ValidationError) -> ProblemError:

@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from _pytest.nodeid import coerce_node_id
 from hypothesis import settings
 
 # A shell that starts the tests in the background lets them ignore Ctrl-C, and so would all that they start and stop.
@@ -19,6 +20,20 @@ for number in (signal.SIGTERM, signal.SIGHUP):
 # Two cores with other tests on them: a slow example is no failure. The number of examples stays hypothesis' own.
 settings.register_profile("understudy", deadline=None)
 settings.load_profile("understudy")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let tests of one `xdist_group` run on one worker.
+
+    pytest-xdist 3.8 tells the group by `_nodeid`, which pytest 9.2 no longer reads: each worker set the groups' bentos
+    and servers up once more.
+    """
+    if getattr(config.option, "loadgroup", False):
+        for item in items:
+            mark = item.get_closest_marker("xdist_group")
+            if mark is not None and not item.nodeid.endswith(f"@{mark.args[0]}"):
+                item._id = coerce_node_id(f"{item.nodeid}@{mark.args[0]}")  # type: ignore[attr-defined]
 
 
 def fetched(name: str, needed: bool) -> Path:

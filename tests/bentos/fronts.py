@@ -61,12 +61,13 @@ class Counted(ServiceMetrics):
 
 
 class Service:
-    """One service on `bundle`; `client` asks it."""
+    """One service on `bundle`; `client` asks it. `events` is `store` when that is one in memory."""
 
     def __init__(
         self,
         bundle: Bundle,
-        store: Remembered,
+        store: FeatureStore,
+        events: EventStore | None = None,
         *,
         champion: Champion | None = None,
         admin_token: str = "",
@@ -77,7 +78,7 @@ class Service:
         self.ladder = Ladder(bundle, store)
         self.api = Api(
             self.ladder,
-            store,
+            events or (store if isinstance(store, Remembered) else None),
             champion or Champion(None),
             metrics=self.metrics,
             admin_token=admin_token,

@@ -201,7 +201,8 @@ async def test_the_longest_batch_there_can_be_is_not_too_large(client: httpx.Asy
         (b"{", 400, ""),
         (b'{"requests": [{"user_id": "\xff"}]}', 400, ""),
         (b'{"requests": [{"user_id": "\\ud800"}]}', 400, ""),
-        (b"[" * 100_000, 422, "body"),
+        (b"[" * 100_000, 400, ""),
+        (b'{"requests": ' + b"[" * 5_000 + b"]" * 5_000 + b"}", 400, ""),
         (b"[]", 422, "body"),
         (b"{}", 422, "requests"),
         (b'{"requests": []}', 422, "requests"),
@@ -217,6 +218,14 @@ async def test_a_bad_body_is_told_by_its_place(
     answer = await client.post("/recommend:batch", content=body, headers={"content-type": "application/json"})
     found = is_problem(answer, status, "malformed-body" if status == 400 else "invalid-parameter")
     assert found.get("parameter", "") == parameter
+
+
+async def test_a_whole_number_may_be_written_with_a_point(client: httpx.AsyncClient, store: Remembered) -> None:
+    body = b'{"requests": [{"user_id": "new", "k": 3.0}, {"user_id": "new", "k": 2e0}]}'
+    answer = await client.post("/recommend:batch", content=body, headers={"content-type": "application/json"})
+    assert [len(each["items"]) for each in answer.json()["answers"]] == [3, 2]
+    assert (await client.post("/events", json=EVENT | {"timestamp_us": 7.0})).status_code == 200
+    assert store.events["e1"] == ("u", Event("i0003", 5.0, 7))
 
 
 @pytest.mark.parametrize("path", ["/recommend:batch", "/events"])
