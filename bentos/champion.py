@@ -9,9 +9,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from bentos.messages import RegistryInfo
+
+if TYPE_CHECKING:
+    from bentos.registry import Registry
 
 log = logging.getLogger(__name__)
 DEADLINE_SECONDS: Final = 1.0
@@ -21,6 +24,16 @@ RETRY_SECONDS: Final = 5.0
 
 Ask = Callable[[], Awaitable[str | None]]
 """The champion's bento tag; None when there is no champion. May fail in any way."""
+
+
+def registered(registry: Registry) -> Ask:
+    """Ask `registry`."""
+
+    async def ask() -> str | None:
+        found = await registry.champion()
+        return None if found is None else found.tag("bento")
+
+    return ask
 
 
 class Champion:

@@ -14,6 +14,8 @@ import gc
 import logging
 import shutil
 import tempfile
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +28,7 @@ from bentos import settings as room_settings
 from bentos.agreement import SOURCE, check_agreement, packaged
 from bentos.api import Api, create_app
 from bentos.bundle import Bundle, load_bundle
-from bentos.champion import Champion
+from bentos.champion import DEADLINE_SECONDS, Champion, registered
 from bentos.errors import BentosError, SmokeError
 from bentos.feature_scripts import EventLimits
 from bentos.feature_store import RedisEventStore, RedisFeatureStore
@@ -36,7 +38,8 @@ from bentos.lifecycle import Lifecycle
 from bentos.metrics import PrometheusMetrics, forget_dead_workers
 from bentos.problems import MEDIA_TYPE
 from bentos.recommend import Ladder
-from bentos.settings import ServingSettings
+from bentos.registry import Registry
+from bentos.settings import RegistrySettings, ServingSettings
 from bentos.warm_up import warm_up
 
 log = logging.getLogger(__name__)
@@ -59,14 +62,16 @@ def trusted_bundle() -> Bundle:
 
 
 def serve_alone() -> None:
-    """In the server, before its workers: end at once when the bundle is not to be served; share the metrics.
+    """In the server, before its workers: end at once when bundle or settings will not do; share the metrics.
 
     BentoML restarts a worker that failed for ever; an import that fails ends the server in one line. The worker
     verifies the bundle again when it loads it.
     """
     try:
         trusted_bundle()
-    except BentosError as error:
+        if address := ServingSettings.load().registry_url:
+            Registry(address, RegistrySettings.load())
+    except (BentosError, ValueError) as error:
         raise BentoMLException(str(error)) from error
     directory = tempfile.mkdtemp(prefix="understudy-metrics-")
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
@@ -118,6 +123,7 @@ class Recommender:
     def __init__(self) -> None:
         self._settings = ServingSettings.load()
         self._bundle = trusted_bundle()
+        self._open = AsyncExitStack()
         self._reporting: list[asyncio.Task[None]] = []
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]
@@ -157,7 +163,7 @@ class Recommender:
         api = Api(
             ladder,
             events,
-            Champion(None),
+            await self._champion(),
             metrics=metrics,
             admin_token=settings.admin_token,
             logical_clock=settings.logical_clock,
@@ -177,6 +183,7 @@ class Recommender:
             task.cancel()
         await self._store.close()
         await self._events.close()
+        await self._open.aclose()
 
     async def __is_ready__(self) -> bool:
         """BentoML's hook behind `/readyz`; the exception is its answer."""
@@ -185,6 +192,15 @@ class Recommender:
         problem = lifecycle.not_ready()
         headers = {"Content-Type": MEDIA_TYPE} | {name.decode(): value.decode() for name, value in problem.headers}
         raise HTTPException(problem.status, problem.body().decode(), headers)
+
+    async def _champion(self) -> Champion:
+        """The registry's, if one is configured."""
+        settings = self._settings
+        if not settings.registry_url:
+            return Champion(None)
+        # It has a deadline of its own, so that one question cannot hold up the next.
+        short = replace(RegistrySettings.load(), deadline_s=DEADLINE_SECONDS)
+        return Champion(registered(await self._open.enter_async_context(Registry(settings.registry_url, short))))
 
     def _front(self, store: FeatureStore) -> ASGIApp:
         """A front of its own for the warm-up: nothing is counted."""

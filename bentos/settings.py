@@ -39,6 +39,9 @@ class ServingSettings:
     """UNDERSTUDY_EVENT_RETENTION_DAYS: days after the last event that a user who is in no facts file is kept.
     Default: 90."""
 
+    registry_url: str
+    """UNDERSTUDY_REGISTRY_URL: http://HOST:PORT of the model registry, for `GET /model`. Default: none."""
+
     workers: int
     """UNDERSTUDY_WORKERS: processes that answer, each with a bundle of its own. Default: 1."""
 
@@ -63,6 +66,7 @@ class ServingSettings:
             redis_connections=int(_positive(environment, "UNDERSTUDY_REDIS_CONNECTIONS", 4)),
             event_deadline_ms=_positive(environment, "UNDERSTUDY_EVENT_DEADLINE_MS", 100.0),
             event_retention_days=_positive(environment, "UNDERSTUDY_EVENT_RETENTION_DAYS", 90.0),
+            registry_url=environment.get("UNDERSTUDY_REGISTRY_URL", ""),
             workers=int(_positive(environment, "UNDERSTUDY_WORKERS", 1)),
             most_requests=int(_positive(environment, "UNDERSTUDY_MOST_REQUESTS", 128)),
             drain_seconds=_positive(environment, "UNDERSTUDY_DRAIN_SECONDS", 1.0),

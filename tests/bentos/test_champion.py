@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from bentos import champion as room
-from bentos.champion import REMEMBERED_SECONDS, RETRY_SECONDS, Champion
+from bentos.champion import REMEMBERED_SECONDS, RETRY_SECONDS, Champion, registered
 from bentos.messages import RegistryInfo
+from tests.mlflow_stores import add_versions, opened
 
 
 class Registry:
@@ -61,3 +64,17 @@ async def test_many_questions_at_once_are_one_to_the_registry() -> None:
 
 async def test_without_a_registry_it_is_off() -> None:
     assert await Champion(None).against("champion:a") == RegistryInfo("off", None)
+
+
+@pytest.mark.xdist_group("mlflow")
+@pytest.mark.filterwarnings("ignore")  # MLflow's own
+async def test_a_real_registry_is_asked_by_its_alias(store: str) -> None:
+    registry = opened(store)
+    clock = iter(range(0, 1_000, 100))
+    champion = Champion(registered(registry), lambda: float(next(clock)))
+    await add_versions(registry, 2)
+    assert (await champion.against("m:000000000002")).state == "none"
+    await registry.set_alias("champion", 2)
+    assert await champion.against("m:000000000002") == RegistryInfo("current", "m:000000000002")
+    await registry.set_alias("champion", 1)
+    assert await champion.against("m:000000000002") == RegistryInfo("other", "m:000000000001")
