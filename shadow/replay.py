@@ -48,7 +48,7 @@ def replay(
 
     try:
         requests = read_requests(file)[:limit]
-        host, port = _address(target)
+        host, port = address(target)
         due = schedule([request.event_time_us for request in requests], seconds, max_rps)
     except ReplayError as error:
         click.secho(f"error: {error}", fg="red", err=True)
@@ -59,7 +59,7 @@ def replay(
     document = run.tally.document()
     if json_out:
         json_out.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=2))
-    _show(run.tally, document)
+    show(run.tally, document)
     sys.exit(128 + stopped if stopped else int(bool(run.tally.errors)))
 
 
@@ -100,14 +100,16 @@ def schedule(event_times_us: list[int], seconds: float, max_rps: float) -> list[
     return due
 
 
-def _address(target: str) -> tuple[str, int]:
+def address(target: str) -> tuple[str, int]:
+    """Host and port of `target`; `ReplayError` when it is not http://host:port."""
     parts = urlsplit(target)
     if parts.scheme != "http" or not parts.hostname or parts.path not in ("", "/"):
         raise ReplayError(f"--to {target!r} is not http://host:port")
     return parts.hostname, parts.port or 80
 
 
-def _show(tally: Tally, document: dict[str, Any]) -> None:
+def show(tally: Tally, document: dict[str, Any]) -> None:
+    """Print the counts and latencies of one run."""
     latency = document["latency_ms"]
     rate = document["requests"] / max(document["seconds"], 1e-9)
     click.echo(

@@ -43,15 +43,12 @@ class Tally:
         self.sources: Counter[str] = Counter()
         self.empty = 0
         self.latencies: list[float] = []
+        self.late: list[float] = []
+        """How long after its time each request was sent: the client's own share of its latency."""
         self.seconds = 0.0
 
     def document(self) -> dict[str, Any]:
         """As `--json-out` writes it. Latencies in milliseconds from the moment a request was due."""
-        ordered = sorted(self.latencies)
-
-        def at(share: float) -> float:
-            return round(ordered[min(len(ordered) - 1, int(share * len(ordered)))] * 1e3, 3) if ordered else 0.0
-
         return {
             "requests": self.sent,
             "answered": sum(self.statuses.values()),
@@ -59,9 +56,18 @@ class Tally:
             "errors": dict(self.errors),
             "empty": self.empty,
             "sources": dict(self.sources),
-            "latency_ms": {"p50": at(0.5), "p95": at(0.95), "p99": at(0.99), "max": at(1.0)},
+            "latency_ms": quantiles_ms(self.latencies),
+            "late_ms": quantiles_ms(self.late),
             "seconds": round(self.seconds, 3),
         }
+
+
+def quantiles_ms(seconds: Sequence[float]) -> dict[str, float]:
+    """p50, p95, p99 and max in milliseconds; zeros of nothing."""
+    ordered = sorted(seconds) or [0.0]
+    shares = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
+    last = len(ordered) - 1
+    return {name: round(ordered[min(last, int(share * len(ordered)))] * 1e3, 3) for name, share in shares.items()}
 
 
 class Reader:
@@ -139,6 +145,7 @@ class Replay:
 
     async def _one(self, request: Recorded, due_at: float) -> None:
         self.tally.sent += 1
+        self.tally.late.append(asyncio.get_running_loop().time() - due_at)
         try:
             async with asyncio.timeout(DEADLINE_SECONDS):
                 reader = await self._exchange(request)
