@@ -38,11 +38,11 @@ def opened(uri: str) -> Registry:
 
 
 async def add_versions(registry: Registry, count: int) -> None:
-    """Register `count` versions; number N has the bundle version NNNN…."""
+    """Register `count` versions; number N has the bundle version 100 + N in 12 digits."""
     await registry.ensure_model(MODEL)
     for _ in range(count):
         number = len(await registry.versions()) + 1
-        bundle = f"{number:012x}"
+        bundle = f"{100 + number:012d}"
         tags = {"bundle_version": bundle, "bento": f"m:{bundle}"}
         await registry.create_version(MODEL, "mlflow-artifacts-of-a-test:/bundle", tags)
 

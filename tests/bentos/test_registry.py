@@ -34,19 +34,19 @@ async def test_the_champion_is_read_by_its_alias(registry: Registry) -> None:
     await registry.set_alias("champion", 2)
     champion = await registry.champion()
     assert champion is not None
-    assert (champion.number, champion.tag("bento"), champion.tag("nothing")) == (2, "m:000000000002", "")
+    assert (champion.number, champion.tag("bento"), champion.tag("nothing")) == (2, "m:000000000102", "")
     assert champion.created_ms > 1_700_000_000_000
     assert await registry.aliases() == {"champion": 2}
 
 
-@pytest.mark.parametrize("wanted", ["2", "challenger", "000000000002", "m:000000000002"])
+@pytest.mark.parametrize("wanted", ["2", "challenger", "000000000102", "m:000000000102"])
 async def test_a_version_is_found_by_number_alias_bundle_and_bento(registry: Registry, wanted: str) -> None:
     await add_versions(registry, 3)
     await registry.set_alias("challenger", 2)
     assert (await registry.find(wanted)).number == 2
 
 
-@pytest.mark.parametrize("wanted", ["4", "0", "nobody", "00000000000a", "other:000000000001", "", "1 or 2", "'"])
+@pytest.mark.parametrize("wanted", ["4", "0", "nobody", "00000000010a", "other:000000000101", "", "1 or 2", "'"])
 async def test_what_is_not_there_is_told_with_what_is(registry: Registry, wanted: str) -> None:
     await add_versions(registry, 3)
     with pytest.raises(RegistryError, match=r"has no version .*; it has 1 to 3"):
