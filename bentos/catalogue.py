@@ -28,6 +28,10 @@ SCHEMA: Final = pa.schema(
 """popularity: positives before the cut; recent_popularity: those of the last 30 days before it; last_interaction_us: 0
 when there was none; tail: outside the head."""
 
+RECENT_RANK: Final = 10
+RECENT_LEAST: Final = 200
+"""See `recent_suffices`."""
+
 
 def catalogue_table(
     item_ids: Sequence[str],
@@ -61,6 +65,14 @@ def by_recent_popularity(table: pa.Table) -> NDArray[np.int64]:
     """Row numbers, the most popular item of the last 30 days first, equal ones by all-time popularity, then by id."""
     recent, ever = (table.column(name).to_numpy() for name in ("recent_popularity", "popularity"))
     return np.lexsort((-ever, -recent)).astype(np.int64)
+
+
+def recent_suffices(recent: NDArray[np.number]) -> bool:
+    """Whether popularity of the last 30 days, shape (items,), is known well enough to go by: the tenth of its items has
+    `RECENT_LEAST` positives. With fewer, chance decides the order, and all-time popularity is better
+    (docs/decisions/0010).
+    """
+    return len(recent) >= RECENT_RANK and int(np.partition(recent, -RECENT_RANK)[-RECENT_RANK]) >= RECENT_LEAST
 
 
 def problem(table: pa.Table, item_ids: Sequence[str]) -> str | None:

@@ -76,19 +76,22 @@ class FoldIn:
         self._grams = [self._gram(columns) / share**2 for columns, share in self._halves]
         self._items = settings.unobserved_weight * np.count_nonzero(known)
 
-    def solve(self, rows: NDArray[np.int64], ratings: NDArray[np.floating]) -> NDArray[np.float32] | None:
+    def solve(
+        self, rows: NDArray[np.int64], ratings: NDArray[np.floating], least: int = 1
+    ) -> NDArray[np.float32] | None:
         """The vector of the user who rated the distinct items in `rows` with `ratings`; shape (d,) or (2d,).
 
-        None when there is no positive with a weight among them (the solution would be zero), or no solution in double
-        precision. Items that are not known are left out: training would not have had them.
+        None when there are fewer than `least` positives with a weight among them (without one the solution would be
+        zero), or no solution in double precision. Items that are not known are left out: training had none of them.
         """
         weights = self._settings.confidence(ratings)
         used = (weights > 0) & self._known[rows]
         weights, preferences = weights[used].astype(np.float64), ratings[used] >= self._settings.positive
-        if not preferences.any():
+        positives = np.count_nonzero(preferences)
+        if positives < least:
             return None
         settings = self._settings
-        scale = np.count_nonzero(preferences) + self._items
+        scale = positives + self._items
         penalty = settings.regularisation * scale**settings.regularisation_exponent
         vectors = self._vectors[rows[used]].astype(np.float64)
         solved = np.zeros(vectors.shape[1], np.float32)

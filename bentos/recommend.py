@@ -1,7 +1,9 @@
-"""The request ladder, without HTTP: features → vector ? search : popularity. Every answer says which rung gave it.
+"""The request ladder, without HTTP: vector → fold-in → profile → popularity. Every answer says which rung gave it.
 
-An unknown user and a store that cannot be read both end on the popularity of the bundle, so the answer is never empty
-while there is an unseen item. Next module: `bentos.api`, which speaks HTTP.
+The stored vector answers, unless the user's events say more than it could know: one that is newer than anything in the
+bundle, in a list of events that is whole. Then, and for users without a vector, the events are folded in. Who has too
+few positives for that gets a profile of genres; who is unknown, or cannot be looked up, gets what is popular. The
+answer is never empty while there is an unseen item. Next module: `bentos.api`, which speaks HTTP.
 """
 
 from __future__ import annotations
@@ -16,23 +18,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bentos.bundle import Bundle
+from bentos.fallback import FOLD_IN, HYBRID, Fallback, Retrieved
 from bentos.features import FeatureStore, Missing
-from bentos.retrieval import most_popular, search
+from bentos.fold_in import FoldIn
+from bentos.history import History
+from bentos.retrieval import search
 
-HYBRID: Final = "hybrid"
-FOLD_IN: Final = "fold_in"
-CONTENT: Final = "content"
-POPULAR_RECENT: Final = "popular_recent"
-POPULAR: Final = "popular"
-SOURCES: Final = (HYBRID, FOLD_IN, CONTENT, POPULAR_RECENT, POPULAR)
-"""The rungs from the top. Only the first and the last answer so far."""
+LEAST_POSITIVES: Final = 2
+"""With one positive a profile of genres finds more than a fold-in (docs/decisions/0010)."""
 AT_ONCE: Final = 16
 """Requests of a batch that read features at the same time: each holds a connection."""
 
 
 @dataclass(frozen=True)
 class Recommendation:
-    """Rows and scores, best first; the rung; the store's fault or ""; seconds spent on features and on ranking.
+    """Rows and scores, best first; the rung, one of `bentos.fallback.SOURCES`; the store's fault or ""; seconds spent
+    on features and on ranking.
 
     `retrieved` are the rows that were ranked, by relevance, for the log; empty when nothing was ranked.
     """
@@ -53,7 +54,10 @@ class Ladder:
         self.bundle = bundle
         self._store = store
         self._rows = {item: row for row, item in enumerate(bundle.item_ids)}
-        self._counts = bundle.catalogue.column("popularity").to_numpy().astype(np.float64)
+        self._fallback = Fallback(bundle)
+        last = bundle.catalogue.column("last_interaction_us").to_numpy()
+        self._cut_us = int(last.max(initial=0))
+        self._fold_in = FoldIn(bundle.fold_in, bundle.item_vectors, last > 0) if bundle.fold_in else None
 
     async def recommend(self, user_id: str, k: int, now_us: int | None = None) -> Recommendation:  # noqa: ARG002
         """The best k items for the user; fewer only when fewer are unseen.
@@ -64,16 +68,28 @@ class Ladder:
         found = await self._store.read(user_id)
         asked = time.perf_counter()
         if isinstance(found, Missing):
-            rows, scores, source, fault = *self._popular(k, frozenset()), POPULAR, found.fault
+            retrieved, fault = self._fallback.popular(k, frozenset()), found.fault
         else:
-            seen = frozenset(self._rows[item] for item in found.seen if item in self._rows)
-            if found.vector is None:
-                rows, scores, source = *self._popular(k, seen), POPULAR
-            else:
-                rows, scores, source = *search(self.bundle.index, found.vector, k, seen), HYBRID
-            fault = ""
+            retrieved, fault = self._retrieve(found.vector, History.of(found, self._rows), k), ""
         none = np.empty(0, dtype=np.int64)
-        return Recommendation(rows, scores, source, fault, asked - started, time.perf_counter() - asked, none)
+        return Recommendation(*retrieved, fault, asked - started, time.perf_counter() - asked, none)
+
+    def _retrieve(self, vector: NDArray[np.float32] | None, history: History, k: int) -> Retrieved:
+        """The first rung that has an answer."""
+        if vector is None or (history.newest_us > self._cut_us and history.complete):
+            folded = self._folded(history)
+            if folded is not None:
+                return Retrieved(*search(self.bundle.index, folded, k, history.seen), FOLD_IN)
+        if vector is not None:
+            return Retrieved(*search(self.bundle.index, vector, k, history.seen), HYBRID)
+        if history.seen:
+            return self._fallback.content(history, k)
+        return self._fallback.popular(k, history.seen)
+
+    def _folded(self, history: History) -> NDArray[np.float32] | None:
+        if self._fold_in is None or not len(history.rated):
+            return None
+        return self._fold_in.solve(history.rated, history.ratings, LEAST_POSITIVES)
 
     async def recommend_many(self, asked: Sequence[tuple[str, int]], now_us: int | None = None) -> list[Recommendation]:
         """The answers to pairs (user id, k), in their order, each as `recommend` gives it."""
@@ -82,7 +98,3 @@ class Ladder:
             part = asked[start : start + AT_ONCE]
             found += await asyncio.gather(*(self.recommend(user_id, k, now_us) for user_id, k in part))
         return found
-
-    def _popular(self, k: int, seen: frozenset[int]) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
-        rows = most_popular(self.bundle.popularity, k, seen)
-        return rows, self._counts[rows]

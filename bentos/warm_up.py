@@ -16,9 +16,9 @@ from starlette.types import ASGIApp, Message
 
 from bentos.bundle import Bundle
 from bentos.errors import SmokeError
+from bentos.fallback import SOURCES
 from bentos.features import Event, Features, FeatureStore, Missing
 from bentos.messages import Answer
-from bentos.recommend import SOURCES
 from bentos.retrieval import search
 
 REQUESTS: Final = 240

@@ -24,7 +24,7 @@ from training.fetching import digest_of, sha256_of
 from training.interactions import Interactions, Movie
 from training.layouts import NO_TAGS, Layout, Tags
 from training.model import fit_model
-from training.popularity import ALL_TIME, family_scores
+from training.popularity import cold_scores, family_scores
 from training.references import EASE_REGULARISATION, NEIGHBOURS, SHRINKAGE, ease, item_knn
 from training.registering import register
 from training.settings import Machine
@@ -155,15 +155,15 @@ def evaluate_job(
     before, end_us = data.fitting("train+validation")
     task = Task.of(before, data.split.test, data.movies)
     users = sorted(task.relevant)
-    family = family_scores(before, end_us)
+    family, cold = family_scores(before, end_us), cold_scores(before, end_us)
     rankings = {name: rank_by_popularity(task, scores, users) for name, scores in family.items()}
     for experiment in experiments:
         on, told = machine(experiment), sweep(experiment.name)
         fitted = fit_model(before, data.movies, experiment, on.threads, told, None, data.tags, on.device)
-        rankings[experiment.name] = fitted.rank(task, before.item_ids, family[ALL_TIME], users)
+        rankings[experiment.name] = fitted.rank(task, before.item_ids, cold, users)
     if references:
-        rankings["item-kNN"] = item_knn(before, NEIGHBOURS, SHRINKAGE).rank(task, family[ALL_TIME], users)
-        rankings["EASE"] = ease(before, EASE_REGULARISATION).rank(task, family[ALL_TIME], users)
+        rankings["item-kNN"] = item_knn(before, NEIGHBOURS, SHRINKAGE).rank(task, cold, users)
+        rankings["EASE"] = ease(before, EASE_REGULARISATION).rank(task, cold, users)
     scored = {name: PerUser.of(ranking, task, users) for name, ranking in rankings.items()}
     if per_user is not None:
         write_per_user(per_user, scored, task, before.user_ids, before.item_ids)

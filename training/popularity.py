@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from bentos.catalogue import recent_suffices
 from training.interactions import POSITIVE, Interactions
 
 DAY_US: Final = 86_400_000_000
@@ -36,7 +37,7 @@ def _within(days: float) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
 ALL_TIME: Final = "popularity all-time"
-"""What cold users get, offline as in serving."""
+"""What cold users get when nothing better is known."""
 RECENT: Final = "popularity 30 days"
 """What the bundle calls recent."""
 FAMILY: Final[dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]]] = {
@@ -53,3 +54,11 @@ def family_scores(
 ) -> dict[str, NDArray[np.float64]]:
     """Name → scores of all items, for every member of the family."""
     return {name: popularity(interactions, now_us, weight, at_least) for name, weight in FAMILY.items()}
+
+
+def cold_scores(interactions: Interactions, now_us: int) -> NDArray[np.float64]:
+    """What cold users get, offline as in serving: the positives of the last 30 days where they are enough to go by,
+    equal ones in the order of all time; else those of all time. Shape (items,).
+    """
+    recent, ever = (popularity(interactions, now_us, FAMILY[name]) for name in (RECENT, ALL_TIME))
+    return recent * (ever.max(initial=0) + 1) + ever if recent_suffices(recent) else ever

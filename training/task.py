@@ -1,8 +1,8 @@
 """What offline evaluation asks: full ranking of the items known before the cut, seen ones removed, ties by id.
 
-Users are *warm* when they have a positive before the cut, else cold; cold users get the popularity list, as in serving.
-Relevant are the positives of the evaluated period, never-seen items included: a model that cannot know them misses
-them. Next module: `training.evaluate`, which scores the lists.
+Users are *warm* when they have a positive before the cut, else cold; cold users get the popularity list, as in serving
+those do of whom nothing is known. Relevant are the positives of the evaluated period, never-seen items included: a
+model that cannot know them misses them. Next module: `training.evaluate`, which scores the lists.
 """
 
 from __future__ import annotations

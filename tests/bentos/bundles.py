@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,22 +19,31 @@ FOLD_IN = FoldInSettings(
 
 
 def synthetic_bundle(
-    directory: Path, *, name: str = "champion", users: int = 50, items: int = 40, seed: int = 1
+    directory: Path,
+    *,
+    name: str = "champion",
+    users: int = 50,
+    items: int = 40,
+    seed: int = 1,
+    fold_in: FoldInSettings | None = FOLD_IN,
+    columns: Mapping[str, Any] | None = None,
 ) -> BundleManifest:
-    """Users u0000…, items i0000…, eight dimensions, popularity falling with the id."""
+    """Users u0000…, items i0000…, eight dimensions, popularity falling with the id; `columns` of the catalogue may be
+    given (those of `bentos.catalogue.catalogue_table`).
+    """
     rng = np.random.default_rng(seed)
     ids = [f"i{number:04d}" for number in range(items)]
     popularity = np.arange(items, 0, -1) * 10
-    catalogue = catalogue_table(
-        ids,
-        [f"Film {each}" for each in ids],
-        [["Drama"]] * items,
-        [1990] * items,
-        popularity,
-        popularity // 2,
-        np.full(items, 1_000_000),
-        ~head_mask(popularity),
-    )
+    catalogue: dict[str, Any] = {
+        "item_ids": ids,
+        "titles": [f"Film {each}" for each in ids],
+        "genres": [["Drama"]] * items,
+        "years": [1990] * items,
+        "popularity": popularity,
+        "recent_popularity": popularity // 2,
+        "last_interaction_us": np.full(items, 1_000_000),
+        "tail": ~head_mask(popularity),
+    }
     return write_bundle(
         directory,
         name=name,
@@ -40,7 +51,7 @@ def synthetic_bundle(
         item_vectors=rng.standard_normal((items, 8), dtype=np.float32),
         user_ids=[f"u{number:04d}" for number in range(users)],
         user_vectors=rng.standard_normal((users, 8), dtype=np.float32),
-        catalogue=catalogue,
-        fold_in=FOLD_IN,
+        catalogue=catalogue_table(**(catalogue | dict(columns or {}))),
+        fold_in=fold_in,
         labels={"data_hash": "none"},
     )

@@ -10,10 +10,10 @@ import pytest
 
 from bentos import messages
 from bentos.api import ROUTES, create_app
+from bentos.fallback import SOURCES
 from bentos.lifecycle import Lifecycle
 from bentos.openapi import DOCUMENT, EXAMPLES, JSON
 from bentos.problems import MEDIA_TYPE
-from bentos.recommend import SOURCES
 
 OPERATIONS = [(path, method, found) for path, item in DOCUMENT["paths"].items() for method, found in item.items()]
 PAGES = {("/", "GET"), ("/docs", "GET"), ("/openapi.json", "GET"), ("/metrics", "GET")}

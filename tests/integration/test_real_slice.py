@@ -8,6 +8,7 @@ import httpx
 import numpy as np
 import pytest
 
+from bentos.features import LAST_EVENTS
 from shadow.demo import CONFIGS
 from shadow.rehearsal import HOST, Rehearsal
 from tests.integration.playing import gate, play
@@ -15,6 +16,7 @@ from training.experiment import read_experiment
 from training.jobs import DataSet
 from training.model import fit_model
 from training.movielens import ML_1M
+from training.popularity import cold_scores
 from training.settings import TrainingSettings
 from training.task import Task, rank_by_factors
 
@@ -71,7 +73,7 @@ def test_what_evaluation_ranks_is_what_the_service_answers(
     different = []
     with httpx.Client(timeout=10) as client:
         for user in users:
-            answer = _vector_answer(client, base, before.user_ids[user])
+            answer = answer_from("hybrid", client, base, before.user_ids[user])
             online = [row[item["item_id"]] for item in answer["items"]]
             offline = ranking.lists[user][:10]
             # Two libraries may round the scores of a tie apart: what counts is that nothing better was left out.
@@ -81,10 +83,30 @@ def test_what_evaluation_ranks_is_what_the_service_answers(
     assert different == []
 
 
-def _vector_answer(client: httpx.Client, base: str, user_id: str) -> dict:
-    """The answer from the user's vector: a machine that is busy with other tests may miss the features' deadline."""
+def answer_from(source: str, client: httpx.Client, base: str, user_id: str) -> dict:
+    """The answer from a rung that needs features: a machine busy with other tests may miss their deadline."""
     for _ in range(10):
         answer: dict = client.get(base, params={"user_id": user_id, "k": 10}).json()
-        if answer["source"] == "hybrid":
+        if answer["source"] == source:
             return answer
     raise AssertionError(f"user {user_id} is answered from {answer['source']!r}")
+
+
+def test_who_has_no_vector_is_folded_in_and_who_is_unknown_gets_what_evaluation_gives(
+    rehearsal: Rehearsal, arms: dict[str, str], movielens: Path
+) -> None:
+    """The challenger has no vectors for users with little history; their events are in the store all the same."""
+    settings = TrainingSettings.load()
+    data = DataSet.read(movielens, settings.data_dir, ML_1M.digest)
+    before, cut_us = data.fitting("train")
+    positives = np.bincount(before.positives.user, minlength=len(before.user_ids))
+    ratings = np.bincount(before.user, minlength=len(before.user_ids))
+    few = np.flatnonzero((positives >= 2) & (ratings <= LAST_EVENTS))[::100]
+    base = f"http://{HOST}:{rehearsal.ports.bento('shadow')}/recommend"
+    with httpx.Client(timeout=10) as client:
+        for user in few:
+            assert answer_from("fold_in", client, base, before.user_ids[user])["items"]
+        unknown = client.get(base, params={"user_id": "of whom nothing is known"}).json()
+    assert unknown["source"] == "popular_recent"
+    offline = np.argsort(-cold_scores(before, cut_us), kind="stable")[:10]
+    assert [item["item_id"] for item in unknown["items"]] == [before.item_ids[row] for row in offline]

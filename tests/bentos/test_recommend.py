@@ -1,0 +1,145 @@
+"""The ladder: which rung answers whom, and what holds for every answer whatever is known of the user."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bentos.bundle import Bundle, load_bundle
+from bentos.catalogue import RECENT_LEAST
+from bentos.fallback import SOURCES
+from bentos.features import FAULTS, Event, Features, Missing
+from bentos.fold_in import FoldIn, FoldInSettings
+from bentos.recommend import Ladder, Recommendation
+from tests.bentos.bundles import FOLD_IN, synthetic_bundle
+from tests.bentos.fronts import Remembered
+
+CUT_US = 1_000_000
+"""When the made-up bundles end."""
+HYBRID = FoldInSettings(
+    dimension=4, factor_share=0.8, unobserved_weight=0.1, regularisation=1.0, regularisation_exponent=0.5,
+    positive=4.0, weights={"2": 0.5},
+)  # fmt: skip
+COLUMNS = {
+    "plain": {},
+    "hybrid": {"genres": [[["Drama"], ["Comedy", "Drama"], []][row % 3] for row in range(40)]},
+    "of late": {"popularity": np.full(40, 2 * RECENT_LEAST), "recent_popularity": np.arange(40) + RECENT_LEAST},
+    "cold items": {"last_interaction_us": np.where(np.arange(40) < 20, CUT_US, 0)},
+}
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
+    directory = tmp_path_factory.mktemp("ladder")
+    settings = {"plain": FOLD_IN, "hybrid": HYBRID, "of late": None, "cold items": FOLD_IN}
+    for name, columns in COLUMNS.items():
+        synthetic_bundle(directory / name, columns=columns, fold_in=settings[name])
+    synthetic_bundle(directory / "small", items=3)
+    return {name: load_bundle(directory / name) for name in [*COLUMNS, "small"]}
+
+
+def ask(bundle: Bundle, found: Features | Missing, k: int = 10) -> Recommendation:
+    return asyncio.run(Ladder(bundle, Remembered({"user": found})).recommend("user", k))
+
+
+def rated(*stars: float, at: int = CUT_US + 1) -> tuple[Event, ...]:
+    return tuple(Event(f"i{row:04d}", each, at) for row, each in enumerate(stars))
+
+
+VECTOR = np.ones(8, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("vector", "seen", "events", "source"),
+    [
+        (VECTOR, 0, (), "hybrid"),
+        (VECTOR, 3, (), "hybrid"),
+        (VECTOR, 0, rated(5, 5, at=CUT_US), "hybrid"),  # the vector knows these
+        (VECTOR, 0, rated(5, 5), "fold_in"),
+        (VECTOR, 3, rated(5, 5), "hybrid"),  # of one item seen no event tells: the vector may know more
+        (VECTOR, 0, rated(5, 1), "hybrid"),  # too few positives to solve
+        (None, 0, rated(5, 5), "fold_in"),
+        (None, 9, rated(5, 5, at=1), "fold_in"),
+        (None, 0, rated(5, 1), "content"),
+        (None, 0, rated(1, 2), "content"),
+        (None, 3, (), "content"),
+        (None, 0, (), "popular"),
+        (None, 0, (Event("of another catalogue", 5.0, 1),), "popular"),
+    ],
+)
+def test_the_first_rung_that_knows_enough_answers(
+    bundles: dict[str, Bundle], vector: np.ndarray | None, seen: int, events: tuple[Event, ...], source: str
+) -> None:
+    answer = ask(bundles["plain"], Features(vector, frozenset(f"i{row:04d}" for row in range(seen)), events))
+    assert (answer.source, answer.fault, len(answer.rows)) == (source, "", 10)
+
+
+def test_positives_for_items_without_an_interaction_are_no_ground_for_a_fold_in(bundles: dict[str, Bundle]) -> None:
+    events = tuple(Event(f"i{row:04d}", 5.0, CUT_US + 1) for row in (30, 31))
+    assert ask(bundles["cold items"], Features(None, frozenset(), events)).source == "content"
+
+
+def test_a_bundle_whose_users_cannot_be_solved_goes_on_with_the_profile(bundles: dict[str, Bundle]) -> None:
+    assert ask(bundles["of late"], Features(None, frozenset(), rated(5, 5, 5))).source == "content"
+    assert ask(bundles["of late"], Features(None, frozenset())).source == "popular_recent"
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_store_that_cannot_say_is_popularity_with_the_fault(bundles: dict[str, Bundle], fault: str) -> None:
+    answer = ask(bundles["plain"], Missing(fault))
+    assert (answer.source, answer.fault, answer.rows.tolist()) == ("popular", fault, list(range(10)))
+
+
+def test_a_folded_in_user_gets_the_best_inner_products_of_the_solution(bundles: dict[str, Bundle]) -> None:
+    bundle = bundles["hybrid"]
+    stars = np.array([5.0, 2.0, 4.0])
+    solution = FoldIn(HYBRID, bundle.item_vectors, np.ones(40, np.bool_)).solve(np.arange(3), stars)
+    assert solution is not None
+    scores = bundle.item_vectors @ solution
+    scores[:3] = -np.inf
+    answer = ask(bundle, Features(None, frozenset(), rated(*stars)))
+    assert answer.rows.tolist() == np.argsort(-scores)[:10].tolist()
+    np.testing.assert_allclose(answer.scores, np.sort(scores)[::-1][:10], rtol=1e-5)
+
+
+@st.composite
+def features(draw: st.DrawFn) -> Features | Missing:
+    if draw(st.integers(0, 9)) == 0:
+        return Missing(draw(st.sampled_from(FAULTS)))
+    items = st.integers(0, 45).map(lambda row: f"i{row:04d}")  # some are of another catalogue
+    event = st.builds(Event, items, st.sampled_from([0.5, 1.0, 2.0, 3.0, 4.0, 5.0, -7.0, 1e9]), st.integers(0, 2**53))
+    events = draw(st.lists(event, max_size=60))
+    seen = draw(st.frozensets(items)) | (frozenset(each.item_id for each in events) if draw(st.booleans()) else set())
+    vector = draw(st.none() | st.lists(st.floats(-1e3, 1e3, width=32), min_size=8, max_size=8))
+    ordered = tuple(sorted(events, key=lambda each: each.timestamp_us))
+    return Features(None if vector is None else np.array(vector, np.float32), seen, ordered)
+
+
+@given(st.sampled_from([*COLUMNS, "small"]), features(), st.integers(1, 100))
+def test_every_answer_is_full_unseen_labelled_and_the_same_again(
+    bundles: dict[str, Bundle], name: str, found: Features | Missing, k: int
+) -> None:
+    bundle = bundles[name]
+    answer, again = ask(bundle, found, k), ask(bundle, found, k)
+    known = set() if isinstance(found, Missing) else found.seen | {event.item_id for event in found.events}
+    seen = {row for row, item in enumerate(bundle.item_ids) if item in known}
+    assert len(answer.rows) == len(answer.scores) == len(set(answer.rows.tolist()))
+    assert len(answer.rows) == min(k, len(bundle.item_ids) - len(seen))
+    assert not set(answer.rows.tolist()) & seen
+    assert answer.source in SOURCES
+    assert (answer.fault != "") == isinstance(found, Missing)
+    assert np.isfinite(answer.scores).all()
+    assert answer.rows.tobytes() == again.rows.tobytes()
+    assert answer.scores.tobytes() == again.scores.tobytes()
+    assert answer.source == again.source
+
+
+def test_an_empty_catalogue_is_an_empty_list_and_no_error(tmp_path: Path) -> None:
+    synthetic_bundle(tmp_path / "bundle", items=1)
+    answer = ask(load_bundle(tmp_path / "bundle"), Features(None, frozenset({"i0000"}), rated(5.0)))
+    assert answer.rows.tolist() == []
