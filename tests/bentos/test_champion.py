@@ -73,8 +73,8 @@ async def test_a_real_registry_is_asked_by_its_alias(store: str) -> None:
     clock = iter(range(0, 1_000, 100))
     champion = Champion(registered(registry), lambda: float(next(clock)))
     await add_versions(registry, 2)
-    assert (await champion.against("m:000000000002")).state == "none"
+    assert (await champion.against("m:000000000102")).state == "none"
     await registry.set_alias("champion", 2)
-    assert await champion.against("m:000000000002") == RegistryInfo("current", "m:000000000002")
+    assert await champion.against("m:000000000102") == RegistryInfo("current", "m:000000000102")
     await registry.set_alias("champion", 1)
-    assert await champion.against("m:000000000002") == RegistryInfo("other", "m:000000000001")
+    assert await champion.against("m:000000000102") == RegistryInfo("other", "m:000000000101")
