@@ -28,3 +28,5 @@ RUN chmod 0755 env/docker/entrypoint.sh && python -m compileall -q src
 USER 1034:1034
 EXPOSE 3000
 ENTRYPOINT ["/home/bentoml/bento/env/docker/entrypoint.sh"]
+# Idle connections are kept longer than those who pool them do (bentos/serve_cli.py).
+CMD ["serve", "--timeout-keep-alive", "75"]

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Final
 
 import click
 
 from bentos.command_parts import redis_option, told
+
+KEEP_ALIVE_SECONDS: Final = 75
+"""How long an idle connection is kept: longer than those who pool them do (60 s is usual), or a request could meet a
+connection that is just being closed.
+"""
 
 
 @click.command()
@@ -30,4 +36,5 @@ def serve(tag: str, host: str, port: int, url: str, feature_deadline_ms: float |
         raise ValueError(f"{tag!r} is not an exact tag; give name:version as `understudy bento build` prints it")
     ensure_built(tag)
     command = [sys.executable, "-m", "bentoml", "serve", tag, "--host", host, "--port", str(port)]
+    command += ["--timeout-keep-alive", str(KEEP_ALIVE_SECONDS)]
     os.execve(command[0], command, serving_environment(url, feature_deadline_ms, workers))

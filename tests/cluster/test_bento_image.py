@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from bentos.serve_cli import KEEP_ALIVE_SECONDS
 from shadow.rehearsal import HOST, command
 from tests.bentos.bundles import synthetic_bundle
 from tests.cluster.conftest import docker
@@ -73,7 +74,7 @@ def test_it_is_small_and_says_what_it_is(built: tuple[str, str, int, Path]) -> N
     assert config["User"] == "1034:1034"
     assert config["Labels"]["dev.understudy.bento"] == tag
     assert len(config["Labels"]["dev.understudy.content"]) == 12
-    assert "-c" not in (config["Cmd"] or [])
+    assert config["Cmd"] == ["serve", "--timeout-keep-alive", str(KEEP_ALIVE_SECONDS)]
 
 
 def test_an_installer_finds_its_packages_whole_and_only_pinned_ones(built: tuple[str, str, int, Path]) -> None:

@@ -16,6 +16,7 @@ import httpx
 import psutil
 import pytest
 
+from bentos.serve_cli import KEEP_ALIVE_SECONDS
 from shadow.rehearsal import HOST
 from tests.bentos.bundles import synthetic_bundle
 from tests.integration.served import Served, build, served
@@ -131,6 +132,11 @@ def test_metrics_are_of_all_workers_by_route_and_never_by_user(two_workers: Serv
         assert sum(metric(two_workers, "understudy_request_duration_seconds_count", status="200")) == before + 100
         assert metric(two_workers, "understudy_model_info", bento=two_workers.tag) == [1.0]
     assert "somebody" not in httpx.get(f"{two_workers.url}/metrics").text
+
+
+def test_an_idle_connection_is_kept_longer_than_pools_keep_theirs(two_workers: Served) -> None:
+    server = [line for each in workers(two_workers) for line in [" ".join(each.cmdline())]]
+    assert all(f"--timeout-keep-alive {KEEP_ALIVE_SECONDS}" in line for line in server)
 
 
 def test_a_worker_that_dies_is_replaced_and_what_it_counted_stays(two_workers: Served) -> None:

@@ -1,0 +1,55 @@
+"""The bento's handler without BentoML: `python -m tests.bench.bare_server fastapi|front BUNDLE PORT REDIS_URL`.
+
+`fastapi`: FastAPI's route on uvicorn, as one would write it without BentoML. `front`: our front before it, so that what
+BentoML alone costs can be read off.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+
+from bentos.api import Api, create_app
+from bentos.bundle import load_bundle
+from bentos.champion import Champion
+from bentos.feature_store import RedisFeatureStore
+from bentos.front import Front
+from bentos.lifecycle import Lifecycle
+from bentos.metrics import PrometheusMetrics
+from bentos.recommend import Ladder
+from bentos.settings import ServingSettings
+
+
+def main(kind: str, directory: str, port: str, redis_url: str) -> None:
+    """Serve until stopped."""
+    bundle, lifecycle, settings = load_bundle(Path(directory)), Lifecycle(), ServingSettings.load()
+    app = create_app(lifecycle.api)
+
+    @asynccontextmanager
+    async def opened(_: FastAPI) -> AsyncIterator[None]:
+        manifest = bundle.manifest
+        deadline = settings.feature_deadline_ms / 1000
+        store = RedisFeatureStore(
+            redis_url, manifest.version, manifest.users, manifest.dimension, deadline, settings.redis_connections
+        )
+        await store.connect()
+        metrics = PrometheusMetrics(manifest, {})
+        lifecycle.open(Api(Ladder(bundle, store), None, Champion(None), metrics=metrics), metrics, 512)
+        gc.collect()
+        gc.freeze()
+        yield
+        await store.close()
+
+    app.router.lifespan_context = opened
+    served = Front(app, lifecycle) if kind == "front" else app
+    uvicorn.run(served, host="127.0.0.1", port=int(port), access_log=False, log_level="warning")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
