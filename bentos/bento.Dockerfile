@@ -13,7 +13,7 @@ RUN python -m venv --without-pip /app/.venv \
  && /app/.venv/bin/python -c "import _bentoml_impl.server.serving, _bentoml_impl.worker.service, bentoml_cli.cli, \
     circus.arbiter, faiss, fastapi.openapi.docs, hiredis, httptools, httpx, msgspec, \
     opentelemetry.instrumentation.asgi, prometheus_client.multiprocess, pyarrow.parquet, redis.asyncio, \
-    starlette.staticfiles, uvicorn.lifespan.on, uvicorn.loops.auto, uvicorn.protocols.http.httptools_impl, yaml"
+    starlette.staticfiles, uvicorn.lifespan.on, uvicorn.loops.auto, uvicorn.protocols.http.httptools_impl, uvloop, yaml"
 
 FROM python:3.11-slim
 RUN groupadd --gid 1034 bentoml && useradd --uid 1034 --gid 1034 --create-home bentoml

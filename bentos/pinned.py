@@ -30,8 +30,9 @@ SERVED: Final = (
     "redis",
     "starlette",
     "uvicorn",
+    "uvloop",
 )
-"""What the service imports, and hiredis and httptools, which redis and uvicorn use when they are there."""
+"""What the service imports, and hiredis, httptools and uvloop, which redis and uvicorn use when they are there."""
 PYTHON: Final = "3.11"
 TARGET: Final = {
     "implementation_name": "cpython",
