@@ -163,9 +163,11 @@ class BentoContract:
         order = bundle.recent_popularity if answer["source"] == "popular_recent" else bundle.popularity
         assert self.ids(answer) == [bundle.item_ids[row] for row in order[: min(10, len(order))]]
 
-    async def test_a_user_with_history_alone_gets_nothing_seen(self, client: httpx.AsyncClient, bundle: Bundle) -> None:
+    async def test_a_user_with_history_alone_is_folded_in_and_gets_nothing_seen(
+        self, client: httpx.AsyncClient, bundle: Bundle
+    ) -> None:
         answer = await self.ask(client, COLD, 100)
-        assert answer["source"] != "hybrid"
+        assert answer["source"] == "fold_in"
         assert len(answer["items"]) == min(100, len(bundle.item_ids) - 4)
         assert not set(self.ids(answer)) & set(bundle.item_ids[1:5])
 
