@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --only-binary :a
 # Linux: the CPU build by its exact name, for the default index would bring several GB of CUDA. macOS: CPU only as it is.
 TORCH := $(if $(filter Linux,$(shell uname -s)),torch==2.13.0+cpu --extra-index-url https://download.pytorch.org/whl/cpu,torch==2.13.0)
 
-.PHONY: help install demo test test-cluster lint format clean
+.PHONY: help install demo test test-cluster lint format clean update-ranx-values verify-ranx-values
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
@@ -30,6 +30,18 @@ test: install ## the tests (at most 10 minutes, no cluster)
 test-cluster: install ## the tests that need Docker or a cluster (at most 20 minutes; skipped where there is none)
 	$(BIN)/python -m pytest tests/cluster -n 2 --dist loadgroup -rs
 
+# Libraries to compare with, in an environment of their own: neither side decides the versions of the other.
+.venv-peers/installed: tests/bench/peers/constraints.txt
+	@echo "Installing the peers into .venv-peers: about 850 MB on disk, a minute, once."
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --disable-pip-version-check --only-binary :all: --quiet \
+	  -c tests/bench/peers/constraints.txt implicit irspack ranx
+	@touch $@
+
+update-ranx-values verify-ranx-values: .venv-peers/installed ## make, or check, what ranx says of lists (for the tests)
+	.venv-peers/bin/python -W ignore -m tests.bench.peers.ranx_values $(@:-ranx-values=)
+
+bench-training bench-peer_tuning: .venv-peers/installed
 bench-%: install
 	$(BIN)/python -m tests.bench.record $*
 

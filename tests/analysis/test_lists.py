@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
+from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -142,22 +144,45 @@ def test_head_and_tail_share_every_slot_between_them(ranked: list[int], tail: se
     assert total == pytest.approx(1.0 if ranked else 0.0)
 
 
-def test_ndcg_recall_and_map_agree_with_trec_eval() -> None:
+VALUES = msgspec.json.decode((Path(__file__).parent / "ranx_values.json").read_bytes())
+"""Lists with what ranx says of them; made by the command that stands in it, where ranx is installed."""
+
+
+@pytest.mark.parametrize("case", VALUES["cases"], ids=lambda case: case["name"])
+def test_map_ndcg_and_recall_agree_with_ranx(case) -> None:
+    ranked, relevant = case["ranked"], case["relevant"]
+    # The one rule that differs: ranx divides by all relevant items, ours by the hits that were possible.
+    converted = case["average_precision_at_10"] * len(relevant) / min(10, len(relevant))
+    assert average_precision(ranked, relevant, 10) == pytest.approx(converted, abs=1e-12)
+    assert average_precision_trec(ranked, relevant, 10) == pytest.approx(case["average_precision_at_10"], abs=1e-12)
+    assert ndcg(ranked, relevant, 10) == pytest.approx(case["ndcg_at_10"], abs=1e-12)
+    assert recall(ranked, relevant, 20) == pytest.approx(case["recall_at_20"], abs=1e-12)
+
+
+def test_the_lists_that_ranx_saw_tell_the_rules_apart() -> None:
+    cases = VALUES["cases"]
+    assert any(len(case["relevant"]) > 10 and case["average_precision_at_10"] > 0 for case in cases)
+    assert any(len(case["ranked"]) < 10 for case in cases)
+    assert any(len(case["ranked"]) > 20 for case in cases)
+    assert len({case["ndcg_at_10"] for case in cases}) > len(cases) / 2
+
+
+def test_map_ndcg_and_recall_agree_with_trec_eval() -> None:
     engine = pytest.importorskip("pytrec_eval")
-    rng = np.random.default_rng(7)
-    qrel: dict[str, dict[str, int]] = {}
-    run: dict[str, dict[str, float]] = {}
-    for user in map(str, range(200)):
-        ranked = rng.permutation(60)[:20]
-        run[user] = {f"i{item}": float(20 - position) for position, item in enumerate(ranked)}
-        qrel[user] = {f"i{item}": 1 for item in rng.choice(60, size=rng.integers(1, 25), replace=False)}
-    theirs = engine.RelevanceEvaluator(qrel, {"ndcg_cut_10", "map_cut_10", "recall_10"}).evaluate(run)
-    for user, scores in run.items():
-        ranked, relevant = list(scores), qrel[user].keys()
-        assert ndcg(ranked, relevant, 10) == pytest.approx(theirs[user]["ndcg_cut_10"], abs=1e-9)
-        assert recall(ranked, relevant, 10) == pytest.approx(theirs[user]["recall_10"], abs=1e-9)
-        assert average_precision_trec(ranked, relevant, 10) == pytest.approx(theirs[user]["map_cut_10"], abs=1e-9)
-        converted = theirs[user]["map_cut_10"] * len(relevant) / min(10, len(relevant))
+    cases = {case["name"]: case for case in VALUES["cases"]}
+    wanted = {name: dict.fromkeys(case["relevant"], 1) for name, case in cases.items()}
+    run = {
+        name: {item: float(len(case["ranked"]) - place) for place, item in enumerate(case["ranked"])}
+        for name, case in cases.items()
+    }
+    measures = {"ndcg_cut_10", "map_cut_10", "recall_20"}
+    theirs = engine.RelevanceEvaluator(wanted, measures).evaluate(run)
+    for name, case in cases.items():
+        ranked, relevant, found = case["ranked"], case["relevant"], theirs[name]
+        assert ndcg(ranked, relevant, 10) == pytest.approx(found["ndcg_cut_10"], abs=1e-9)
+        assert recall(ranked, relevant, 20) == pytest.approx(found["recall_20"], abs=1e-9)
+        assert average_precision_trec(ranked, relevant, 10) == pytest.approx(found["map_cut_10"], abs=1e-9)
+        converted = found["map_cut_10"] * len(relevant) / min(10, len(relevant))
         assert average_precision(ranked, relevant, 10) == pytest.approx(converted, abs=1e-9)
 
 
