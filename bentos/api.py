@@ -7,6 +7,7 @@ which describes it.
 from __future__ import annotations
 
 import hmac
+import zlib
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
@@ -18,7 +19,7 @@ from starlette.responses import Response
 from bentos import problems, requests
 from bentos.champion import Champion
 from bentos.errors import StoreWriteError
-from bentos.features import Event, EventStore
+from bentos.features import Event, EventStore, encoded
 from bentos.messages import (
     BATCH_MOST,
     Answer,
@@ -42,6 +43,8 @@ from bentos.requests import RawHeaders
 ROUTES: Final = frozenset(DOCUMENT["paths"])
 EVENT_TIME: Final = b"x-understudy-event-time"
 READ_ONLY: Final = "read_only"
+TRACE_RESOLUTION: Final = 1_000_000
+"""The share of users whose candidates are told is of so many."""
 
 _encoder = msgspec.json.Encoder()
 _batches = msgspec.json.Decoder(BatchQuery)
@@ -61,7 +64,8 @@ class Api:
     """Answers requests with one ladder.
 
     `events`: where events are written, if anywhere; `admin_token`: what an erasure must bring, "": it is off;
-    `logical_clock`: whether the header with an event's time counts as now.
+    `logical_clock`: whether the header with an event's time counts as now; `retrieved_share`: the share of users whose
+    answers also name the candidates before ranking.
     """
 
     def __init__(
@@ -73,12 +77,14 @@ class Api:
         metrics: ServiceMetrics | None = None,
         admin_token: str = "",
         logical_clock: bool = False,
+        retrieved_share: float = 0.0,
     ) -> None:
         bundle = ladder.bundle
         manifest = bundle.manifest
         self._ladder, self._events, self._champion = ladder, events, champion
         self._metrics: ServiceMetrics = metrics or NoMetrics()
         self._admin_token, self._logical_clock = admin_token, logical_clock
+        self._traced = int(retrieved_share * TRACE_RESOLUTION)
         self._item_ids = bundle.item_ids
         self._titles: list[str] = bundle.catalogue.column("title").to_pylist()
         self._model = msgspec.Raw(_encoder.encode(Model(manifest.name, manifest.version, manifest.tag)))
@@ -89,7 +95,8 @@ class Api:
         query = requests.recommend_query(query_string)
         found = await self._ladder.recommend(query.user_id, query.k, self._now(headers))
         self._metrics.answered(found.source, found.fault)
-        body = _encoder.encode(Answer(identity, self._items(found), self._model, found.source))
+        retrieved = self._retrieved(query.user_id, found)
+        body = _encoder.encode(Answer(identity, self._items(found), self._model, found.source, retrieved))
         timing = b"features;dur=%.3f, ranking;dur=%.3f" % (found.features_seconds * 1e3, found.ranking_seconds * 1e3)
         return Reply(200, [self._version_header, (b"server-timing", timing)], body, found.source)
 
@@ -135,7 +142,7 @@ class Api:
             dimension=manifest.dimension,
             last_interaction_us=int(latest.max(initial=0)),
             index=IndexInfo("Flat", None),
-            ranking={},
+            ranking=self._ladder.ranker.settings,
             labels=dict(sorted(manifest.labels.items())),
             registry=await self._champion.against(manifest.tag),
         )
@@ -147,6 +154,12 @@ class Api:
             Item(ids[row], titles[row], round(score, 6))
             for row, score in zip(found.rows.tolist(), found.scores.tolist(), strict=True)
         ]
+
+    def _retrieved(self, user_id: str, found: Recommendation) -> list[str] | msgspec.UnsetType:
+        """The list before ranking, for the log; always for the same users, so that equal requests stay equal."""
+        if not len(found.retrieved) or zlib.crc32(encoded(user_id)) % TRACE_RESOLUTION >= self._traced:
+            return msgspec.UNSET
+        return [self._item_ids[row] for row in found.retrieved.tolist()]
 
     def _now(self, headers: RawHeaders) -> int | None:
         """The logical time of a replayed request; None unless it counts here and is given."""

@@ -56,6 +56,7 @@ class Fallback:
         self._counts = counts.astype(np.float64)
         self._positive = bundle.fold_in.positive if bundle.fold_in else POSITIVE
         self._genres = genre_shares(catalogue)
+        self._plain: NDArray[np.bool_] = np.logical_not(self._genres.any(1))
         share = self._counts @ self._genres
         # A genre of which nothing is popular says nothing: its share of every profile stays what it is.
         self._share = np.where(share > 0, share / max(share.sum(), 1.0), 1.0)
@@ -68,8 +69,8 @@ class Fallback:
     def content(self, history: History, k: int) -> Retrieved:
         """How much more than others the user has to do with an item's genres × its popularity; min(k, unseen) items."""
         head = most_popular(self._order, max(HEAD, k), history.seen)
-        shares = self._genres[head]
-        affinity = np.where(shares.any(1), shares @ self._lifts(history), 1.0)
+        affinity = self._genres[head] @ self._lifts(history)
+        affinity[self._plain[head]] = 1.0
         scores = affinity * self._counts[head]
         # Stable: equal scores stay in the order of popularity.
         best = np.argsort(-scores, kind="stable")[:k]

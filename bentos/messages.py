@@ -11,6 +11,8 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from bentos.ranking_settings import RankingSettings
+
 K_DEFAULT: Final = 10
 K_MOST: Final = 100
 ID_LONGEST: Final = 256
@@ -85,6 +87,9 @@ class Answer(msgspec.Struct, frozen=True):
     items: list[Item]
     model: msgspec.Raw | Model
     source: Source
+    retrieved: Annotated[list[str], Meta(description="The candidates before ranking, where the service logs them.")] | (
+        msgspec.UnsetType
+    ) = msgspec.UNSET
 
 
 class BatchQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -163,7 +168,7 @@ class ModelInfo(msgspec.Struct, frozen=True):
     dimension: int
     last_interaction_us: Annotated[int, Meta(description="The newest interaction it learnt from, in µs since 1970.")]
     index: IndexInfo
-    ranking: dict[str, float]
+    ranking: RankingSettings
     labels: dict[str, str]
     registry: RegistryInfo
 

@@ -18,6 +18,7 @@ from starlette.staticfiles import StaticFiles
 
 from bentos import messages
 from bentos.problems import MEDIA_TYPE, URN
+from bentos.ranking_settings import RankingSettings
 
 JSON: Final = "application/json"
 MODEL: Final = {"name": "champion", "version": "6de57512078d", "bento": "champion:6de57512078d"}
@@ -49,7 +50,7 @@ EXAMPLES: Final[dict[type, Any]] = {
         "dimension": 64,
         "last_interaction_us": 975_768_738_000_000,
         "index": {"kind": "Flat", "recall_at_10": 1.0},
-        "ranking": {},
+        "ranking": msgspec.to_builtins(RankingSettings()),
         "labels": {"data_hash": "dc36c66dfe38", "model_version": "1"},
         "registry": {"state": "current", "champion": "champion:6de57512078d"},
     },

@@ -2,8 +2,9 @@
 
 The stored vector answers, unless the user's events say more than it could know: one that is newer than anything in the
 bundle, in a list of events that is whole. Then, and for users without a vector, the events are folded in. Who has too
-few positives for that gets a profile of genres; who is unknown, or cannot be looked up, gets what is popular. The
-answer is never empty while there is an unseen item. Next module: `bentos.api`, which speaks HTTP.
+few positives for that gets a profile of genres; who is unknown, or cannot be looked up, gets what is popular. Then the
+candidates are ranked. The answer is never empty while there is an unseen item. Next module: `bentos.api`, which
+speaks HTTP.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bentos.bundle import Bundle
-from bentos.fallback import FOLD_IN, HYBRID, Fallback, Retrieved
+from bentos.fallback import FOLD_IN, HYBRID, POPULAR, POPULAR_RECENT, Fallback, Retrieved
 from bentos.features import FeatureStore, Missing
 from bentos.fold_in import FoldIn
 from bentos.history import History
+from bentos.ranking import Ranker
+from bentos.ranking_settings import RankingSettings
 from bentos.retrieval import search
 
 LEAST_POSITIVES: Final = 2
@@ -50,8 +53,10 @@ class Recommendation:
 class Ladder:
     """Answers requests from one bundle and one feature store."""
 
-    def __init__(self, bundle: Bundle, store: FeatureStore) -> None:
+    def __init__(self, bundle: Bundle, store: FeatureStore, ranking: RankingSettings | None = None) -> None:
+        """`ranking`: what else than relevance counts; without it nothing does."""
         self.bundle = bundle
+        self.ranker = Ranker(ranking or RankingSettings(), bundle.catalogue)
         self._store = store
         self._rows = {item: row for row, item in enumerate(bundle.item_ids)}
         self._fallback = Fallback(bundle)
@@ -59,20 +64,31 @@ class Ladder:
         self._cut_us = int(last.max(initial=0))
         self._fold_in = FoldIn(bundle.fold_in, bundle.item_vectors, last > 0) if bundle.fold_in else None
 
-    async def recommend(self, user_id: str, k: int, now_us: int | None = None) -> Recommendation:  # noqa: ARG002
+    async def recommend(self, user_id: str, k: int, now_us: int | None = None) -> Recommendation:
         """The best k items for the user; fewer only when fewer are unseen.
 
-        `now_us`: the logical time of the request, for what weighs recency; None: none was given.
+        `now_us`: the moment that the age of items counts from; without it the end of what the bundle knows. The clock
+        on the wall is not asked: equal requests have equal answers, on every replica and at any time.
         """
         started = time.perf_counter()
         found = await self._store.read(user_id)
         asked = time.perf_counter()
+        depth = self.ranker.depth(k)
         if isinstance(found, Missing):
-            retrieved, fault = self._fallback.popular(k, frozenset()), found.fault
+            retrieved, fault = self._fallback.popular(depth, frozenset()), found.fault
         else:
-            retrieved, fault = self._retrieve(found.vector, History.of(found, self._rows), k), ""
-        none = np.empty(0, dtype=np.int64)
-        return Recommendation(*retrieved, fault, asked - started, time.perf_counter() - asked, none)
+            retrieved, fault = self._retrieve(found.vector, History.of(found, self._rows), depth), ""
+        ranked, before = self._rank(retrieved, k, self._cut_us if now_us is None else now_us)
+        return Recommendation(*ranked, fault, asked - started, time.perf_counter() - asked, before)
+
+    def _rank(self, retrieved: Retrieved, k: int, now_us: int) -> tuple[Retrieved, NDArray[np.int64]]:
+        """The list, and the rows it was chosen from; those are none when only relevance counts."""
+        rows, scores, source = retrieved
+        if not self.ranker.settings.active:
+            return retrieved, np.empty(0, np.int64)
+        # Those who all get the same list would all get the same item of the tail: it would cost and bring nothing.
+        order = self.ranker.order(rows, scores, k, now_us, tail=source not in (POPULAR_RECENT, POPULAR))
+        return Retrieved(rows[order], scores[order], source), rows
 
     def _retrieve(self, vector: NDArray[np.float32] | None, history: History, k: int) -> Retrieved:
         """The first rung that has an answer."""

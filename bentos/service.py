@@ -159,7 +159,7 @@ class Recommender:
         if (directory := room_settings.metrics_directory()) is not None:
             forget_dead_workers(directory)
         metrics = PrometheusMetrics(bundle.manifest, {})
-        ladder = Ladder(bundle, store)
+        ladder = Ladder(bundle, store, settings.ranking)
         api = Api(
             ladder,
             events,
@@ -167,6 +167,7 @@ class Recommender:
             metrics=metrics,
             admin_token=settings.admin_token,
             logical_clock=settings.logical_clock,
+            retrieved_share=settings.retrieved_share,
         )
         # Without this a full collection walks every loaded library: p99 of 100 ms (research note deploy §2.2).
         gc.collect()
@@ -205,7 +206,7 @@ class Recommender:
     def _front(self, store: FeatureStore) -> ASGIApp:
         """A front of its own for the warm-up: nothing is counted."""
         private = Lifecycle()
-        private.open(Api(Ladder(self._bundle, store), None, Champion(None)), private.metrics, 1)
+        private.open(Api(Ladder(self._bundle, store, self._settings.ranking), None, Champion(None)), private.metrics, 1)
         return Front(create_app(private.api), private)
 
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from bentos.ranking_settings import RankingSettings, ranking_of, variables_of
+
 METRICS_DIRECTORY: Final = "PROMETHEUS_MULTIPROC_DIR"
 """prometheus_client's name for where the workers of one server share their values."""
 OWN_METRICS_DIRECTORY: Final = "UNDERSTUDY_METRICS_DIR"
@@ -57,6 +59,13 @@ class ServingSettings:
     logical_clock: bool
     """UNDERSTUDY_LOGICAL_CLOCK: "on": the header X-Understudy-Event-Time counts as now, for a replay. Default: off."""
 
+    ranking: RankingSettings
+    """UNDERSTUDY_RANKING_…: what else than relevance makes a list (`bentos.ranking_settings`). Default: nothing."""
+
+    retrieved_share: float
+    """UNDERSTUDY_RETRIEVED_SHARE: share of users, 0 to 1, whose answers also name the candidates before ranking, so
+    that the pair log has both lists. Default: 0."""
+
     @staticmethod
     def load(environment: Mapping[str, str] = os.environ) -> ServingSettings:
         """The settings of this process. `ValueError` names a variable that cannot be read."""
@@ -72,6 +81,8 @@ class ServingSettings:
             drain_seconds=_positive(environment, "UNDERSTUDY_DRAIN_SECONDS", 1.0),
             admin_token=environment.get("UNDERSTUDY_ADMIN_TOKEN", ""),
             logical_clock=_switch(environment, "UNDERSTUDY_LOGICAL_CLOCK"),
+            ranking=ranking_of(environment),
+            retrieved_share=_share(environment, "UNDERSTUDY_RETRIEVED_SHARE"),
         )
 
 
@@ -113,6 +124,17 @@ def _positive(environment: Mapping[str, str], name: str, default: float) -> floa
     return value
 
 
+def _share(environment: Mapping[str, str], name: str) -> float:
+    text = environment.get(name, "0")
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} must be a number from 0 to 1, not {text!r}")
+    return value
+
+
 def _switch(environment: Mapping[str, str], name: str) -> bool:
     text = environment.get(name, "off")
     if text not in ("on", "off"):
@@ -138,12 +160,21 @@ def use_shared_metrics() -> None:
 
 
 def serving_environment(
-    redis_url: str, feature_deadline_ms: float | None = None, workers: int | None = None
+    redis_url: str,
+    feature_deadline_ms: float | None = None,
+    workers: int | None = None,
+    ranking: RankingSettings | None = None,
+    logical_clock: bool = False,
 ) -> dict[str, str]:
-    """The environment of a server process with these flags; one thread for numerical libraries."""
+    """The environment of a server process with these flags; one thread for numerical libraries.
+
+    A variable of the ranking that is set already wins over `ranking`, which comes from a file.
+    """
     flags = {"UNDERSTUDY_FEATURE_DEADLINE_MS": feature_deadline_ms, "UNDERSTUDY_WORKERS": workers}
     return (
-        os.environ
+        (variables_of(ranking) if ranking else {})
+        | os.environ
+        | ({"UNDERSTUDY_LOGICAL_CLOCK": "on"} if logical_clock else {})
         | {name: f"{value:g}" for name, value in flags.items() if value is not None}
         | {
             "UNDERSTUDY_REDIS_URL": redis_url,

@@ -12,6 +12,7 @@ from bentos.features import Event, EventStore, Features, FeatureStore, Missing
 from bentos.front import Front
 from bentos.lifecycle import Lifecycle
 from bentos.metrics import ServiceMetrics
+from bentos.ranking_settings import RankingSettings
 from bentos.recommend import Ladder
 
 
@@ -72,10 +73,12 @@ class Service:
         champion: Champion | None = None,
         admin_token: str = "",
         logical_clock: bool = False,
+        ranking: RankingSettings | None = None,
+        retrieved_share: float = 0.0,
         most: int = 16,
     ) -> None:
         self.bundle, self.metrics, self.lifecycle = bundle, Counted(), Lifecycle()
-        self.ladder = Ladder(bundle, store)
+        self.ladder = Ladder(bundle, store, ranking)
         self.api = Api(
             self.ladder,
             events or (store if isinstance(store, Remembered) else None),
@@ -83,6 +86,7 @@ class Service:
             metrics=self.metrics,
             admin_token=admin_token,
             logical_clock=logical_clock,
+            retrieved_share=retrieved_share,
         )
         self.lifecycle.open(self.api, self.metrics, most)
         self.front = Front(create_app(self.lifecycle.api), self.lifecycle)

@@ -15,6 +15,7 @@ from bentos.bundle import Bundle, load_bundle
 from bentos.errors import WRITE_FAULTS
 from bentos.features import Event, Features, Missing
 from bentos.messages import BATCH_MOST, Answer, BatchAnswer
+from bentos.ranking_settings import RankingSettings
 from bentos.requests import BODY_MOST
 from tests.bentos.bundles import synthetic_bundle
 from tests.bentos.fronts import Remembered, Service
@@ -359,3 +360,39 @@ async def test_the_time_of_an_event_counts_only_where_it_is_switched_on(
         assert times == [expected]
     wrong = await service.client.get("/recommend?user_id=a", headers={"X-Understudy-Event-Time": "yesterday"})
     assert is_problem(wrong, 422)["parameter"] == "X-Understudy-Event-Time"
+
+
+async def test_candidates_are_told_for_the_share_of_users_that_the_log_wants(bundle: Bundle, store: Remembered) -> None:
+    ranking = RankingSettings(tail_slot=3, tail_from=20)
+    plain = await Service(bundle, store, ranking=ranking).client.get("/recommend?user_id=vector&k=5")
+    told = await Service(bundle, store, ranking=ranking, retrieved_share=1.0).client.get(
+        "/recommend?user_id=vector&k=5"
+    )
+    assert "retrieved" not in plain.json()
+    retrieved = told.json()["retrieved"]
+    assert len(retrieved) == 39  # all but the one seen
+    listed = [item["item_id"] for item in told.json()["items"]]
+    assert listed == [item["item_id"] for item in plain.json()["items"]]
+    assert [listed[0], listed[1], listed[3], listed[4]] == retrieved[:4]
+    assert listed[2] in retrieved[4:20]
+    half = Service(bundle, store, ranking=ranking, retrieved_share=0.5)
+    first, again = [
+        ["retrieved" in (await half.client.get(f"/recommend?user_id=u{number}")).json() for number in range(60)]
+        for _ in range(2)
+    ]
+    assert 15 < sum(first) < 45
+    assert first == again
+
+
+async def test_where_nothing_is_ranked_there_are_no_candidates_to_tell(bundle: Bundle, store: Remembered) -> None:
+    one = await Service(bundle, store, retrieved_share=1.0).client.get(
+        "/recommend?user_id=vector", headers={"X-Request-Id": "same"}
+    )
+    other = await Service(bundle, store).client.get("/recommend?user_id=vector", headers={"X-Request-Id": "same"})
+    assert one.content == other.content
+
+
+async def test_the_model_tells_how_it_ranks(bundle: Bundle, store: Remembered) -> None:
+    ranking = RankingSettings(diversity=0.25)
+    answer = await Service(bundle, store, ranking=ranking).client.get("/model")
+    assert msgspec.convert(answer.json()["ranking"], RankingSettings) == ranking

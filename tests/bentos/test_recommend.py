@@ -15,6 +15,7 @@ from bentos.catalogue import RECENT_LEAST
 from bentos.fallback import SOURCES
 from bentos.features import FAULTS, Event, Features, Missing
 from bentos.fold_in import FoldIn, FoldInSettings
+from bentos.ranking_settings import RankingSettings
 from bentos.recommend import Ladder, Recommendation
 from tests.bentos.bundles import FOLD_IN, synthetic_bundle
 from tests.bentos.fronts import Remembered
@@ -43,8 +44,14 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
     return {name: load_bundle(directory / name) for name in [*COLUMNS, "small"]}
 
 
-def ask(bundle: Bundle, found: Features | Missing, k: int = 10) -> Recommendation:
-    return asyncio.run(Ladder(bundle, Remembered({"user": found})).recommend("user", k))
+def ask(
+    bundle: Bundle,
+    found: Features | Missing,
+    k: int = 10,
+    ranking: RankingSettings | None = None,
+    now_us: int | None = None,
+) -> Recommendation:
+    return asyncio.run(Ladder(bundle, Remembered({"user": found}), ranking).recommend("user", k, now_us))
 
 
 def rated(*stars: float, at: int = CUT_US + 1) -> tuple[Event, ...]:
@@ -120,12 +127,25 @@ def features(draw: st.DrawFn) -> Features | Missing:
     return Features(None if vector is None else np.array(vector, np.float32), seen, ordered)
 
 
-@given(st.sampled_from([*COLUMNS, "small"]), features(), st.integers(1, 100))
+rankings = st.none() | st.builds(
+    RankingSettings, candidates=st.integers(50, 200), diversity=st.floats(0, 10), recency=st.floats(0, 10),
+    tail_slot=st.integers(0, 20), tail_from=st.integers(20, 50),
+)  # fmt: skip
+
+
+@given(
+    st.sampled_from([*COLUMNS, "small"]), features(), st.integers(1, 100), rankings, st.none() | st.integers(0, 2**59)
+)
 def test_every_answer_is_full_unseen_labelled_and_the_same_again(
-    bundles: dict[str, Bundle], name: str, found: Features | Missing, k: int
+    bundles: dict[str, Bundle],
+    name: str,
+    found: Features | Missing,
+    k: int,
+    ranking: RankingSettings | None,
+    now_us: int | None,
 ) -> None:
     bundle = bundles[name]
-    answer, again = ask(bundle, found, k), ask(bundle, found, k)
+    answer, again = (ask(bundle, found, k, ranking, now_us) for _ in range(2))
     known = set() if isinstance(found, Missing) else found.seen | {event.item_id for event in found.events}
     seen = {row for row, item in enumerate(bundle.item_ids) if item in known}
     assert len(answer.rows) == len(answer.scores) == len(set(answer.rows.tolist()))
@@ -137,6 +157,37 @@ def test_every_answer_is_full_unseen_labelled_and_the_same_again(
     assert answer.rows.tobytes() == again.rows.tobytes()
     assert answer.scores.tobytes() == again.scores.tobytes()
     assert answer.source == again.source
+    assert set(answer.rows.tolist()) <= set(answer.retrieved.tolist()) or not (ranking and ranking.active)
+
+
+def test_with_weights_the_list_is_chosen_from_the_most_relevant_and_both_are_told(bundles: dict[str, Bundle]) -> None:
+    bundle, found = bundles["plain"], Features(VECTOR, frozenset({"i0000"}))
+    plain = ask(bundle, found, 20)
+    answer = ask(bundle, found, 10, RankingSettings(candidates=20, tail_slot=10, tail_from=20))
+    assert not len(plain.retrieved)
+    assert answer.retrieved.tolist() == plain.rows.tolist()
+    assert answer.rows.tolist()[:9] == plain.rows.tolist()[:9]
+    # Popularity falls with the row.
+    assert answer.rows[9] == max(plain.rows[9:])
+    assert answer.scores[9] == plain.scores[plain.rows.tolist().index(answer.rows[9])]
+
+
+def test_who_all_get_the_same_list_get_no_place_for_the_tail(bundles: dict[str, Bundle]) -> None:
+    ranking = RankingSettings(tail_slot=1)
+    assert ask(bundles["plain"], Missing("timeout"), 10, ranking).rows.tolist() == list(range(10))
+    assert ask(bundles["plain"], Features(None, frozenset({"i0000"})), 10, ranking).rows[0] == 39
+
+
+def test_recency_counts_from_the_request_s_time_or_else_from_the_end_of_the_bundle(tmp_path: Path) -> None:
+    day = 86_400_000_000
+    last = np.r_[np.full(39, 500 * day), 1_000 * day]
+    synthetic_bundle(tmp_path / "bundle", columns={"last_interaction_us": last})
+    bundle = load_bundle(tmp_path / "bundle")
+    ranking = RankingSettings(recency=3, recency_of="interaction", half_life_days=10)
+    nobody = Features(None, frozenset())
+    assert ask(bundle, nobody, 10, ranking).rows[0] == 39
+    assert ask(bundle, nobody, 10, ranking, 1_000 * day).rows[0] == 39
+    assert ask(bundle, nobody, 10, ranking, 9_000 * day).rows[0] == 0
 
 
 def test_an_empty_catalogue_is_an_empty_list_and_no_error(tmp_path: Path) -> None:
