@@ -150,6 +150,7 @@ async def test_a_slow_network_is_late_and_no_answer_is_lost_or_mixed_up(
 ) -> None:
     load(redis_url, bundle)
     async with Proxy(shared_redis.port) as proxy, opened(proxy.url, bundle, DEADLINE) as store:
+        assert await store.connect(30)
         await until_read(store)
         proxy.pause = 0.2
         assert "timeout" in await faults(store)

@@ -49,7 +49,7 @@ async def test_the_reader_reads_everything_that_a_request_needs(
         load_facts(client, write(tmp_path / "f", [("u0000", "i0001", 4.0, 1)]), quiet)
         load_vectors(client, bundle, quiet)
     async with opened(guarded["reader"], bundle) as store:
-        assert await store.connect()
+        assert await store.connect(DEADLINE)
         found = await store.read("u0000")
         assert isinstance(found, Features)
         assert found.vector is not None
