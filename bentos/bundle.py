@@ -136,12 +136,7 @@ def load_bundle(directory: Path, *, verify: bool = True) -> Bundle:
 
     `verify=False` skips the checksums (not the types, shapes and orders): for a bundle verified a moment ago.
     """
-    manifest = read_manifest(directory)
-    for name in PAYLOAD:
-        if not (directory / name).is_file():
-            raise BundleError(directory / name, "missing")
-    if verify:
-        _verify(directory, manifest)
+    manifest = verify_bundle(directory) if verify else _complete(directory)
     item_ids = payload.read_ids(directory / "item_ids.json", manifest.items)
     user_ids = payload.read_ids(directory / "user_ids.json", manifest.users)
     vectors = payload.read_vectors(directory / "item_vectors.npy", (manifest.items, manifest.dimension))
@@ -159,6 +154,20 @@ def load_bundle(directory: Path, *, verify: bool = True) -> Bundle:
         fold_in=payload.read_fold_in(directory / "fold_in.json", manifest.dimension),
         index=payload.read_index(directory / "index.faiss", directory / "index.json", vectors),
     )
+
+
+def verify_bundle(directory: Path) -> BundleManifest:
+    """Compare every file in `directory` with its checksum; `BundleError` names the one that is missing or altered."""
+    manifest = _complete(directory)
+    for name, expected in manifest.files.items():
+        found = _describe(directory / name)
+        if found.bytes != expected.bytes:
+            raise BundleError(directory / name, f"{found.bytes} bytes, the manifest says {expected.bytes}")
+        if found.sha256 != expected.sha256:
+            raise BundleError(directory / name, "its SHA-256 is not the one in the manifest")
+    if payload_version(manifest.files) != manifest.version:
+        raise BundleError(directory / MANIFEST, f"version {manifest.version} is not the digest of the payload")
+    return manifest
 
 
 def read_manifest(directory: Path) -> BundleManifest:
@@ -241,12 +250,10 @@ def _move(staging: Path, directory: Path) -> None:
         os.replace(staging, directory)
 
 
-def _verify(directory: Path, manifest: BundleManifest) -> None:
-    for name, expected in manifest.files.items():
-        found = _describe(directory / name)
-        if found.bytes != expected.bytes:
-            raise BundleError(directory / name, f"{found.bytes} bytes, the manifest says {expected.bytes}")
-        if found.sha256 != expected.sha256:
-            raise BundleError(directory / name, "its SHA-256 is not the one in the manifest")
-    if payload_version(manifest.files) != manifest.version:
-        raise BundleError(directory / MANIFEST, f"version {manifest.version} is not the digest of the payload")
+def _complete(directory: Path) -> BundleManifest:
+    """The manifest of a directory with all the files of a bundle."""
+    manifest = read_manifest(directory)
+    for name in PAYLOAD:
+        if not (directory / name).is_file():
+            raise BundleError(directory / name, "missing")
+    return manifest

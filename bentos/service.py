@@ -27,7 +27,7 @@ from starlette.types import ASGIApp
 from bentos import settings as room_settings
 from bentos.agreement import SOURCE, check_agreement, packaged
 from bentos.api import Api, create_app
-from bentos.bundle import Bundle, load_bundle
+from bentos.bundle import Bundle, load_bundle, verify_bundle
 from bentos.champion import DEADLINE_SECONDS, Champion, registered
 from bentos.errors import BentosError, SmokeError
 from bentos.feature_scripts import EventLimits
@@ -64,11 +64,12 @@ def trusted_bundle() -> Bundle:
 def serve_alone() -> None:
     """In the server, before its workers: end at once when bundle or settings will not do; share the metrics.
 
-    BentoML restarts a worker that failed for ever; an import that fails ends the server in one line. The worker
-    verifies the bundle again when it loads it.
+    BentoML restarts a worker that failed for ever; an import that fails ends the server in one line. Only the checksums
+    are compared, for the server would keep the memory of a whole bundle; the worker verifies it again when it loads it.
     """
     try:
-        trusted_bundle()
+        tag = packaged().tag
+        check_agreement(tag, BENTO_YAML, verify_bundle(Path(bentoml.models.get(tag).path)).tag)
         if address := ServingSettings.load().registry_url:
             Registry(address, RegistrySettings.load())
     except (BentosError, ValueError) as error:
