@@ -7,7 +7,9 @@ BentoML alone costs can be read off.
 from __future__ import annotations
 
 import gc
+import os
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -28,6 +30,8 @@ from bentos.settings import ServingSettings
 
 def main(kind: str, directory: str, port: str, redis_url: str) -> None:
     """Serve until stopped."""
+    # Metrics are kept as BentoML has them kept, for several workers.
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="understudy-bench-")
     bundle, lifecycle, settings = load_bundle(Path(directory)), Lifecycle(), ServingSettings.load()
     app = create_app(lifecycle.api)
 

@@ -26,6 +26,8 @@ from tests.ports import free_port
 RATES = (100, 250, 500, 750, 1_000, 1_250, 1_500)
 WARM_SECONDS = 5
 MATRIX_RATE = 300
+COMPARED = 500
+ROUNDS = 5
 CONFIG = "training/configs/champion.toml"
 
 
@@ -63,6 +65,21 @@ def rates(server: on.Server, users: list[str], wanted: list[float], seconds: flo
     on.ask(server, users, 200, WARM_SECONDS)
     for rate in wanted:
         print("| " + on.ask(server, users, rate, seconds).row(), flush=True)
+
+
+def compare(servers: dict[str, on.Server], users: list[str], seconds: float) -> None:
+    """The same handler in several servers that run side by side: in turn, and the median of the rounds by CPU."""
+    print(f"\nThe same handler with and without BentoML at {COMPARED:,}/s, in turn, median of {ROUNDS} rounds:\n")
+    print(f"| server {on.HEAD}\n|---{on.RULE}")
+    found: dict[str, list[on.Figures]] = {name: [] for name in servers}
+    for server in servers.values():
+        on.ask(server, users, 200, WARM_SECONDS)
+    for _ in range(ROUNDS):
+        for name, server in servers.items():
+            found[name].append(on.ask(server, users, COMPARED, seconds / 2))
+    for name, rounds in found.items():
+        middle = sorted(rounds, key=lambda each: each.server_us)[ROUNDS // 2]
+        print(f"| {name} | {middle.row()}", flush=True)
 
 
 def matrix(server: on.Server, users: list[str], stage: Stage, reload: Callable[[bool], object]) -> None:
@@ -140,12 +157,11 @@ def main() -> None:
                 load_features(bundle, directory / "facts.parquet", url, stage)
 
         matrix(server, users, stage, again)
-        stage.stop("bento")
-        for kind, about in (("front", "without BentoML: our front on uvicorn"), ("fastapi", "bare FastAPI on uvicorn")):
-            bare = on.start_bare(stage, kind, bundle, server.redis, url)
-            print(f"\nThe same handler, {about}:\n")
-            rates(bare, users, [rate for rate in options.rates if rate in (100, 500, 1_000)], options.seconds)
-            stage.stop(kind)
+        kinds = {"front": "our front on uvicorn", "fastapi": "bare FastAPI on uvicorn"}
+        bare = {about: on.start_bare(stage, kind, bundle, server.redis, url) for kind, about in kinds.items()}
+        compare({"the bento": server} | bare, users, options.seconds)
+        for name in ("bento", *kinds):
+            stage.stop(name)
         stage.stop("redis")
         if options.synthetic:
             synthetic(directory, stage, options.seconds)
