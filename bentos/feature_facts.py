@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from bentos.errors import FeatureStoreError
-from bentos.feature_loading import Loaded, Marker, executed
+from bentos.feature_loading import Command, Loaded, Marker, Portion, executed
 from bentos.feature_scripts import LOAD_FACTS
 from bentos.feature_versions import Progress
 from bentos.features import LAST_EVENTS, LATEST_US, LONGEST_ID, events_key, seen_key
@@ -76,7 +76,7 @@ def load_facts(client: Any, path: Path, progress: Progress, *, again: bool = Fal
     marker = Marker.of(client, f"loading:facts:{digest}")
     users, merged, latest, skipped = 0, 0, 0, 0
 
-    def pipelines() -> Iterator[tuple[Any, int]]:
+    def portions() -> Iterator[Portion]:
         nonlocal users, latest, skipped
         for histories in _histories(file, path):
             users += len(histories.users)
@@ -84,13 +84,12 @@ def load_facts(client: Any, path: Path, progress: Progress, *, again: bool = Fal
             if histories.end <= marker.done:
                 skipped = users
                 continue
-            pipeline = client.pipeline(transaction=False)
-            for keys, values in _steps(histories):
-                pipeline.eval(LOAD_FACTS, len(keys), *keys, LAST_EVENTS, *values)
-            marker.set(pipeline, histories.end)
-            yield pipeline, histories.end
+            commands: list[Command] = [
+                ("EVAL", LOAD_FACTS, len(keys), *keys, LAST_EVENTS, *values) for keys, values in _steps(histories)
+            ]
+            yield [*commands, marker.command(histories.end)], histories.end
 
-    for replies, done in executed(pipelines()):
+    for replies, done in executed(client, portions()):
         marker.check(replies[-1])
         merged += sum(replies[:-1])
         progress(done, file.metadata.num_rows)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,6 +17,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 import redis
+from hiredis import pack_command
 from numpy.typing import NDArray
 
 from bentos.bundle import Bundle
@@ -43,6 +43,9 @@ SECONDS: Final = 10.0
 """How long a command waits for Redis."""
 LOADING_SECONDS: Final = 7 * 86_400
 """How long an interrupted load can be taken up again."""
+Command = tuple[Any, ...]
+Portion = tuple[list[Command], int]
+"""Commands, and how much is done after them."""
 
 
 @dataclass(frozen=True)
@@ -85,18 +88,17 @@ def load_vectors(
     client.hset(VERSIONS, version, users)
     marker = Marker.of(client, loading_key(version))
 
-    def pipelines() -> Iterator[tuple[Any, int]]:
+    def portions_of_commands() -> Iterator[Portion]:
         done = marker.done
         for keys, rows in _portions(bundle, done):
-            pipeline = client.pipeline(transaction=False)
+            commands: list[Command] = []
             for key, members in zip(keys, rows, strict=True):
-                _write(pipeline, key, bundle, members)
-                pipeline.expire(key, ttl_seconds + 60 + done % SPREAD_SECONDS)
+                commands.append(_write(key, bundle, members))
+                commands.append(("EXPIRE", key, ttl_seconds + 60 + done % SPREAD_SECONDS))
                 done += len(members)
-            marker.set(pipeline, done)
-            yield pipeline, done
+            yield [*commands, marker.command(done)], done
 
-    for replies, done in executed(pipelines()):
+    for replies, done in executed(client, portions_of_commands()):
         marker.check(replies[-1])
         progress(done, users)
     _announce(client, bundle, ttl_seconds)
@@ -119,16 +121,28 @@ def verify_vectors(client: Any, bundle: Bundle, progress: Progress) -> list[str]
     return sorted(wrong)
 
 
-def executed(pipelines: Iterator[tuple[Any, int]]) -> Iterator[tuple[list[Any], int]]:
-    """The replies to each pipeline, in turn; while Redis works on one, the next is made."""
-    with ThreadPoolExecutor(1, "redis") as sender:
-        before: tuple[Future[list[Any]], int] | None = None
-        for pipeline, done in pipelines:
+def executed(client: Any, portions: Iterator[Portion]) -> Iterator[tuple[list[Any], int]]:
+    """The replies to each portion of commands, in turn; while Redis works on one, the next is made.
+
+    On one connection and in one thread: a second thread would wait for the interpreter most of the time.
+    """
+    pool = client.connection_pool
+    connection = pool.get_connection()
+    try:
+        before: tuple[int, int] | None = None
+        for commands, done in portions:
             if before is not None:
-                yield before[0].result(), before[1]
-            before = sender.submit(pipeline.execute), done
+                yield [connection.read_response() for _ in range(before[0])], before[1]
+            connection.send_packed_command([b"".join(map(pack_command, commands))])
+            before = len(commands), done
         if before is not None:
-            yield before[0].result(), before[1]
+            yield [connection.read_response() for _ in range(before[0])], before[1]
+    except BaseException:
+        # Replies may be under way that belong to nobody.
+        connection.disconnect()
+        raise
+    finally:
+        pool.release(connection)
 
 
 class Marker:
@@ -155,10 +169,10 @@ class Marker:
         """How far the interrupted load was; 0 for a new one."""
         return self._loading.done
 
-    def set(self, pipeline: Any, done: int) -> None:
-        """Say how far it is now."""
+    def command(self, done: int) -> Command:
+        """Says how far it is now."""
         value = msgspec.json.encode(msgspec.structs.replace(self._loading, done=done))
-        pipeline.set(self._key, value, xx=True, ex=LOADING_SECONDS)
+        return "SET", self._key, value, "XX", "EX", LOADING_SECONDS
 
     def check(self, reply: Any) -> None:
         """`FeatureStoreError` when the marker was gone."""
@@ -192,11 +206,11 @@ def _values(bundle: Bundle, rows: NDArray[np.int64]) -> list[bytes]:
     return [packed[start : start + size] for start in range(0, len(packed), size)]
 
 
-def _write(pipeline: Any, key: str, bundle: Bundle, rows: NDArray[np.int64]) -> None:
+def _write(key: str, bundle: Bundle, rows: NDArray[np.int64]) -> Command:
     fields: list[bytes] = []
     for row, value in zip(rows, _values(bundle, rows), strict=True):
         fields += (encoded(bundle.user_ids[row]), value)
-    pipeline.execute_command("HSET", key, *fields)
+    return "HSET", key, *fields
 
 
 def _announce(client: Any, bundle: Bundle, ttl_seconds: int) -> None:
