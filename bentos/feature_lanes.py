@@ -14,16 +14,12 @@ import logging
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from bentos.feature_lane import Lane, LaneError, Question, fault_of
 from bentos.redis_url import masked
 
-if TYPE_CHECKING:
-    from redis.asyncio.connection import AbstractConnection
-
 log = logging.getLogger(__name__)
-CONNECT_SECONDS: Final = 1.0
-"""How long one attempt to connect may take."""
 STUCK_SECONDS: Final = 1.0
 """A connection whose answer is later than this is given up: the other end may be gone without a word."""
 FIRST_PAUSE_SECONDS: Final = 0.05
@@ -36,29 +32,6 @@ MOST_IN_BATCH: Final = 64
 Command = tuple[Any, ...]
 
 
-class LaneError(Exception):
-    """A question that got no answer; `fault` is one of `bentos.features.FAULTS`."""
-
-    def __init__(self, fault: str) -> None:
-        super().__init__(fault)
-        self.fault = fault
-
-
-@dataclass(slots=True)
-class Question:
-    """Commands that go together and may be sent twice, as Redis takes them, and where the `number` replies are put."""
-
-    packed: bytes
-    number: int
-    replies: asyncio.Future[list[Any] | LaneError]
-    repeated: bool = False
-
-    def fail(self, fault: str) -> None:
-        """Tell who asked, unless he has gone."""
-        if not self.replies.done():
-            self.replies.set_result(LaneError(fault))
-
-
 @dataclass(frozen=True, slots=True)
 class LanesState:
     """Connections open and carrying questions now, questions waiting, and counts since the start."""
@@ -69,61 +42,6 @@ class LanesState:
     batches: int
     questions: int
     connects: int
-
-
-class Lane:
-    """One connection. `fault`: why it could not be opened, or ""; `reason`: the same in the library's words. `since`:
-    when the batch under way was sent. `idle`: resolved to wake it.
-    """
-
-    def __init__(self, connection: AbstractConnection) -> None:
-        self.connection = connection
-        self.open = asyncio.Event()
-        self.fault = self.reason = ""
-        self.since: float | None = None
-        self.idle: asyncio.Future[None] | None = None
-
-    def late(self, now: float, deadline: float) -> bool:
-        """Whether the batch under way has not been answered within the deadline."""
-        return self.since is not None and now - self.since > deadline
-
-    async def connect(self) -> None:
-        """Open and try the connection once; afterwards it is `open` or has a `fault`."""
-        try:
-            async with asyncio.timeout(CONNECT_SECONDS):
-                await self.connection.connect()  # type: ignore[no-untyped-call]
-                await self.connection.send_command("PING", check_health=False)
-                await self.connection.read_response()
-        except Exception as error:
-            self.reason = str(error)
-            # No answer on an open connection is lateness; without one Redis is out of reach.
-            late = isinstance(error, TimeoutError) and self.connection.is_connected
-            await self.leave("timeout" if late else fault_of(error))
-        else:
-            self.fault = ""
-            self.open.set()
-
-    async def leave(self, fault: str) -> None:
-        """Give the connection up."""
-        self.open.clear()
-        self.fault, self.since = fault, None
-        await self.connection.disconnect(nowait=True)
-
-    async def carry(self, batch: Sequence[Question]) -> None:
-        """Send the questions and give each its replies; errors of single commands are replies too."""
-        from redis.exceptions import ResponseError
-
-        connection = self.connection
-        await connection.send_packed_command(b"".join([question.packed for question in batch]), check_health=False)
-        for question in batch:
-            replies: list[Any] = []
-            for _ in range(question.number):
-                try:
-                    replies.append(await connection.read_response(disable_decoding=True))
-                except ResponseError as error:
-                    replies.append(error)
-            if not question.replies.done():
-                question.replies.set_result(replies)
 
 
 class Lanes:
@@ -266,7 +184,7 @@ class Lanes:
         while True:
             await self._wait_for_questions(lane)
             # Redis may have closed an idle connection; those who ask shall not pay for it.
-            if await _closed(lane.connection):
+            if await lane.closed():
                 await lane.leave("")
                 return
             batch = self._next_batch()
@@ -316,29 +234,3 @@ class Lanes:
             self._waiting.appendleft(question)
         else:
             question.fail(fault)
-
-
-def fault_of(error: Exception) -> str:
-    """The fault behind an error of the client library."""
-    from redis import exceptions as redis_errors
-
-    # For redis-py many answers of Redis are connection errors.
-    answers = (
-        redis_errors.ResponseError,
-        redis_errors.AuthenticationError,
-        redis_errors.AuthorizationError,
-        redis_errors.BusyLoadingError,
-        redis_errors.NoPermissionError,
-    )
-    if isinstance(error, answers) or "max number of clients" in str(error):
-        return "refused"
-    return "unreachable"
-
-
-async def _closed(connection: AbstractConnection) -> bool:
-    from redis.exceptions import RedisError
-
-    try:
-        return bool(await connection.can_read())
-    except (RedisError, OSError):
-        return True

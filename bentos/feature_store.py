@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bentos.errors import StoreWriteError
-from bentos.feature_lanes import LaneError, Lanes, LanesState
+from bentos.feature_lane import LaneError
+from bentos.feature_lanes import Lanes, LanesState
 from bentos.feature_scripts import ADD_EVENT, CORRUPT, EventLimits
 from bentos.feature_versions import VERSIONS, FeatureVersion, erase_commands
 from bentos.features import (

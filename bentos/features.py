@@ -3,7 +3,7 @@
 Facts (`seen`, `events`) are shared by all model versions, vectors are per version (DESIGN §4; docs/features.md has
 every key with its size). The vectors of a version lie in hashes of about `USERS_PER_BUCKET` users, so that pinning,
 expiry and dropping touch thousands of keys and not millions (docs/decisions/0006). Next module:
-`bentos.feature_lanes`, which carries the questions to Redis.
+`bentos.feature_lane`, a connection that carries questions to Redis.
 """
 
 from __future__ import annotations
