@@ -67,7 +67,7 @@ def document(home: Path, tag: str) -> dict:
 def test_nothing_of_the_building_machine_is_inside(built: tuple[Path, Path, str]) -> None:
     home, _, _ = built
     needles = [MARKER, str(CHECKOUT), str(Path.home()), sys.prefix, sys.base_prefix, tempfile.gettempdir() + "/"]
-    needles += [re.escape(socket.gethostname()), "index-url", "find-links"]
+    needles += [rf"\b{re.escape(socket.gethostname())}\b", "index-url", "find-links"]
     pattern = re.compile("|".join(sorted(set(needles))).encode())
     files = [path for folder in ("bentos", "models") for path in (home / folder).rglob("*") if path.is_file()]
     assert len(files) > 30
