@@ -88,6 +88,7 @@ class Api:
         self._item_ids = bundle.item_ids
         self._titles: list[str] = bundle.catalogue.column("title").to_pylist()
         self._model = msgspec.Raw(_encoder.encode(Model(manifest.name, manifest.version, manifest.tag)))
+        self._index = msgspec.json.decode((bundle.directory / "index.json").read_bytes(), type=IndexInfo)
         self._version_header = (b"x-model-version", manifest.version.encode())
 
     async def recommend(self, query_string: bytes, headers: RawHeaders, identity: str) -> Reply:
@@ -141,7 +142,7 @@ class Api:
             items=manifest.items,
             dimension=manifest.dimension,
             last_interaction_us=int(latest.max(initial=0)),
-            index=IndexInfo("Flat", None),
+            index=self._index,
             ranking=self._ladder.ranker.settings,
             labels=dict(sorted(manifest.labels.items())),
             registry=await self._champion.against(manifest.tag),

@@ -145,7 +145,7 @@ class IndexInfo(msgspec.Struct, frozen=True):
     """How items are searched; the recall is the one measured when the index was built, null when it was not."""
 
     kind: str
-    recall_at_10: float | None
+    recall_at_10: float | None = None
 
 
 class RegistryInfo(msgspec.Struct, frozen=True):

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from bentos.bundle import Bundle
 from bentos.fallback import FOLD_IN, HYBRID, POPULAR, POPULAR_RECENT, Fallback, Retrieved
-from bentos.features import FeatureStore, Missing
+from bentos.features import Features, FeatureStore, Missing
 from bentos.fold_in import FoldIn
 from bentos.history import History
 from bentos.ranking import Ranker
@@ -29,8 +29,10 @@ from bentos.retrieval import search
 
 LEAST_POSITIVES: Final = 2
 """With one positive a profile of genres finds more than a fold-in (docs/decisions/0010)."""
-AT_ONCE: Final = 16
-"""Requests of a batch that read features at the same time: each holds a connection."""
+READ_AT_ONCE: Final = 128
+"""Reads of a batch that are waited for together: what comes back is decoded within the deadline of each."""
+IN_A_ROW: Final = 8
+"""Answers of a batch that are worked out before others may have the processor: some milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -72,14 +74,36 @@ class Ladder:
         """
         started = time.perf_counter()
         found = await self._store.read(user_id)
-        asked = time.perf_counter()
+        return self._answer(found, k, now_us, time.perf_counter() - started)
+
+    async def recommend_many(self, asked: Sequence[tuple[str, int]], now_us: int | None = None) -> list[Recommendation]:
+        """The answers to pairs (user id, k), in their order, each as `recommend` gives it.
+
+        Features of many are asked for at one moment, so that they share round trips. Single requests that come
+        meanwhile wait for a few of these answers at most, not for all.
+        """
+        answers: list[Recommendation] = []
+        for start in range(0, len(asked), READ_AT_ONCE):
+            part = asked[start : start + READ_AT_ONCE]
+            started = time.perf_counter()
+            everything = await asyncio.gather(*(self._store.read(user_id) for user_id, _ in part))
+            seconds = time.perf_counter() - started
+            for found, (_, k) in zip(everything, part, strict=True):
+                answers.append(self._answer(found, k, now_us, seconds))
+                if len(answers) % IN_A_ROW == 0:
+                    await asyncio.sleep(0)
+        return answers
+
+    def _answer(self, found: Features | Missing, k: int, now_us: int | None, seconds: float) -> Recommendation:
+        """The answer to a user of whom `found` is known, which took `seconds`."""
+        started = time.perf_counter()
         depth = self.ranker.depth(k)
         if isinstance(found, Missing):
             retrieved, fault = self._fallback.popular(depth, frozenset()), found.fault
         else:
             retrieved, fault = self._retrieve(found.vector, History.of(found, self._rows), depth), ""
         ranked, before = self._rank(retrieved, k, self._cut_us if now_us is None else now_us)
-        return Recommendation(*ranked, fault, asked - started, time.perf_counter() - asked, before)
+        return Recommendation(*ranked, fault, seconds, time.perf_counter() - started, before)
 
     def _rank(self, retrieved: Retrieved, k: int, now_us: int) -> tuple[Retrieved, NDArray[np.int64]]:
         """The list, and the rows it was chosen from; those are none when only relevance counts."""
@@ -106,11 +130,3 @@ class Ladder:
         if self._fold_in is None or not len(history.rated):
             return None
         return self._fold_in.solve(history.rated, history.ratings, LEAST_POSITIVES)
-
-    async def recommend_many(self, asked: Sequence[tuple[str, int]], now_us: int | None = None) -> list[Recommendation]:
-        """The answers to pairs (user id, k), in their order, each as `recommend` gives it."""
-        found: list[Recommendation] = []
-        for start in range(0, len(asked), AT_ONCE):
-            part = asked[start : start + AT_ONCE]
-            found += await asyncio.gather(*(self.recommend(user_id, k, now_us) for user_id, k in part))
-        return found

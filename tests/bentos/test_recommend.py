@@ -16,7 +16,7 @@ from bentos.fallback import SOURCES
 from bentos.features import FAULTS, Event, Features, Missing
 from bentos.fold_in import FoldIn, FoldInSettings
 from bentos.ranking_settings import RankingSettings
-from bentos.recommend import Ladder, Recommendation
+from bentos.recommend import IN_A_ROW, READ_AT_ONCE, Ladder, Recommendation
 from tests.bentos.bundles import FOLD_IN, synthetic_bundle
 from tests.bentos.fronts import Remembered
 
@@ -194,3 +194,42 @@ def test_an_empty_catalogue_is_an_empty_list_and_no_error(tmp_path: Path) -> Non
     synthetic_bundle(tmp_path / "bundle", items=1)
     answer = ask(load_bundle(tmp_path / "bundle"), Features(None, frozenset({"i0000"}), rated(5.0)))
     assert answer.rows.tolist() == []
+
+
+@given(st.lists(features(), min_size=1, max_size=20), st.integers(1, 100))
+def test_a_batch_is_what_single_requests_are(
+    bundles: dict[str, Bundle], found: list[Features | Missing], k: int
+) -> None:
+    ladder = Ladder(bundles["hybrid"], Remembered({str(number): each for number, each in enumerate(found)}))
+    asked = [(str(number), 1 + (k + number) % 100) for number in range(len(found))]
+
+    async def run() -> tuple[list[Recommendation], list[Recommendation]]:
+        return await ladder.recommend_many(asked), [await ladder.recommend(*each) for each in asked]
+
+    for many, single in zip(*asyncio.run(run()), strict=True):
+        np.testing.assert_array_equal(many.rows, single.rows)
+        np.testing.assert_array_equal(many.scores, single.scores)
+        assert (many.source, many.fault) == (single.source, single.fault)
+
+
+async def test_a_batch_reads_many_users_at_one_moment_and_lets_others_in_between(bundles: dict[str, Bundle]) -> None:
+    class Watched(Remembered):
+        waiting = most = 0
+
+        async def read(self, user_id: str) -> Features | Missing:
+            self.waiting += 1
+            self.most = max(self.most, self.waiting)
+            await asyncio.sleep(0)
+            self.waiting -= 1
+            return await super().read(user_id)
+
+    store = Watched()
+    ladder = Ladder(bundles["plain"], store)
+    batch = asyncio.create_task(ladder.recommend_many([(str(number), 10) for number in range(256)]))
+    turns = 0
+    while not batch.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert store.most == READ_AT_ONCE
+    assert len(batch.result()) == 256
+    assert turns > 256 // IN_A_ROW
