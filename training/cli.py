@@ -6,8 +6,6 @@ Heavy libraries are imported inside the commands, so that `--help` stays fast.
 from __future__ import annotations
 
 import functools
-import resource
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from training.data_cli import data_option, data_set, path_option, told
+from training.command_parts import data_option, data_set, path_option, peak_bytes, told
 
 if TYPE_CHECKING:
     from training.evaluate import Lift
@@ -77,7 +75,7 @@ def train(
         again = "" if trained.new else " (the same bundle again)"
         what = f"{trained.tag}: model version {trained.number}{again}{pointed}"
         click.echo(f"{what}, run {trained.run_id[:8]}, fitted on {until} → {bundle}")
-        click.echo(f"{time.monotonic() - started:.1f} s, peak memory {_peak_bytes() / 1e6:,.0f} MB")
+        click.echo(f"{time.monotonic() - started:.1f} s, peak memory {peak_bytes() / 1e6:,.0f} MB")
 
 
 @click.command()
@@ -217,12 +215,6 @@ def _show(report: EvaluationReport) -> None:
         f"{first.warm.users:,} warm of {first.everyone.users:,} users; lift in MAP@10 over {report.baseline}, "
         "the best of its family, by paired bootstrap over users"
     )
-
-
-def _peak_bytes() -> int:
-    """The most memory that this process has held; the kernel counts in KiB on Linux and in bytes on macOS."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _make_room(tracking: str) -> None:

@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from analysis.lists import head_mask
 from bentos.bundle import BundleManifest, write_bundle
@@ -29,6 +30,11 @@ SESSION_GAP_US: Final = 30 * 60 * 1_000_000
 """A longer pause between two ratings of a user starts a new session."""
 RATINGS_PER_REQUEST: Final = 10
 """Within a session a user asks again after so many ratings."""
+
+FACTS: Final = pa.schema(
+    [("user_id", pa.string()), ("item_id", pa.string()), ("rating", pa.float32()), ("timestamp_us", pa.int64())]
+)
+"""The columns of a facts file."""
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -103,17 +109,24 @@ def fold_in_settings(experiment: Experiment) -> FoldInSettings:
 def write_facts(path: Path, before: Interactions) -> int:
     """Write what users did as Parquet (user_id, item_id, rating, timestamp_us), by user and time; returns the rows."""
     order = np.lexsort((before.item, before.timestamp_us, before.user))
-    table = pa.table(
-        {
-            "user_id": pa.array(before.user_ids).take(pa.array(before.user[order])),
-            "item_id": pa.array(before.item_ids).take(pa.array(before.item[order])),
-            "rating": pa.array(before.rating[order]),
-            "timestamp_us": pa.array(before.timestamp_us[order]),
-        }
-    )
+    rows = (before.user[order], before.item[order], before.rating[order], before.timestamp_us[order])
+    table = facts_table(pa.array(before.user_ids), pa.array(before.item_ids), *rows)
     with replacing(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
     return len(before)
+
+
+def facts_table(
+    user_ids: pa.Array,
+    item_ids: pa.Array,
+    user: NDArray[np.int32],
+    item: NDArray[np.int32],
+    rating: NDArray[np.float32],
+    timestamp_us: NDArray[np.int64],
+) -> pa.Table:
+    """Facts of interactions in the order of a facts file: `user` and `item` are rows of the ids."""
+    columns = (user_ids.take(pa.array(user)), item_ids.take(pa.array(item)), pa.array(rating), pa.array(timestamp_us))
+    return pa.Table.from_arrays(list(columns), schema=FACTS)
 
 
 def requests_of(period: Interactions) -> list[Request]:

@@ -44,10 +44,16 @@ class Interactions:
 
         A model is fitted on this: what only the future names must not change a sum, a count or a random draw.
         """
-        users, user = _renumbered(self.user, len(self.user_ids))
-        items, item = _renumbered(self.item, len(self.item_ids))
-        names = [self.user_ids[row] for row in users], [self.item_ids[row] for row in items]
-        return Known(users, items), Interactions(*names, user, item, self.rating, self.timestamp_us)
+        known = self.known
+        names = [self.user_ids[row] for row in known.users], [self.item_ids[row] for row in known.items]
+        user = _places(known.users, len(self.user_ids))[self.user]
+        item = _places(known.items, len(self.item_ids))[self.item]
+        return known, Interactions(*names, user, item, self.rating, self.timestamp_us)
+
+    @property
+    def known(self) -> Known:
+        """Who and what occurs."""
+        return Known(*(np.flatnonzero(np.bincount(rows)) for rows in (self.user, self.item)))
 
     @property
     def positives(self) -> Interactions:
@@ -59,12 +65,11 @@ class Interactions:
         return self.where(self.rating >= at_least)
 
 
-def _renumbered(rows: NDArray[np.int32], count: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Which of `count` rows occur, ascending; and every row as its place among those."""
-    present = np.flatnonzero(np.bincount(rows, minlength=count))
+def _places(present: NDArray[np.int64], count: int) -> NDArray[np.int32]:
+    """For every one of `count` rows its place among the `present`; 0 for the others."""
     places = np.zeros(count, np.int32)
     places[present] = np.arange(len(present), dtype=np.int32)
-    return present, places[rows]
+    return places
 
 
 @dataclass(frozen=True)

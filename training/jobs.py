@@ -29,6 +29,7 @@ from training.references import EASE_REGULARISATION, NEIGHBOURS, SHRINKAGE, ease
 from training.registering import register
 from training.settings import Machine
 from training.split import GlobalSplit, split_by_time
+from training.synthetic_mark import mark_of
 from training.table_cache import cached_ratings
 from training.task import Task, rank_by_popularity
 
@@ -38,7 +39,10 @@ Sweep = Callable[[int, float], None]
 
 @dataclass(frozen=True)
 class DataSet:
-    """Ratings, read and cut; the films; a digest of the files; the name of their directory; the tags."""
+    """Ratings, read and cut; the films; a digest of the files; the name of their directory; the tags.
+
+    `synthetic`: what made-up data says of itself (`training.synthetic_mark`), "" for real data.
+    """
 
     interactions: Interactions
     split: GlobalSplit
@@ -46,6 +50,7 @@ class DataSet:
     digest: str
     name: str
     tags: Tags = NO_TAGS
+    synthetic: str = ""
 
     @staticmethod
     def read(directory: Path, cache: Path, digest: str | None = None) -> DataSet:
@@ -58,7 +63,8 @@ class DataSet:
             names.append(tags.path.name)
         found = digest or digest_of({name: sha256_of(directory / name) for name in names})
         movies = layout.read_items(directory / layout.items)
-        return DataSet(interactions, split_by_time(interactions), movies, found, directory.resolve().name, tags)
+        mark, name = mark_of(directory), directory.resolve().name
+        return DataSet(interactions, split_by_time(interactions), movies, found, name, tags, mark)
 
     @property
     def logged(self) -> tracking.LoggedData:
@@ -66,7 +72,12 @@ class DataSet:
         all_of_it = self.interactions
         first, last = int(all_of_it.timestamp_us.min()), int(all_of_it.timestamp_us.max())
         users, items = len(all_of_it.user_ids), len(all_of_it.item_ids)
-        return tracking.LoggedData(self.name, self.digest, len(all_of_it), users, items, first, last)
+        return tracking.LoggedData(self.name, self.digest, len(all_of_it), users, items, first, last, self.synthetic)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What bundles, runs and reports say of the data."""
+        return {"data_hash": self.digest} | ({"synthetic": self.synthetic} if self.synthetic else {})
 
     def fitting(self, until: str) -> tuple[Interactions, int]:
         """What a model may see, and the first moment that it may not: `until` is `train` or `train+validation`."""
@@ -106,6 +117,8 @@ class EvaluationReport(msgspec.Struct, frozen=True, kw_only=True):
     baseline: str
     models: list[ModelReport]
     configurations: dict[str, str]
+    synthetic: str = ""
+    """What made-up data says of itself; "" for real data."""
 
 
 def train_job(
@@ -116,7 +129,7 @@ def train_job(
     # Beside the bundle, which is what an interrupted command is repeated for.
     checkpoint = Checkpoint.of(bundle.absolute().parent, before, experiment.ials, machine.device)
     labels = {
-        "data_hash": data.digest,
+        **data.labels,
         "commit": tracking.commit(),
         "configuration": experiment.digest,
         "fitted_on": until,
@@ -214,6 +227,7 @@ def _report(
         baseline=baseline,
         models=[model(name) for name in scored],
         configurations={experiment.name: experiment.digest for experiment in experiments},
+        synthetic=data.synthetic,
     )
 
 

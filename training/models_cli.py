@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from training.cli import TRACKING
-from training.data_cli import told
+from training.command_parts import told
 
 if TYPE_CHECKING:
     from bentos.promotion_log import Record

@@ -6,6 +6,7 @@ a lift of 150 % (research note §0; Ji, Sun, Zhang and Li, TOIS 2023). Next modu
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,15 +21,19 @@ QUANTILES: Final = (0.8, 0.9)
 
 @dataclass(frozen=True)
 class GlobalSplit:
-    """Ratings before `validation_from_us`, from there to before `test_from_us`, and from there on."""
+    """Ratings before `validation_from_us`, from there to before `test_from_us`, and from there on; the `whole`."""
 
     train: Interactions
     validation: Interactions
     test: Interactions
     validation_from_us: int
     test_from_us: int
-    before_test: Interactions
-    """train and validation together: what the final models are fitted on."""
+    whole: Interactions
+
+    @functools.cached_property
+    def before_test(self) -> Interactions:
+        """train and validation together: what the final models are fitted on. Large, so made when asked for."""
+        return self.whole.where(self.whole.timestamp_us < self.test_from_us)
 
 
 def split_by_time(interactions: Interactions, quantiles: tuple[float, float] = QUANTILES) -> GlobalSplit:
@@ -39,7 +44,7 @@ def split_by_time(interactions: Interactions, quantiles: tuple[float, float] = Q
     time = interactions.timestamp_us
     if not len(time):
         raise DataError("no interactions to split")
-    first, second = (int(np.quantile(time, each, method="higher")) for each in quantiles)
+    first, second = (int(each) for each in np.quantile(time, quantiles, method="higher"))
     before, after = time < first, time >= second
     parts = [interactions.where(mask) for mask in (before, ~before & ~after, after)]
     train, validation, test = parts
@@ -47,4 +52,4 @@ def split_by_time(interactions: Interactions, quantiles: tuple[float, float] = Q
         raise DataError(f"the split {quantiles} leaves a part empty ({', '.join(str(len(part)) for part in parts)})")
     assert train.timestamp_us.max() < validation.timestamp_us.min() <= validation.timestamp_us.max()
     assert validation.timestamp_us.max() < test.timestamp_us.min()
-    return GlobalSplit(train, validation, test, first, second, interactions.where(~after))
+    return GlobalSplit(train, validation, test, first, second, interactions)

@@ -71,11 +71,12 @@ def _write(entry: Path, interactions: Interactions) -> None:
 
 
 def _read(entry: Path) -> Interactions:
-    table = pq.read_table(entry)
-    if not table.schema.equals(SCHEMA):
-        raise DataError(f"another schema: {table.schema.names}")
-    users, items = (msgspec.json.decode(table.schema.metadata[name], type=list[str]) for name in (b"users", b"items"))
-    user, item, rating, timestamp_us = (table[name].to_numpy() for name in SCHEMA.names)
+    schema = pq.read_schema(entry)
+    if not schema.equals(SCHEMA):
+        raise DataError(f"another schema: {schema.names}")
+    users, items = (msgspec.json.decode(schema.metadata[name], type=list[str]) for name in (b"users", b"items"))
+    # One column after the other, so that Arrow's copy of one is gone before the next comes.
+    user, item, rating, timestamp_us = (pq.read_table(entry, columns=[name])[name].to_numpy() for name in SCHEMA.names)
     for rows, names in ((user, users), (item, items)):
         if len(rows) and not 0 <= int(np.min(rows)) <= int(np.max(rows)) < len(names):
             raise DataError("rows beyond the id lists")

@@ -42,6 +42,8 @@ class LoggedData:
     items: int
     from_us: int
     to_us: int
+    synthetic: str = ""
+    """What made-up data says of itself; "" for real data."""
 
 
 @dataclass
@@ -195,6 +197,7 @@ def _describe(
         "configuration": experiment.digest,
         "model": experiment.model_digest,
         "data_hash": data.digest,
+        **({"synthetic": data.synthetic} if data.synthetic else {}),
         "version.python": platform.python_version(),
         **{f"version.{library}": version(library) for library in LIBRARIES},
         **tags,

@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
+from mlflow.tracking import MlflowClient
 
 from bentos.bundle import read_manifest
 from shadow.cli import main
@@ -154,3 +155,53 @@ def test_a_directory_without_data_is_one_line_and_exit_2(place: Path) -> None:
     done = run(place, "data", "describe", "--data", "{place}/bundles")
     assert done.exit_code == 2
     assert done.output.startswith("error: ")
+
+
+@pytest.fixture(scope="module")
+def made_up(place: Path) -> Path:
+    """A directory that `data synth` wrote."""
+    sizes = ("--users", "300", "--items", "120", "--interactions", "4000", "--norms", "lognormal", "--dimension", "8")
+    targets = ("--out", "{place}/synthetic", "--bundle", "{place}/vectors", "--facts", "{place}/facts.parquet")
+    done = run(place, "data", "synth", *sizes, *targets)
+    assert done.exit_code == 0, done.output
+    assert "SYNTHETIC: 4,000 interactions of 300 users with 120 items" in done.output
+    assert "peak memory" in done.output
+    return place / "synthetic"
+
+
+def test_made_up_data_is_known_as_such_in_every_place(place: Path, made_up: Path) -> None:
+    source = ("--data", str(made_up))
+    described = run(place, "data", "describe", *source)
+    assert "SYNTHETIC, generator" in described.output
+    assert run(place, "train", "{place}/small.toml", "--bundle", "{place}/fitted", *source, *TRACKING).exit_code == 0
+    labels = json.loads((place / "fitted" / "manifest.json").read_text())["labels"]
+    assert labels["synthetic"].startswith("SYNTHETIC, generator")
+    done = run(place, "evaluate", "{place}/small.toml", "--out", "{place}/made-up.json", *source, *TRACKING)
+    assert "SYNTHETIC data; nothing about quality follows from it" in done.output
+    assert json.loads((place / "made-up.json").read_text())["synthetic"] == labels["synthetic"]
+    client = MlflowClient(f"sqlite:///{place}/mlflow.db")
+    for name in ("training", "evaluation"):
+        experiment = client.get_experiment_by_name(name)
+        assert experiment is not None
+        newest = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time DESC"])[0]
+        assert newest.data.tags["synthetic"] == labels["synthetic"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((), "nothing to write: say --out, --bundle or --facts"),
+        (
+            ("--out", "{place}/x", "--users", "10", "--items", "4", "--interactions", "99"),
+            "99 interactions of 10 users",
+        ),
+        (("--out", "{place}/x", "--items", "9000000"), "items"),
+        (("--bundle", "{place}/x", "--from", "{place}/data"), "manifest.json: cannot be read"),
+    ],
+)
+def test_what_cannot_be_made_up_is_one_line_and_exit_2(place: Path, arguments: tuple[str, ...], told: str) -> None:
+    done = run(place, "data", "synth", *arguments)
+    assert done.exit_code == 2
+    assert done.output.startswith("error: ")
+    assert told in done.output
+    assert not (place / "x").exists()

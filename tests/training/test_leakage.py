@@ -39,7 +39,7 @@ def garbled(data: Interactions, cut_us: int, seed: int) -> Interactions:
     rating, time = data.rating.copy(), data.timestamp_us.copy()
     rating[later] = rng.integers(1, 6, count)
     time[later] = cut_us + rng.integers(0, 10**13, count)
-    time[np.flatnonzero(later)[0]] = cut_us  # where the quantile falls, and so the cut, stays
+    time[data.timestamp_us == cut_us] = cut_us  # where the quantile falls, and so the cut, stays
     return from_columns(users, items, rating, time)
 
 

@@ -1,0 +1,116 @@
+"""What the room's commands share: options, the data set by name, progress, errors in one line.
+
+Heavy libraries are imported inside the functions, so that `--help` stays fast. Next module: `training.data_cli`.
+"""
+
+from __future__ import annotations
+
+import functools
+import resource
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bentos.errors import BentosError, PromotionLostError
+from training.errors import TrainingError
+from training.movielens import PUBLISHED
+
+if TYPE_CHECKING:
+    from rich.progress import ProgressColumn
+
+    from training.jobs import DataSet
+
+LOST = 5
+"""Exit code when another promotion was first: no error, no success, and no code of the gate."""
+path_option = functools.partial(click.Path, path_type=Path)
+data_option = click.option(
+    "--data",
+    "source",
+    default="ml-1m",
+    show_default=True,
+    help=f"{', '.join(PUBLISHED)}, or a directory with MovieLens files (also of the 10M, 20M, 25M, 32M forms).",
+)
+
+
+def told(command: Callable[..., None]) -> Callable[..., None]:
+    """Turn the room's errors and bad input into one line and exit code 2, a lost promotion into exit code 5."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except PromotionLostError as error:
+            click.secho(str(error), fg="yellow", err=True)
+            sys.exit(LOST)
+        except (TrainingError, BentosError, ValueError, OSError) as error:
+            click.secho(f"error: {error}", fg="red", err=True)
+            sys.exit(2)
+
+    return run
+
+
+def fetched(name: str) -> Path:
+    """The directory of a published data set, downloaded if need be; what it is and its terms are told."""
+    from training.fetching import fetch
+    from training.settings import TrainingSettings
+
+    published = PUBLISHED[name]
+    with download_bar() as progress:
+        directory = fetch(published, TrainingSettings.load().data_dir, click.echo, progress)
+    click.echo(f"{published.title}: verified, {directory}\n{published.acknowledgement}")
+    return directory
+
+
+def data_set(source: str) -> DataSet:
+    """The data set by name, fetched if need be and silent when it is there, or from a directory.
+
+    That one is synthetic is told on stderr, whatever the command.
+    """
+    from training.jobs import DataSet
+    from training.settings import TrainingSettings
+
+    cache = TrainingSettings.load().data_dir
+    if source not in PUBLISHED:
+        found = DataSet.read(Path(source), cache)
+        if found.synthetic:
+            click.secho(f"{source}: SYNTHETIC data; nothing about quality follows from it", fg="yellow", err=True)
+        return found
+    published = PUBLISHED[source]
+    directory = cache / source
+    return DataSet.read(fetched(source) if published.unverified(directory) else directory, cache, published.digest)
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has held; the kernel counts in KiB on Linux and in bytes on macOS."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def progress_bar(name: str) -> AbstractContextManager[Callable[[int, int], None]]:
+    """A bar of things done of all on a terminal, silence elsewhere."""
+    from rich.progress import MofNCompleteColumn
+
+    return _bar(name, MofNCompleteColumn())
+
+
+def download_bar() -> AbstractContextManager[Callable[[int, int], None]]:
+    """The same in bytes; 0 of all means that it is not known how many."""
+    from rich.progress import DownloadColumn
+
+    return _bar("download", DownloadColumn())
+
+
+@contextmanager
+def _bar(name: str, counted: ProgressColumn) -> Iterator[Callable[[int, int], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn(name), BarColumn(), counted)
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        task = progress.add_task(name, total=None)
+        yield lambda done, expected: progress.update(task, completed=done, total=expected or None)
