@@ -91,13 +91,17 @@ class TestTinyInProcess(Tiny, InProcess, BentoContract):
 
 @pytest.mark.xdist_group("contract-champion")
 class TestChampionOverHttp(Champion, OverHttp, BentoContract):
-    def test_schemathesis_finds_no_server_error_and_nothing_but_what_the_document_says(self, url: str) -> None:
+    def test_schemathesis_finds_no_server_error_and_nothing_but_what_the_document_says(
+        self, url: str, tmp_path: Path
+    ) -> None:
         """Its own 2,000 requests, made from the document: valid, invalid, at and beyond every bound."""
         checks = ("--checks", "all", "--phases", "examples,coverage,fuzzing", "--max-time", str(FUZZ_SECONDS))
         told = ("--header", f"Authorization: Bearer {TOKEN}", "--seed", "1", "--workers", "1", "--no-color")
         program = "from schemathesis.cli import schemathesis; schemathesis()"
         done = subprocess.run(
             [sys.executable, "-c", program, "run", f"{url}/openapi.json", "--url", url, *checks, *told],
+            # It keeps what it found where it runs.
+            cwd=tmp_path,
             capture_output=True,
             text=True,
             timeout=FUZZ_SECONDS + 60,
