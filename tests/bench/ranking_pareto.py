@@ -119,7 +119,10 @@ def sweep(stages: Sequence[Stage], lists: int, plot: Path | None) -> RankingSett
     table("One objective at a time:", [base, *filter(single, rows)], base, chosen, lists)
     table("The front of MAP@10 and coverage:", front(rows), base, chosen, lists)
     if plot:
-        points = [Point(row.coverage, *row.change(base), row.settings) for row in rows]
+        best = front(rows)
+        points = [
+            Point(row.coverage, *row.change(base), row.settings, any(row is each for each in best)) for row in rows
+        ]
         draw(plot, points, chosen and chosen.settings, lists, MOST_LOSS, LEAST_COVERAGE)
     sure = [row for row in rows if row.surely(base) >= -MOST_LOSS]
     most = max(sure, key=lambda row: row.coverage)

@@ -24,12 +24,15 @@ GROUPS: Final = {
 
 
 class Point(NamedTuple):
-    """Coverage, relative change in MAP@10 and half of its 95 % interval, and the weights that gave them."""
+    """Coverage, relative change in MAP@10 and half of its 95 % interval, the weights that gave them, and whether no
+    other point has more of both.
+    """
 
     coverage: float
     change: float
     half: float
     settings: RankingSettings
+    best: bool
 
 
 def draw(
@@ -42,7 +45,7 @@ def draw(
         mine = [each for each in points if (each.settings.tail_from if each.settings.tail_slot else 0) == tail]
         x, y = [each.coverage for each in mine], [each.change for each in mine]
         axes.scatter(x, y, s=26, marker=mark, color=colour, alpha=0.75, linewidths=0, label=name, zorder=2)
-    best = front(points)
+    best = sorted((each for each in points if each.best), key=lambda each: each.coverage)
     axes.plot([each.coverage for each in best], [each.change for each in best], color="#222222", linewidth=1, zorder=1)
     _aims(axes, loss, coverage)
     offsets = {RankingSettings(): ("relevance\nalone", (11, -24)), chosen: ("chosen, with its 95 % interval", (10, 8))}
@@ -71,12 +74,3 @@ def _aims(axes: plt.Axes, loss: float, coverage: float) -> None:
     axes.set_ylim(top=top)
     words = f"at most {100 * loss:g} % lost,\nat least {100 * coverage:g} % of the catalogue shown"
     axes.annotate(words, (coverage, top), xytext=(6, -6), textcoords="offset points", va="top", fontsize=9)
-
-
-def front(points: Sequence[Point]) -> list[Point]:
-    """Those than which none has more of both, by coverage."""
-    best: list[Point] = []
-    for point in sorted(points, key=lambda point: (-point.coverage, -point.change)):
-        if not best or point.change > best[-1].change:
-            best.append(point)
-    return best[::-1]

@@ -65,7 +65,8 @@ def test_the_grid_begins_with_relevance_alone_and_has_each_objective_alone() -> 
 
 
 def test_the_figure_is_the_same_svg_again(tmp_path: Path) -> None:
-    points = [Point(0.1, 0.0, 0.01, RankingSettings()), Point(0.2, -0.01, 0.01, RankingSettings(tail_slot=10))]
+    settings = (RankingSettings(), RankingSettings(tail_slot=10))
+    points = [Point(0.1, 0.0, 0.01, settings[0], True), Point(0.2, -0.01, 0.01, settings[1], True)]
     files = [tmp_path / "one.svg", tmp_path / "two.svg"]
     for path in files:
         draw(path, points, points[1].settings, 1_000, 0.02, 0.15)
