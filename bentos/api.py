@@ -88,7 +88,7 @@ class Api:
         self._item_ids = bundle.item_ids
         self._titles: list[str] = bundle.catalogue.column("title").to_pylist()
         self._model = msgspec.Raw(_encoder.encode(Model(manifest.name, manifest.version, manifest.tag)))
-        self._index = msgspec.json.decode((bundle.directory / "index.json").read_bytes(), type=IndexInfo)
+        self._index = IndexInfo(bundle.index.kind.name, bundle.index_report.recall)
         self._version_header = (b"x-model-version", manifest.version.encode())
 
     async def recommend(self, query_string: bytes, headers: RawHeaders, identity: str) -> Reply:

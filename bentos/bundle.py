@@ -12,10 +12,11 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -26,8 +27,12 @@ from bentos import catalogue as catalogues
 from bentos import payload
 from bentos.errors import BundleError
 from bentos.fold_in import FoldInSettings
+from bentos.index import VectorIndex
+from bentos.index_choice import Choice, choose
+from bentos.index_report import IndexReport
+from bentos.seen import SeenSource
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 MANIFEST: Final = "manifest.json"
 PAYLOAD: Final = (
     "catalogue.parquet",
@@ -40,7 +45,8 @@ PAYLOAD: Final = (
     "user_ids.json",
     "user_vectors.npy",
 )
-CHUNK_BYTES: Final = 1 << 20
+REGISTERED: Final = ("mlflow_run", "model_version")
+"""Labels that say where the bundle is registered."""
 
 
 class PayloadFile(msgspec.Struct, frozen=True):
@@ -85,7 +91,8 @@ class Bundle:
     popularity: NDArray[np.int64]
     recent_popularity: NDArray[np.int64]
     fold_in: FoldInSettings | None
-    index: Any
+    index: VectorIndex
+    index_report: IndexReport
 
 
 def write_bundle(
@@ -99,11 +106,13 @@ def write_bundle(
     catalogue: pa.Table,
     fold_in: FoldInSettings | None,
     labels: Mapping[str, str],
+    seen: SeenSource | None = None,
 ) -> BundleManifest:
     """Write a bundle to `directory`, replacing one that is there; nothing half-written is ever left.
 
     Vectors have shapes (items, d) and (users, d), float32 and finite, rows in the ascending order of their ids.
-    `fold_in` says how to solve one more user against the item vectors; None when that cannot be done.
+    `fold_in` says how to solve one more user against the item vectors; None when that cannot be done. The index is
+    chosen by measuring (`bentos.index_choice`), with what users have `seen` left out; None: with a stand-in for that.
     `ValueError` for input that does not fit together, `OSError` when the disk is full.
     """
     _check(item_ids, item_vectors, "item")
@@ -114,12 +123,45 @@ def write_bundle(
         raise ValueError(f"catalogue: {reason}")
     if fold_in is not None and (reason := payload.fold_in_problem(fold_in, item_vectors.shape[1])) is not None:
         raise ValueError(f"fold_in: {reason}")
+    vectors = np.ascontiguousarray(item_vectors)
+    choice = choose(vectors, user_vectors, seen)
+    with _replacing(directory) as staging:
+        payload.write(staging, list(item_ids), vectors, list(user_ids), user_vectors, catalogue, fold_in)
+        payload.write_index(staging, choice.index, choice.report)
+        manifest = _manifest(staging, name, item_vectors.shape, len(user_ids), labels)
+        _write_manifest(staging, manifest)
+    return manifest
+
+
+def replace_index(directory: Path, choice: Choice) -> BundleManifest:
+    """Give the bundle in `directory` the index of `choice`, over its own vectors, in one rename; its new manifest.
+
+    The version is another one when the index or its report is: then labels that say which run and registered version
+    the bundle is are dropped, and `index_of` names the version that the rest comes from. `BundleError` when the bundle
+    is not to be trusted, `OSError` when the disk is full.
+    """
+    before = verify_bundle(directory)
+    with _replacing(directory) as staging:
+        for name in PAYLOAD:
+            shutil.copyfile(directory / name, staging / name)
+        payload.write_index(staging, choice.index, choice.report)
+        labels = {key: value for key, value in before.labels.items() if key not in REGISTERED}
+        manifest = _manifest(staging, before.name, (before.items, before.dimension), before.users, labels)
+        if manifest.version == before.version:
+            manifest = before
+        else:
+            manifest = msgspec.structs.replace(manifest, labels=labels | {"index_of": before.version})
+        _write_manifest(staging, manifest)
+    return manifest
+
+
+@contextmanager
+def _replacing(directory: Path) -> Iterator[Path]:
+    """An empty directory to fill, which then takes the place of `directory`; after an error nothing is changed."""
     directory.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
     try:
-        payload.write(staging, list(item_ids), item_vectors, list(user_ids), user_vectors, catalogue, fold_in)
-        manifest = _manifest(staging, name, item_vectors.shape, len(user_ids), labels)
-        _write_manifest(staging, manifest)
+        yield staging
         staging.chmod(0o755)
         _move(staging, directory)
     except OSError as error:
@@ -128,7 +170,6 @@ def write_bundle(
         raise OSError(error.errno or errno.EIO, reason, str(directory)) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    return manifest
 
 
 def load_bundle(directory: Path, *, verify: bool = True) -> Bundle:
@@ -141,6 +182,7 @@ def load_bundle(directory: Path, *, verify: bool = True) -> Bundle:
     user_ids = payload.read_ids(directory / "user_ids.json", manifest.users)
     vectors = payload.read_vectors(directory / "item_vectors.npy", (manifest.items, manifest.dimension))
     catalogue = payload.read_catalogue(directory / "catalogue.parquet", item_ids)
+    index, report = payload.read_index(directory / "index.faiss", directory / "index.json", vectors)
     return Bundle(
         directory=directory,
         manifest=manifest,
@@ -152,7 +194,8 @@ def load_bundle(directory: Path, *, verify: bool = True) -> Bundle:
         popularity=payload.read_popularity(directory / "popularity.json", item_ids, catalogue),
         recent_popularity=catalogues.by_recent_popularity(catalogue),
         fold_in=payload.read_fold_in(directory / "fold_in.json", manifest.dimension),
-        index=payload.read_index(directory / "index.faiss", directory / "index.json", vectors),
+        index=index,
+        index_report=report,
     )
 
 

@@ -7,8 +7,8 @@ Next module: `bentos.retrieval`.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -20,6 +20,8 @@ from bentos import catalogue as catalogues
 from bentos import index as indexes
 from bentos.errors import BundleError
 from bentos.fold_in import FoldInSettings
+from bentos.index import VectorIndex
+from bentos.index_report import IndexReport
 
 
 def write(
@@ -31,7 +33,7 @@ def write(
     catalogue: pa.Table,
     fold_in: FoldInSettings | None,
 ) -> None:
-    """Write all payload files into `directory`. `OSError` when it cannot be done."""
+    """Write the payload files but the index into `directory`. `OSError` when it cannot be done."""
     np.save(directory / "item_vectors.npy", np.ascontiguousarray(item_vectors))
     np.save(directory / "user_vectors.npy", np.ascontiguousarray(user_vectors))
     (directory / "item_ids.json").write_bytes(msgspec.json.encode(item_ids))
@@ -40,9 +42,12 @@ def write(
     order = catalogues.by_popularity(catalogue)
     (directory / "popularity.json").write_bytes(msgspec.json.encode([item_ids[row] for row in order]))
     (directory / "fold_in.json").write_bytes(msgspec.json.encode(fold_in, order="sorted"))
-    index, report = indexes.build(item_vectors)
+
+
+def write_index(directory: Path, index: VectorIndex, report: IndexReport) -> None:
+    """Write the index and its report into `directory`. `OSError` when it cannot be done."""
     indexes.save(index, directory / "index.faiss")
-    (directory / "index.json").write_bytes(msgspec.json.encode(report))
+    (directory / "index.json").write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2))
 
 
 def read_ids(path: Path, count: int) -> list[str]:
@@ -112,21 +117,22 @@ def fold_in_problem(settings: FoldInSettings, dimension: int) -> str | None:
     return None
 
 
-def read_index(path: Path, report_path: Path, vectors: NDArray[np.float32]) -> Any:
-    """The index over exactly `vectors`, as its report describes it."""
+def read_index(path: Path, report_path: Path, vectors: NDArray[np.float32]) -> tuple[VectorIndex, IndexReport]:
+    """The index over exactly `vectors`, as its report describes it, and the report."""
     try:
-        report = msgspec.json.decode(report_path.read_bytes(), type=indexes.IndexReport)
+        report = msgspec.json.decode(report_path.read_bytes(), type=IndexReport)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BundleError(report_path, f"not a report of an index ({error})") from error
-    rows, dimension = vectors.shape
-    if (report.kind, report.n, report.d, report.metric) != (indexes.KIND, rows, dimension, indexes.METRIC):
-        told = f"{report.kind}, {report.n} vectors of {report.d} dimensions, {report.metric}"
-        expected = f"{indexes.KIND}, {rows} of {dimension}, {indexes.METRIC}"
-        raise BundleError(report_path, f"it tells of {told}; this bundle and code need {expected}")
+    if (reason := report.mismatch(*vectors.shape)) is not None:
+        raise BundleError(report_path, reason)
     try:
-        return indexes.load(path, vectors)
+        index = indexes.load(path, vectors, report.index)
     except ValueError as error:
         raise BundleError(path, str(error)) from error
+    if not math.isclose(index.largest_norm, report.largest_norm, rel_tol=1e-5):
+        told = f"{report.largest_norm:g}, that of item_vectors.npy is {index.largest_norm:g}"
+        raise BundleError(report_path, f"it tells of a largest norm of {told}")
+    return index, report
 
 
 def _list_of_ids(path: Path) -> list[str]:

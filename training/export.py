@@ -21,6 +21,7 @@ from analysis.lists import head_mask
 from bentos.bundle import BundleManifest, write_bundle
 from bentos.catalogue import catalogue_table
 from bentos.fold_in import FoldInSettings
+from bentos.seen import SeenSource, from_pairs
 from training.experiment import Experiment
 from training.interactions import Interactions, Movie
 from training.model import Fitted
@@ -89,7 +90,19 @@ def export_bundle(
         catalogue=catalogue,
         fold_in=fold_in_settings(experiment),
         labels=labels,
+        seen=seen_before(before, rows, users),
     )
+
+
+def seen_before(before: Interactions, rows: NDArray[np.int64], users: NDArray[np.int64]) -> SeenSource:
+    """What the bundle's users had rated; `rows` are the items of the bundle in `before`, −1 for those not there."""
+    item = np.full(len(before.item_ids) + 1, -1)
+    item[rows] = np.arange(len(rows))
+    item[-1] = -1
+    user = np.full(len(before.user_ids), -1)
+    user[users] = np.arange(len(users))
+    known = (user[before.user] >= 0) & (item[before.item] >= 0)
+    return from_pairs(user[before.user[known]], item[before.item[known]], len(users))
 
 
 def fold_in_settings(experiment: Experiment) -> FoldInSettings:

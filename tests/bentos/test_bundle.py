@@ -14,7 +14,17 @@ import pytest
 from bentos import payload
 from bentos.bundle import PAYLOAD, load_bundle, read_manifest, set_label, write_bundle
 from bentos.errors import BundleError
+from bentos.index import build
+from bentos.index_kinds import SQ8, Flat
+from bentos.index_report import unmeasured
 from tests.bentos.bundles import FOLD_IN, synthetic_bundle
+
+
+def report(**changes: object) -> bytes:
+    """The report of a bundle's exact index, or of something else."""
+    true = unmeasured(build(np.ones((40, 8), np.float32)), faiss.__version__, "")
+    return msgspec.json.encode(msgspec.structs.replace(true, **changes))
+
 
 FOLD_IN_OF_64 = msgspec.json.encode(msgspec.structs.replace(FOLD_IN, dimension=64))
 
@@ -31,7 +41,8 @@ def test_what_is_written_is_read_back(directory: Path) -> None:
     assert loaded.item_vectors.shape == (40, 8)
     assert loaded.user_vectors.dtype == np.float32
     assert loaded.popularity[:3].tolist() == [0, 1, 2]
-    assert loaded.index.ntotal == 40
+    assert len(loaded.index) == 40
+    assert loaded.index_report.index == loaded.index.kind == Flat()
     assert loaded.catalogue.num_rows == 40
     assert loaded.recent_popularity[:3].tolist() == [0, 1, 2]
     assert loaded.fold_in == FOLD_IN
@@ -116,7 +127,14 @@ def test_an_index_with_another_metric_is_refused(directory: Path) -> None:
     ("name", "content", "reason"),
     [
         ("index.json", b"garbage", "not a report of an index"),
-        ("index.json", b'{"kind":"HNSW","n":40,"d":8,"metric":"l2","faiss":"0"}', "it tells of HNSW"),
+        (
+            "index.json",
+            report(items=41),
+            "it tells of 41 vectors of 8 dimensions",
+        ),
+        ("index.json", report(metric="l2"), "it tells of 40 vectors of 8 dimensions, l2"),
+        ("index.json", report(index=SQ8()), "a IndexFlatIP, not a IndexScalarQuantizer"),
+        ("index.json", report(largest_norm=1.0), "it tells of a largest norm of 1, that of item_vectors.npy is"),
         ("item_ids.json", b'["\xff"]', "not a list of ids"),
         ("user_ids.json", b'{"a":1}', "not a list of ids"),
         ("fold_in.json", b'{"dimension":8}', "no settings of a fold-in"),
@@ -132,7 +150,8 @@ def test_nonsense_in_a_file_is_refused_by_its_name(directory: Path, name: str, c
     (directory / name).write_bytes(content)
     with pytest.raises(BundleError, match=reason) as caught:
         load_bundle(directory, verify=False)
-    assert caught.value.file.name == name
+    # A report and an index that disagree are told by the index's name: the report is what was expected of it.
+    assert caught.value.file.name == ("index.faiss" if "Scalar" in reason else name)
 
 
 def test_popularity_in_another_order_is_refused(directory: Path) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import faiss
-import numpy as np
 import pytest
 from starlette.types import ASGIApp
 
@@ -17,6 +15,7 @@ from bentos.champion import Champion
 from bentos.errors import SmokeError
 from bentos.features import FeatureStore
 from bentos.front import Front
+from bentos.index_lists import IvfIp
 from bentos.lifecycle import Lifecycle
 from bentos.recommend import Ladder
 from bentos.warm_up import KINDS, REQUESTS, check_search, warm_up
@@ -61,26 +60,23 @@ async def test_a_catalogue_smaller_than_a_list_is_no_failure(tmp_path: Path, ite
     assert await warm_up(bundle, Opened(bundle)) == REQUESTS
 
 
-def index_of(vectors: np.ndarray) -> object:
-    index, _ = indexes.build(np.ascontiguousarray(vectors, dtype=np.float32))
-    return index
-
-
 def test_an_index_over_other_vectors_is_found_out(bundle: Bundle) -> None:
     check_search(bundle)
     with pytest.raises(SmokeError, match="not inner products"):
-        check_search(replace(bundle, index=index_of(bundle.item_vectors[::-1])))
+        check_search(replace(bundle, index=indexes.build(bundle.item_vectors[::-1])))
 
 
-def test_an_index_that_finds_little_is_found_out(bundle: Bundle) -> None:
-    """An IVF that looks into one of twenty cells."""
-    quantiser = faiss.IndexFlatIP(8)
-    poor = faiss.IndexIVFFlat(quantiser, 8, 20, faiss.METRIC_INNER_PRODUCT)
-    vectors = np.ascontiguousarray(bundle.item_vectors)
-    poor.train(vectors)
-    poor.add(vectors)
-    with pytest.raises(SmokeError, match=r"rows for user|the index finds"):
-        check_search(replace(bundle, index=poor))
+def test_an_index_that_finds_little_is_found_out(tmp_path: Path) -> None:
+    """One that reads the lists farthest from the query."""
+    synthetic_bundle(tmp_path / "large", items=2_000)
+    bundle = load_bundle(tmp_path / "large")
+    poor = indexes.build(bundle.item_vectors, IvfIp(nlist=20, nprobe=4))
+    check_search(replace(bundle, index=poor.with_effort(20)))
+    centroids = poor.faiss.quantizer.reconstruct_n(0, 20)
+    poor.faiss.quantizer.reset()
+    poor.faiss.quantizer.add(-centroids)
+    with pytest.raises(SmokeError, match="the index finds"):
+        check_search(replace(bundle, index=poor.with_effort(4)))
 
 
 async def test_a_service_that_refuses_or_answers_nonsense_is_found_out(bundle: Bundle) -> None:

@@ -13,7 +13,7 @@ from bentos.retrieval import search
 from training.content import ContentSettings
 from training.errors import ConfigurationError
 from training.experiment import Experiment, ExportSettings, read_experiment
-from training.export import Request, export_bundle, replacing, requests_of, write_facts
+from training.export import Request, export_bundle, replacing, requests_of, seen_before, write_facts
 from training.ials import IalsSettings
 from training.interactions import Interactions, from_columns
 from training.model import fit_model
@@ -47,6 +47,14 @@ def test_garbage_after_the_cut_gives_the_identical_bundle(tmp_path: Path) -> Non
         honest.timestamp_us,
     )
     assert bundle_of(honest, tmp_path / "honest") == bundle_of(garbled, tmp_path / "garbled")
+
+
+def test_what_users_have_seen_is_told_in_the_rows_of_the_bundle() -> None:
+    """By hand: users a and c are in the bundle, and items p, r and a cold one before them."""
+    columns = (np.array(["a", "a", "b", "c", "c"]), np.array(["p", "q", "p", "r", "p"]))
+    before = from_columns(*columns, np.full(5, 4), np.arange(5) * MINUTE)
+    seen = seen_before(before, np.array([-1, 0, 2]), np.array([0, 2]))
+    assert seen.of(np.array([0, 1])) == [frozenset({1}), frozenset({2, 1})]
 
 
 def test_garbage_before_the_cut_does_not(tmp_path: Path) -> None:
