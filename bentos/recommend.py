@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,15 +22,17 @@ from bentos.bundle import Bundle
 from bentos.fallback import FOLD_IN, HYBRID, POPULAR, POPULAR_RECENT, Fallback, Retrieved
 from bentos.features import Features, FeatureStore, Missing
 from bentos.fold_in import FoldIn
-from bentos.history import History
+from bentos.history import NOTHING, History
 from bentos.ranking import Ranker
 from bentos.ranking_settings import RankingSettings
-from bentos.retrieval import search
+from bentos.retrieval import propose_many, settled
 
 LEAST_POSITIVES: Final = 2
 """With one positive a profile of genres finds more than a fold-in (docs/decisions/0010)."""
 READ_AT_ONCE: Final = 128
 """Reads of a batch that are waited for together: what comes back is decoded within the deadline of each."""
+T = TypeVar("T")
+NONE: Final = np.empty(0, dtype=np.int64)
 IN_A_ROW: Final = 8
 """Answers of a batch that are worked out before others may have the processor: some milliseconds."""
 
@@ -50,6 +52,18 @@ class Recommendation:
     features_seconds: float
     ranking_seconds: float
     retrieved: NDArray[np.int64]
+
+
+class Case(NamedTuple):
+    """What a request comes to: the user's history, how many items, the store's fault, and what to search with, if with
+    anything, from which rung.
+    """
+
+    history: History
+    k: int
+    fault: str
+    query: NDArray[np.float32] | None
+    source: str
 
 
 class Ladder:
@@ -74,13 +88,16 @@ class Ladder:
         """
         started = time.perf_counter()
         found = await self._store.read(user_id)
-        return self._answer(found, k, now_us, time.perf_counter() - started)
+        asked = time.perf_counter()
+        case = self._case(found, k)
+        proposed = self._propose([case])[0] if case.query is not None else NONE
+        return self._answer(case, proposed, now_us, asked - started, asked)
 
     async def recommend_many(self, asked: Sequence[tuple[str, int]], now_us: int | None = None) -> list[Recommendation]:
         """The answers to pairs (user id, k), in their order, each as `recommend` gives it.
 
-        Features of many are asked for at one moment, so that they share round trips. Single requests that come
-        meanwhile wait for a few of these answers at most, not for all.
+        Features of many are asked for at one moment, so that they share round trips, and the index is asked once for
+        all of these, in another thread. Single requests that come meanwhile wait for a few of these answers at most.
         """
         answers: list[Recommendation] = []
         for start in range(0, len(asked), READ_AT_ONCE):
@@ -88,45 +105,68 @@ class Ladder:
             started = time.perf_counter()
             everything = await asyncio.gather(*(self._store.read(user_id) for user_id, _ in part))
             seconds = time.perf_counter() - started
-            for found, (_, k) in zip(everything, part, strict=True):
-                answers.append(self._answer(found, k, now_us, seconds))
-                if len(answers) % IN_A_ROW == 0:
-                    await asyncio.sleep(0)
+            cases = [self._case(*each) async for each in _unhurried(zip(everything, (k for _, k in part), strict=True))]
+            searched = [number for number, case in enumerate(cases) if case.query is not None]
+            found = await asyncio.to_thread(self._propose, [cases[number] for number in searched])
+            proposed = dict(zip(searched, found, strict=True))
+            async for number, case in _unhurried(enumerate(cases)):
+                rows = proposed.get(number, NONE)
+                answers.append(self._answer(case, rows, now_us, seconds, time.perf_counter()))
         return answers
 
-    def _answer(self, found: Features | Missing, k: int, now_us: int | None, seconds: float) -> Recommendation:
-        """The answer to a user of whom `found` is known, which took `seconds`."""
-        started = time.perf_counter()
-        depth = self.ranker.depth(k)
+    def _case(self, found: Features | Missing, k: int) -> Case:
+        """The first rung that can answer, and with what."""
         if isinstance(found, Missing):
-            retrieved, fault = self._fallback.popular(depth, frozenset()), found.fault
+            return Case(NOTHING, k, found.fault, None, "")
+        history, query, source = History.of(found, self._rows), found.vector, HYBRID
+        if query is None or (history.newest_us > self._cut_us and history.complete):
+            folded = self._folded(history)
+            if folded is not None:
+                query, source = folded, FOLD_IN
+        return Case(history, k, "", query, source)
+
+    def _propose(self, cases: Sequence[Case]) -> list[NDArray[np.int64]]:
+        """What the index proposes for cases with a query."""
+        if not cases:
+            return []
+        queries = np.stack([case.query for case in cases if case.query is not None])
+        depths = [self.ranker.depth(case.k) for case in cases]
+        return propose_many(self.bundle.index, queries, depths, [case.history.seen for case in cases])
+
+    def _answer(
+        self, case: Case, proposed: NDArray[np.int64], now_us: int | None, seconds: float, started: float
+    ) -> Recommendation:
+        """The answer to `case`, for which the index `proposed` rows, whose features took `seconds`, and which is being
+        worked out since `started`.
+        """
+        depth, seen = self.ranker.depth(case.k), case.history.seen
+        if case.query is not None:
+            retrieved = Retrieved(*settled(self.bundle.index, case.query, proposed, depth, seen), case.source)
+        elif seen:
+            retrieved = self._fallback.content(case.history, depth)
         else:
-            retrieved, fault = self._retrieve(found.vector, History.of(found, self._rows), depth), ""
-        ranked, before = self._rank(retrieved, k, self._cut_us if now_us is None else now_us)
-        return Recommendation(*ranked, fault, seconds, time.perf_counter() - started, before)
+            retrieved = self._fallback.popular(depth, seen)
+        ranked, before = self._rank(retrieved, case.k, self._cut_us if now_us is None else now_us)
+        return Recommendation(*ranked, case.fault, seconds, time.perf_counter() - started, before)
 
     def _rank(self, retrieved: Retrieved, k: int, now_us: int) -> tuple[Retrieved, NDArray[np.int64]]:
         """The list, and the rows it was chosen from; those are none when only relevance counts."""
         rows, scores, source = retrieved
         if not self.ranker.settings.active:
-            return retrieved, np.empty(0, np.int64)
+            return retrieved, NONE
         # Those who all get the same list would all get the same item of the tail: it would cost and bring nothing.
         order = self.ranker.order(rows, scores, k, now_us, tail=source not in (POPULAR_RECENT, POPULAR))
         return Retrieved(rows[order], scores[order], source), rows
-
-    def _retrieve(self, vector: NDArray[np.float32] | None, history: History, k: int) -> Retrieved:
-        """The first rung that has an answer."""
-        if vector is None or (history.newest_us > self._cut_us and history.complete):
-            folded = self._folded(history)
-            if folded is not None:
-                return Retrieved(*search(self.bundle.index, folded, k, history.seen), FOLD_IN)
-        if vector is not None:
-            return Retrieved(*search(self.bundle.index, vector, k, history.seen), HYBRID)
-        if history.seen:
-            return self._fallback.content(history, k)
-        return self._fallback.popular(k, history.seen)
 
     def _folded(self, history: History) -> NDArray[np.float32] | None:
         if self._fold_in is None or not len(history.rated):
             return None
         return self._fold_in.solve(history.rated, history.ratings, LEAST_POSITIVES)
+
+
+async def _unhurried(items: Iterable[T]) -> AsyncIterator[T]:
+    """`items`, with a chance for others after every few of them."""
+    for number, item in enumerate(items, start=1):
+        yield item
+        if number % IN_A_ROW == 0:
+            await asyncio.sleep(0)

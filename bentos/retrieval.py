@@ -31,27 +31,38 @@ def search(index: VectorIndex, query: NDArray[np.float32], k: int, seen: Collect
     `query` has shape (d,) and is finite; `seen` holds distinct rows, best in a set. Equal scores are in ascending order
     of rows. The best of all when the index is exact, else as many of them as its report says.
     """
-    proposed = index.propose(query.reshape(1, -1), fetched(index, k, len(seen)))[0]
-    found = best_of(index, query, proposed, k, seen)
-    return exact(index.vectors, query, k, seen) if found is None else found
+    return settled(index, query, propose_many(index, query.reshape(1, -1), [k], [seen])[0], k, seen)
 
 
 def search_many(
     index: VectorIndex, queries: NDArray[np.float32], k: Sequence[int], seen: Sequence[Collection[int]]
 ) -> list[tuple[Rows, Scores]]:
-    """`search` for each of `queries` of shape (q, d), with the same results.
+    """`search` for each of `queries` of shape (q, d), with the same results."""
+    proposed = propose_many(index, queries, k, seen)
+    return [settled(index, *each) for each in zip(queries, proposed, k, seen, strict=True)]
+
+
+def propose_many(
+    index: VectorIndex, queries: NDArray[np.float32], k: Sequence[int], seen: Sequence[Collection[int]]
+) -> list[Rows]:
+    """The rows that the index proposes for each of `queries`: the part of `search_many` that holds up no other thread.
 
     The index is asked once for all queries that fetch equally many, for what it fetches decides what it finds.
     """
     sizes = [fetched(index, each, len(known)) for each, known in zip(k, seen, strict=True)]
-    found: dict[int, tuple[Rows, Scores]] = {}
+    found: dict[int, Rows] = {}
     for size in set(sizes):
         members = [number for number, each in enumerate(sizes) if each == size]
-        for number, proposed in zip(members, index.propose(queries[members], size), strict=True):
-            query = queries[number]
-            best = best_of(index, query, proposed, k[number], seen[number])
-            found[number] = exact(index.vectors, query, k[number], seen[number]) if best is None else best
+        found |= zip(members, index.propose(queries[members], size), strict=True)
     return [found[number] for number in range(len(queries))]
+
+
+def settled(
+    index: VectorIndex, query: NDArray[np.float32], proposed: Rows, k: int, seen: Collection[int]
+) -> tuple[Rows, Scores]:
+    """The result of `search` when the index has `proposed` these rows."""
+    found = best_of(index, query, proposed, k, seen)
+    return exact(index.vectors, query, k, seen) if found is None else found
 
 
 def fetched(index: VectorIndex, k: int, seen: int) -> int:
