@@ -2,17 +2,16 @@
 
 The version is a digest of the payload, so equal models have equal versions and a changed byte is another model. A
 bundle is written beside its place and moved there in one rename; it is read with every checksum, type, shape and
-order verified, and `BundleError` names the file and the reason. Next module: `bentos.payload`, which has the files.
+order verified, and `BundleError` names the file and the reason. Next module: `bentos.manifest`.
 """
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,53 +24,20 @@ from numpy.typing import NDArray
 
 from bentos import catalogue as catalogues
 from bentos import payload
-from bentos.errors import BundleError
 from bentos.fold_in import FoldInSettings
 from bentos.index import VectorIndex
 from bentos.index_choice import Choice, choose
 from bentos.index_report import IndexReport
+from bentos.manifest import MANIFEST, PAYLOAD, complete, manifest_of, write_manifest
+from bentos.manifest import BundleManifest as BundleManifest
+from bentos.manifest import payload_version as payload_version
+from bentos.manifest import read_manifest as read_manifest
+from bentos.manifest import set_label as set_label
+from bentos.manifest import verify_bundle as verify_bundle
 from bentos.seen import SeenSource
 
-SCHEMA_VERSION: Final = 3
-MANIFEST: Final = "manifest.json"
-PAYLOAD: Final = (
-    "catalogue.parquet",
-    "fold_in.json",
-    "index.faiss",
-    "index.json",
-    "item_ids.json",
-    "item_vectors.npy",
-    "popularity.json",
-    "user_ids.json",
-    "user_vectors.npy",
-)
 REGISTERED: Final = ("mlflow_run", "model_version")
 """Labels that say where the bundle is registered."""
-
-
-class PayloadFile(msgspec.Struct, frozen=True):
-    """One payload file's checksum and size in bytes."""
-
-    sha256: str
-    bytes: int
-
-
-class BundleManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a bundle says of itself. `labels` (registry number, commit, data hash…) do not enter the version."""
-
-    schema_version: int
-    name: str
-    version: str
-    dimension: int
-    items: int
-    users: int
-    files: dict[str, PayloadFile]
-    labels: dict[str, str]
-
-    @property
-    def tag(self) -> str:
-        """`name:version`, the tag of its bento."""
-        return f"{self.name}:{self.version}"
 
 
 @dataclass(frozen=True)
@@ -107,12 +73,14 @@ def write_bundle(
     fold_in: FoldInSettings | None,
     labels: Mapping[str, str],
     seen: SeenSource | None = None,
+    chosen: Callable[[Choice, str], object] = lambda _choice, _version: None,
 ) -> BundleManifest:
     """Write a bundle to `directory`, replacing one that is there; nothing half-written is ever left.
 
     Vectors have shapes (items, d) and (users, d), float32 and finite, rows in the ascending order of their ids.
     `fold_in` says how to solve one more user against the item vectors; None when that cannot be done. The index is
     chosen by measuring (`bentos.index_choice`), with what users have `seen` left out; None: with a stand-in for that.
+    `chosen` hears of the choice and of the bundle's version once the bundle is there.
     `ValueError` for input that does not fit together, `OSError` when the disk is full.
     """
     _check(item_ids, item_vectors, "item")
@@ -128,8 +96,9 @@ def write_bundle(
     with _replacing(directory) as staging:
         payload.write(staging, list(item_ids), vectors, list(user_ids), user_vectors, catalogue, fold_in)
         payload.write_index(staging, choice.index, choice.report)
-        manifest = _manifest(staging, name, item_vectors.shape, len(user_ids), labels)
-        _write_manifest(staging, manifest)
+        manifest = manifest_of(staging, name, item_vectors.shape, len(user_ids), labels)
+        write_manifest(staging, manifest)
+    chosen(choice, manifest.version)
     return manifest
 
 
@@ -146,12 +115,12 @@ def replace_index(directory: Path, choice: Choice) -> BundleManifest:
             shutil.copyfile(directory / name, staging / name)
         payload.write_index(staging, choice.index, choice.report)
         labels = {key: value for key, value in before.labels.items() if key not in REGISTERED}
-        manifest = _manifest(staging, before.name, (before.items, before.dimension), before.users, labels)
+        manifest = manifest_of(staging, before.name, (before.items, before.dimension), before.users, labels)
         if manifest.version == before.version:
             manifest = before
         else:
             manifest = msgspec.structs.replace(manifest, labels=labels | {"index_of": before.version})
-        _write_manifest(staging, manifest)
+        write_manifest(staging, manifest)
     return manifest
 
 
@@ -172,75 +141,55 @@ def _replacing(directory: Path) -> Iterator[Path]:
         shutil.rmtree(staging, ignore_errors=True)
 
 
+@dataclass(frozen=True)
+class Vectors:
+    """What an index is chosen for: vectors (items, d) and (users, d), float32, memory-mapped, and their ids."""
+
+    manifest: BundleManifest
+    item_ids: list[str]
+    item_vectors: NDArray[np.float32]
+    user_ids: list[str]
+    user_vectors: NDArray[np.float32]
+
+
+def read_vectors(directory: Path) -> Vectors:
+    """The vectors of the bundle in `directory`, whatever index it has; `BundleError` as `load_bundle`."""
+    return _vectors(directory, verify_bundle(directory))
+
+
+def _vectors(directory: Path, manifest: BundleManifest) -> Vectors:
+    return Vectors(
+        manifest,
+        payload.read_ids(directory / "item_ids.json", manifest.items),
+        payload.read_vectors(directory / "item_vectors.npy", (manifest.items, manifest.dimension)),
+        payload.read_ids(directory / "user_ids.json", manifest.users),
+        payload.read_vectors(directory / "user_vectors.npy", (manifest.users, manifest.dimension)),
+    )
+
+
 def load_bundle(directory: Path, *, verify: bool = True) -> Bundle:
     """Read the bundle in `directory`; `BundleError` names what is missing, altered or does not fit.
 
     `verify=False` skips the checksums (not the types, shapes and orders): for a bundle verified a moment ago.
     """
-    manifest = verify_bundle(directory) if verify else _complete(directory)
-    item_ids = payload.read_ids(directory / "item_ids.json", manifest.items)
-    user_ids = payload.read_ids(directory / "user_ids.json", manifest.users)
-    vectors = payload.read_vectors(directory / "item_vectors.npy", (manifest.items, manifest.dimension))
-    catalogue = payload.read_catalogue(directory / "catalogue.parquet", item_ids)
-    index, report = payload.read_index(directory / "index.faiss", directory / "index.json", vectors)
+    manifest = verify_bundle(directory) if verify else complete(directory)
+    read = _vectors(directory, manifest)
+    catalogue = payload.read_catalogue(directory / "catalogue.parquet", read.item_ids)
+    index, report = payload.read_index(directory / "index.faiss", directory / "index.json", read.item_vectors)
     return Bundle(
         directory=directory,
         manifest=manifest,
-        item_ids=item_ids,
-        item_vectors=vectors,
-        user_ids=user_ids,
-        user_vectors=payload.read_vectors(directory / "user_vectors.npy", (manifest.users, manifest.dimension)),
+        item_ids=read.item_ids,
+        item_vectors=read.item_vectors,
+        user_ids=read.user_ids,
+        user_vectors=read.user_vectors,
         catalogue=catalogue,
-        popularity=payload.read_popularity(directory / "popularity.json", item_ids, catalogue),
+        popularity=payload.read_popularity(directory / "popularity.json", read.item_ids, catalogue),
         recent_popularity=catalogues.by_recent_popularity(catalogue),
         fold_in=payload.read_fold_in(directory / "fold_in.json", manifest.dimension),
         index=index,
         index_report=report,
     )
-
-
-def verify_bundle(directory: Path) -> BundleManifest:
-    """Compare every file in `directory` with its checksum; `BundleError` names the one that is missing or altered."""
-    manifest = _complete(directory)
-    for name, expected in manifest.files.items():
-        found = _describe(directory / name)
-        if found.bytes != expected.bytes:
-            raise BundleError(directory / name, f"{found.bytes} bytes, the manifest says {expected.bytes}")
-        if found.sha256 != expected.sha256:
-            raise BundleError(directory / name, "its SHA-256 is not the one in the manifest")
-    if payload_version(manifest.files) != manifest.version:
-        raise BundleError(directory / MANIFEST, f"version {manifest.version} is not the digest of the payload")
-    return manifest
-
-
-def read_manifest(directory: Path) -> BundleManifest:
-    """The manifest alone; `BundleError` when it is missing, unreadable, or of another schema version."""
-    path = directory / MANIFEST
-    try:
-        manifest = msgspec.json.decode(path.read_bytes(), type=BundleManifest)
-    except OSError as error:
-        raise BundleError(path, f"cannot be read ({error.strerror})") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BundleError(path, f"not a manifest ({error})") from error
-    if manifest.schema_version != SCHEMA_VERSION:
-        raise BundleError(path, f"schema version {manifest.schema_version}, this code reads {SCHEMA_VERSION}")
-    if set(manifest.files) != set(PAYLOAD):
-        raise BundleError(path, f"lists {sorted(manifest.files)}, not the files of a bundle")
-    return manifest
-
-
-def set_label(directory: Path, key: str, value: str) -> None:
-    """Set one label in the manifest; the version stays, for labels are not payload."""
-    manifest = read_manifest(directory)
-    _write_manifest(directory, msgspec.structs.replace(manifest, labels=manifest.labels | {key: value}))
-
-
-def payload_version(files: Mapping[str, PayloadFile]) -> str:
-    """First 12 hex digits of the SHA-256 over names and checksums of the payload files in the order of their names."""
-    digest = hashlib.sha256()
-    for name in sorted(files):
-        digest.update(f"{name}\0{files[name].sha256}\n".encode())
-    return digest.hexdigest()[:12]
 
 
 def _check(ids: Sequence[str], vectors: NDArray[np.float32], kind: str) -> None:
@@ -251,33 +200,6 @@ def _check(ids: Sequence[str], vectors: NDArray[np.float32], kind: str) -> None:
         raise ValueError(f"{kind} vectors hold values that are not finite")
     if not all(isinstance(each, str) and each for each in ids) or list(ids) != sorted(set(ids)):
         raise ValueError(f"{kind} ids must be distinct, non-empty strings in ascending order")
-
-
-def _manifest(
-    staging: Path, name: str, shape: tuple[int, ...], users: int, labels: Mapping[str, str]
-) -> BundleManifest:
-    files = {file: _describe(staging / file) for file in PAYLOAD}
-    return BundleManifest(
-        schema_version=SCHEMA_VERSION,
-        name=name,
-        version=payload_version(files),
-        dimension=shape[1],
-        items=shape[0],
-        users=users,
-        files=files,
-        labels=dict(labels),
-    )
-
-
-def _describe(path: Path) -> PayloadFile:
-    with path.open("rb") as source:
-        return PayloadFile(hashlib.file_digest(source, "sha256").hexdigest(), path.stat().st_size)
-
-
-def _write_manifest(directory: Path, manifest: BundleManifest) -> None:
-    temporary = directory / (MANIFEST + ".new")
-    temporary.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2))
-    temporary.replace(directory / MANIFEST)
 
 
 def _move(staging: Path, directory: Path) -> None:
@@ -291,12 +213,3 @@ def _move(staging: Path, directory: Path) -> None:
         shutil.rmtree(old)
     else:
         os.replace(staging, directory)
-
-
-def _complete(directory: Path) -> BundleManifest:
-    """The manifest of a directory with all the files of a bundle."""
-    manifest = read_manifest(directory)
-    for name in PAYLOAD:
-        if not (directory / name).is_file():
-            raise BundleError(directory / name, "missing")
-    return manifest

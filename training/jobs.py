@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from bentos.index_record import beside
 from training import tracking
 from training.checkpoint import Checkpoint
 from training.errors import ConfigurationError
@@ -146,6 +147,7 @@ def train_job(
         )
         run.complete(fitted.losses)
         manifest = export_bundle(bundle, experiment, fitted, before, data.movies, end_us, labels)
+        run.log_index(beside(bundle))
         number, new = register(uri, run, experiment, bundle, manifest)
     return Trained(manifest.tag, number, new, run.id)
 

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import msgspec
 
+from bentos.index_record import METRICS
 from bentos.mlflow_rest import without_credentials
 from training.errors import TrackingError
 from training.experiment import Experiment
@@ -72,6 +73,14 @@ class TrainingRun:
         from mlflow.entities import RunTag
 
         self.mlflow.log_batch(self.id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+    def log_index(self, directory: Path) -> None:
+        """How the bundle's index was chosen: the files in `directory`, and the numbers of the kept one as metrics."""
+        from mlflow.entities import Metric
+
+        self.mlflow.log_artifacts(self.id, str(directory), "index")
+        numbers = json.loads((directory / METRICS).read_bytes())
+        self.mlflow.log_batch(self.id, metrics=[Metric(key, value, _now_ms(), 0) for key, value in numbers.items()])
 
     def end(self, status: str) -> None:
         """Log the losses and close the run: FINISHED, FAILED, or KILLED."""

@@ -32,7 +32,8 @@ def synthetic_bundle(
     given (those of `bentos.catalogue.catalogue_table`).
     """
     rng = np.random.default_rng(seed)
-    ids = [f"i{number:04d}" for number in range(items)]
+    digits = max(4, len(str(items - 1)))
+    ids = [f"i{number:0{digits}d}" for number in range(items)]
     popularity = np.arange(items, 0, -1) * 10
     catalogue: dict[str, Any] = {
         "item_ids": ids,

@@ -102,6 +102,17 @@ def test_a_version_holds_the_bundle_and_the_bundle_its_number(store: str, tmp_pa
     assert (manifest.labels["model_version"], manifest.labels["mlflow_run"]) == ("1", found.run_id)
 
 
+def test_how_the_index_was_chosen_is_in_the_run(store: str, tmp_path: Path) -> None:
+    found = trained(store, tmp_path / "bundle")
+    files = {each.path for each in tracking.client(store).list_artifacts(found.run_id, "index")}
+    assert files == {"index/measured.json", "index/metrics.json", "index/table.txt"}
+    run = tracking.TrainingRun(found.run_id, "", 0, tracking.client(store))
+    (tmp_path / "bundle-index" / "metrics.json").write_text('{"index_recall_at_10": 0.996, "index_p95_ms": 0.2}')
+    run.log_index(tmp_path / "bundle-index")
+    metrics = tracking.client(store).get_run(found.run_id).data.metrics
+    assert (metrics["index_recall_at_10"], metrics["index_p95_ms"]) == (0.996, 0.2)
+
+
 def test_the_same_seed_and_data_give_the_same_bundle_and_the_same_version(store: str, tmp_path: Path) -> None:
     first, second = (trained(store, tmp_path / name) for name in ("one", "two"))
     assert first.tag == second.tag
@@ -113,7 +124,7 @@ def test_the_same_seed_and_data_give_the_same_bundle_and_the_same_version(store:
     assert client.get_model_version(MODEL, "1").run_id == first.run_id
     assert client.get_model_version(MODEL, "1").tags["reproduced_by"] == second.run_id
     assert client.get_run(second.run_id).data.tags["model_version"] == "1"
-    assert client.list_artifacts(second.run_id) == []
+    assert [each.path for each in client.list_artifacts(second.run_id)] == ["index"]
 
 
 def test_another_seed_is_another_bundle_and_version_and_another_name_too(store: str, tmp_path: Path) -> None:
