@@ -37,7 +37,7 @@ class Figures:
 
     rate: float
     requests: int
-    answered: int
+    statuses: dict[str, int]
     latency_ms: dict[str, float]
     server_us: float
     redis_us: float
@@ -45,11 +45,12 @@ class Figures:
 
     def row(self) -> str:
         """As a row of the table."""
+        bad = ", ".join(f"{number:,} × {status}" for status, number in self.statuses.items() if status != "200")
         total = sum(self.lists.values()) or 1
         personal = self.lists.get("hybrid", 0) / total
         figures = " | ".join(f"{self.latency_ms[name]:.1f}" for name in ("p50", "p95", "p99"))
         return (
-            f"{self.rate:,.0f} | {self.requests - self.answered:,} of {self.requests:,} | {figures} | "
+            f"{self.rate:,.0f} | {bad or 0} of {self.requests:,} | {figures} | "
             f"{self.server_us:,.0f} | {self.redis_us:,.0f} | {personal:.1%} |"
         )
 
@@ -129,13 +130,15 @@ def start_bare(opened: Stage, kind: str, bundle: Path, redis: Running, redis_url
 def ask(server: Server, users: Sequence[str], rate: float, seconds: float) -> Figures:
     """An open loop of `rate` requests a second, for users in turn."""
     before = cpu_seconds(server.running), cpu_seconds(server.redis), server.lists()
-    requests, answered, latency = (_vegeta if VEGETA else _own)(server.url, users, rate, seconds)
+    requests, statuses, latency = (_vegeta if VEGETA else _own)(server.url, users, rate, seconds)
     after = cpu_seconds(server.running), cpu_seconds(server.redis), server.lists()
     spent = [(late - early) / requests * 1e6 for early, late in zip(before[:2], after[:2], strict=True)]
-    return Figures(rate, requests, answered, latency, spent[0], spent[1], dict(after[2] - before[2]))
+    return Figures(rate, requests, statuses, latency, spent[0], spent[1], dict(after[2] - before[2]))
 
 
-def _vegeta(url: str, users: Sequence[str], rate: float, seconds: float) -> tuple[int, int, dict[str, float]]:
+def _vegeta(
+    url: str, users: Sequence[str], rate: float, seconds: float
+) -> tuple[int, dict[str, int], dict[str, float]]:
     assert VEGETA is not None
     targets = "".join(f"GET {url}/recommend?user_id={quote(user, safe='')}&k=10\n" for user in users)
     attack = [VEGETA, "attack", f"-rate={rate:g}", f"-duration={seconds:g}s", "-timeout=10s", "-max-workers=512"]
@@ -146,14 +149,14 @@ def _vegeta(url: str, users: Sequence[str], rate: float, seconds: float) -> tupl
     report = subprocess.run([VEGETA, "report", "-type=json"], input=hits, stdout=subprocess.PIPE, check=True).stdout
     found = json.loads(report)
     latency = {name: found["latencies"][key] / 1e6 for name, key in (("p50", "50th"), ("p95", "95th"), ("p99", "99th"))}
-    return found["requests"], found["status_codes"].get("200", 0), latency
+    return found["requests"], found["status_codes"], latency
 
 
-def _own(url: str, users: Sequence[str], rate: float, seconds: float) -> tuple[int, int, dict[str, float]]:
+def _own(url: str, users: Sequence[str], rate: float, seconds: float) -> tuple[int, dict[str, int], dict[str, float]]:
     with tempfile.TemporaryDirectory() as name:
         out, ids = Path(name) / "out.json", Path(name) / "users.json"
         ids.write_text(json.dumps(list(users)))
         options = ("--requests", str(int(rate * seconds)), "--rps", str(rate), "--users", ids, "--json-out", out)
         subprocess.run(command("load", "--to", url, *options), stdout=subprocess.DEVNULL)
         found = json.loads(out.read_text())
-    return found["requests"], found["statuses"].get("200", 0), found["latency_ms"]
+    return found["requests"], found["statuses"] | found["errors"], found["latency_ms"]
