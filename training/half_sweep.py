@@ -75,13 +75,15 @@ class Side:
         # Torch sorts whole numbers by radix, several times as fast as numpy; it is as stable.
         order = torch.sort(torch.from_numpy(rows), stable=True).indices
         lengths = np.bincount(rows, minlength=count)
+        positives = np.bincount(rows[positive], minlength=count)
         return Side(
             start=torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)])).to(device),
             columns=torch.from_numpy(columns)[order].to(device),
             halves=torch.from_numpy(halves)[order].to(device),
-            positives=torch.from_numpy(np.bincount(rows[positive], minlength=count)).to(device),
+            positives=torch.from_numpy(positives).to(device),
             lengths=lengths,
-            batches=_batches(lengths),
+            # Without a positive the optimum is zero, also where λ is (no weight on the unobserved).
+            batches=_batches(np.where(positives > 0, lengths, 0)),
         )
 
     def slices(self, rows: Rows) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -108,7 +110,7 @@ def placed(rows: Rows, device: torch.device) -> torch.Tensor:
 
 
 def _batches(lengths: NDArray[np.int64]) -> list[Rows]:
-    """The rows that have an entry, by length, in batches of at most `BATCH_ENTRIES` padded entries or one row."""
+    """The rows with a length, ascending, in batches of at most `BATCH_ENTRIES` padded entries or one row."""
     order = np.argsort(lengths, kind="stable")
     order = order[lengths[order] > 0]
     ascending, cuts = lengths[order].tolist(), [0]

@@ -59,6 +59,16 @@ def test_a_user_without_a_positive_has_the_zero_vector() -> None:
     assert not fit(nobody, IalsSettings(dimension=4, sweeps=1), threads=1).users[5].any()
 
 
+def test_a_user_with_dislikes_alone_has_the_zero_vector_also_where_nothing_regularises_it() -> None:
+    """n = 0 and w = 0 make λ = 0: a system without a unique solution, of which zero is the smallest."""
+    disliking = DATA.where((DATA.user != 5) | (DATA.rating < 4))
+    assert (disliking.user == 5).any()
+    chosen = IalsSettings(dimension=4, sweeps=2, unobserved_weight=0, weights={str(star): 1.0 for star in range(1, 6)})
+    factors = fit(disliking, chosen, threads=1)
+    assert not factors.users[5].any()
+    assert np.isfinite(factors.items).all()
+
+
 def test_on_made_up_tastes_it_beats_popularity() -> None:
     split = split_by_time(synthetic_interactions(4, users=400, items=120, per_user=25))
     task = Task.of(split.before_test, split.test)
