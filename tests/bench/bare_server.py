@@ -31,7 +31,13 @@ from bentos.settings import ServingSettings
 def main(kind: str, directory: str, port: str, redis_url: str) -> None:
     """Serve until stopped."""
     # Metrics are kept as BentoML has them kept, for several workers.
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="understudy-bench-")
+    with tempfile.TemporaryDirectory(prefix="understudy-bench-") as shared:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared
+        serve(kind, directory, port, redis_url)
+
+
+def serve(kind: str, directory: str, port: str, redis_url: str) -> None:
+    """The application and its server."""
     bundle, lifecycle, settings = load_bundle(Path(directory)), Lifecycle(), ServingSettings.load()
     app = create_app(lifecycle.api)
 

@@ -106,8 +106,7 @@ def stage(directory: Path) -> Iterator[Stage]:
 
 def start_redis(opened: Stage, port: int, *options: str) -> Running:
     """A Redis of the laptop's kind."""
-    directory = Path(tempfile.mkdtemp(prefix="understudy-bench-"))
-    arguments = command("redis", "--port", str(port), "--dir", directory, *options)
+    arguments = command("redis", "--port", str(port), "--dir", opened.logs.parent / f"redis-{port}", *options)
     return opened.start("redis", arguments, lambda: accepts(HOST, port))
 
 
