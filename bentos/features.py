@@ -23,8 +23,8 @@ reads are waiting in this process than it lets wait."""
 USERS_PER_BUCKET: Final = 32
 """Users in one hash, on average. Few enough that Redis keeps the hash in one piece (a listpack), many enough that a
 version has few keys."""
-LAST_EVENTS: Final = 50
-"""Events kept per user, in the order of time."""
+LAST_EVENTS: Final = 200
+"""Events kept per user, in the order of time: with 50 a fold-in loses (docs/decisions/0010)."""
 LONGEST_ID: Final = 1_024
 """Bytes of a user, item or event id: 256 characters."""
 LATEST_US: Final = 2**53

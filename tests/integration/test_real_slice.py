@@ -8,7 +8,6 @@ import httpx
 import numpy as np
 import pytest
 
-from bentos.features import LAST_EVENTS
 from shadow.demo import CONFIGS
 from shadow.rehearsal import HOST, Rehearsal
 from tests.integration.playing import gate, play
@@ -100,8 +99,8 @@ def test_who_has_no_vector_is_folded_in_and_who_is_unknown_gets_what_evaluation_
     data = DataSet.read(movielens, settings.data_dir, ML_1M.digest)
     before, cut_us = data.fitting("train")
     positives = np.bincount(before.positives.user, minlength=len(before.user_ids))
-    ratings = np.bincount(before.user, minlength=len(before.user_ids))
-    few = np.flatnonzero((positives >= 2) & (ratings <= LAST_EVENTS))[::100]
+    least = read_experiment(CONFIGS["challenger"]).export.min_history
+    few = np.flatnonzero((positives >= 2) & (positives < least))[::100]
     base = f"http://{HOST}:{rehearsal.ports.bento('shadow')}/recommend"
     with httpx.Client(timeout=10) as client:
         for user in few:
