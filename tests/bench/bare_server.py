@@ -30,14 +30,9 @@ from bentos.settings import ServingSettings
 
 def main(kind: str, directory: str, port: str, redis_url: str) -> None:
     """Serve until stopped."""
-    # Metrics are kept as BentoML has them kept, for several workers.
-    with tempfile.TemporaryDirectory(prefix="understudy-bench-") as shared:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared
-        serve(kind, directory, port, redis_url)
-
-
-def serve(kind: str, directory: str, port: str, redis_url: str) -> None:
-    """The application and its server."""
+    # Metrics are kept as BentoML has them kept, for several workers; beside the bundle, in the bench's own directory,
+    # for uvicorn hands the signal that ends it on, and nothing after it is run.
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(dir=Path(directory).parent)
     bundle, lifecycle, settings = load_bundle(Path(directory)), Lifecycle(), ServingSettings.load()
     app = create_app(lifecycle.api)
 
