@@ -19,9 +19,12 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "data": ("training.data_cli:data", "Fetch and describe the MovieLens data."),
     "train": ("training.cli:train", "Train one model from its configuration and export its bundle."),
     "tune": ("training.cli:tune", "Choose settings by rolling-origin validation, every trial told and logged."),
-    "evaluate": ("training.cli:evaluate", "Evaluate models on the test period, once, with the lift over popularity."),
+    "evaluate": (
+        "training.evaluate_cli:evaluate",
+        "Evaluate models on the test period, once, or at moments before it.",
+    ),
     "protocols": (
-        "training.cli:protocols",
+        "training.evaluate_cli:protocols",
         "One model under several splits and thresholds: what makes a lift.",
     ),
     "models": ("training.models_cli:models", "List, show, promote and roll back registered versions."),

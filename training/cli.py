@@ -1,6 +1,6 @@
-"""The room's commands but for `data`: `train`, `tune`, `evaluate`, `protocols`. Thin: parse, settings, call, print.
+"""The commands that fit models, `train` and `tune`, and what they share with those that judge. Thin: ask, print.
 
-Heavy libraries are imported inside the commands, so that `--help` stays fast.
+Heavy libraries are imported inside the commands, so that `--help` stays fast. Next module: `training.evaluate_cli`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,7 @@ import click
 from training.command_parts import data_option, data_set, path_option, peak_bytes, told
 
 if TYPE_CHECKING:
-    from training.evaluate import Lift
     from training.experiment import Experiment
-    from training.jobs import EvaluationReport
     from training.settings import Machine, MachineSettings
 
 TRACKING = "sqlite:///.understudy/mlflow.db"
@@ -62,8 +60,8 @@ def train(
     experiment = read_experiment(configuration)
     if alias:
         checked(alias)
-    _make_room(tracking)
-    machine = _machine(experiment, flags)
+    make_room(tracking)
+    machine = machine_of(experiment, flags)
     with _sweeps(experiment.name, experiment.ials.sweeps) as sweep:
         trained = train_job(data_set(source), experiment, until, bundle, tracking, machine, sweep)
     pointed = ""
@@ -75,51 +73,7 @@ def train(
         again = "" if trained.new else " (the same bundle again)"
         what = f"{trained.tag}: model version {trained.number}{again}{pointed}"
         click.echo(f"{what}, run {trained.run_id[:8]}, fitted on {until} → {bundle}")
-        click.echo(f"{time.monotonic() - started:.1f} s, peak memory {peak_bytes() / 1e6:,.0f} MB")
-
-
-@click.command()
-@click.argument("configurations", type=path_option(exists=True, dir_okay=False), nargs=-1, required=True)
-@click.option("--out", type=path_option(dir_okay=False), required=True, help="The numbers as JSON.")
-@click.option("--per-user", type=path_option(dir_okay=False), help="The numbers and lists of every user as Parquet.")
-@click.option("--references", is_flag=True, help="EASE and item-kNN beside the models.")
-@click.option("--again", metavar="REASON", help="Score on the test period once more; the reason is logged.")
-@data_option
-@tracking_option
-@machine_options
-@told
-def evaluate(
-    configurations: tuple[Path, ...],
-    out: Path,
-    per_user: Path | None,
-    references: bool,
-    again: str | None,
-    source: str,
-    tracking: str,
-    flags: MachineSettings,
-) -> None:
-    """Refit on train + validation, score on the test period: the models and the popularity family.
-
-    The test period is for the end: a model that was scored on it before is refused, unless --again says why.
-    """
-    import msgspec
-
-    from training.experiment import read_experiment
-    from training.jobs import ensure_first, evaluate_job
-
-    experiments = [read_experiment(each) for each in configurations]
-    machines = {each.name: _machine(each, flags) for each in experiments}
-    _make_room(tracking)
-    data = data_set(source)
-    if again is None:
-        ensure_first(tracking, experiments, data.digest)
-    with _bars() as bar:
-        bars = {each.name: bar(each.name, each.ials.sweeps) for each in experiments}
-        report = evaluate_job(
-            data, experiments, tracking, lambda each: machines[each.name], bars.__getitem__, per_user, references, again
-        )
-    out.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2))
-    _show(report)
+        click.echo(costs(started))
 
 
 @click.command()
@@ -139,8 +93,8 @@ def tune(space: Path, out: Path, source: str, tracking: str, flags: MachineSetti
 
     wanted = read_space(space)
     experiments = [experiment for _, experiment in combinations(wanted)]
-    machine, data = _machine(wanted.experiment, flags), data_set(source)
-    _make_room(tracking)
+    machine, data = machine_of(wanted.experiment, flags), data_set(source)
+    make_room(tracking)
     click.echo(f"{'trial':>5}{'MAP@10':>9}{'± SE':>8}{'to trial 0':>12}{'± SE':>8}  settings")
     started = time.monotonic()
 
@@ -160,33 +114,7 @@ def tune(space: Path, out: Path, source: str, tracking: str, flags: MachineSetti
     )
 
 
-@click.command()
-@click.argument("configuration", type=path_option(exists=True, dir_okay=False))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@data_option
-@machine_options
-@told
-def protocols(configuration: Path, as_json: bool, source: str, flags: MachineSettings) -> None:
-    """The model of CONFIGURATION under several splits and thresholds: how much of a lift is the protocol."""
-    import msgspec
-
-    from training.experiment import read_experiment
-    from training.protocols import PROTOCOLS, row_of
-
-    experiment = read_experiment(configuration)
-    machine, data = _machine(experiment, flags), data_set(source)
-    rows = [row_of(data.interactions, data.movies, experiment, each, machine, data.tags) for each in PROTOCOLS]
-    if as_json:
-        click.echo(msgspec.json.encode(rows).decode())
-        return
-    head = f"{'protocol, warm users':24}{'users':>7}{'popular':>9}{experiment.name:>12}"
-    click.echo(f"{head}  {'over all-time popularity':28}over the best of the family")
-    for row in rows:
-        numbers = f"{row.protocol:24}{row.users:>7,}{row.popularity:9.4f}{row.model:12.4f}"
-        click.echo(f"{numbers}  {_lift(row.over_all_time):28}{_lift(row.over_best)} ({row.over_best.over})")
-
-
-def _machine(experiment: Experiment, flags: MachineSettings) -> Machine:
+def machine_of(experiment: Experiment, flags: MachineSettings) -> Machine:
     """Where `experiment` is fitted. `ConfigurationError`, before anything is read, for a device that is not there."""
     from training.device import usable
     from training.settings import TrainingSettings
@@ -196,35 +124,19 @@ def _machine(experiment: Experiment, flags: MachineSettings) -> Machine:
     return machine
 
 
-def _lift(gained: Lift | None) -> str:
-    return f"{gained.relative:+.1%} [{gained.lower:+.1%}, {gained.upper:+.1%}]" if gained else ""
+def costs(started: float) -> str:
+    """Seconds since `started` (monotonic) and the most memory of this process, for people."""
+    return f"{time.monotonic() - started:.1f} s, peak memory {peak_bytes() / 1e6:,.0f} MB"
 
 
-def _show(report: EvaluationReport) -> None:
-    click.echo(
-        f"{'warm users':22}{'MAP@10':>8}{'nDCG@10':>9}{'recall@20':>11}{'cover@10':>10}{'tail@10':>9}{'Gini':>7}"
-        f"{'entropy':>9}{'novelty':>9}{'diversity':>11}  lift, 95 %"
-    )
-    for model in report.models:
-        m = model.warm
-        row = f"{model.name:22}{m.map_at_10:8.4f}{m.ndcg_at_10:9.4f}{m.recall_at_20:11.4f}{m.coverage_at_10:10.4f}"
-        row += f"{m.long_tail_share_at_10:9.4f}{m.gini_at_10:7.3f}{m.entropy_at_10:9.2f}{m.novelty_at_10:9.2f}"
-        click.echo(f"{row}{m.diversity_at_10:11.3f}  {_lift(model.lift)}".rstrip())
-    first = report.models[0]
-    click.echo(
-        f"{first.warm.users:,} warm of {first.everyone.users:,} users; lift in MAP@10 over {report.baseline}, "
-        "the best of its family, by paired bootstrap over users"
-    )
-
-
-def _make_room(tracking: str) -> None:
+def make_room(tracking: str) -> None:
     """The directory of an sqlite store must exist before MLflow opens it."""
     if tracking.startswith("sqlite:///"):
         Path(tracking.removeprefix("sqlite:///")).absolute().parent.mkdir(parents=True, exist_ok=True)
 
 
 @contextmanager
-def _bars() -> Iterator[Callable[[str, int], Callable[[int, float], None]]]:
+def bars() -> Iterator[Callable[[str, int], Callable[[int, float | None], None]]]:
     """Progress bars on a terminal, silence elsewhere: `bar(name, total)` gives the function that moves it."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -233,14 +145,19 @@ def _bars() -> Iterator[Callable[[str, int], Callable[[int, float], None]]]:
     columns = (TextColumn("{task.description:12}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
 
-        def bar(name: str, total: int) -> Callable[[int, float], None]:
+        def bar(name: str, total: int) -> Callable[[int, float | None], None]:
             task = progress.add_task(name, total=total, note="")
-            return lambda sweep, loss: progress.update(task, completed=sweep, note=f"sweep {sweep}, loss {loss:,.0f}")
+
+            def move(done: int, loss: float | None) -> None:
+                note = "" if loss is None else f"sweep {done}, loss {loss:,.0f}"
+                progress.update(task, completed=done, note=note)
+
+            return move
 
         yield bar
 
 
 @contextmanager
 def _sweeps(name: str, total: int) -> Iterator[Callable[[int, float], None]]:
-    with _bars() as bar:
+    with bars() as bar:
         yield bar(name, total)

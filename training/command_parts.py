@@ -85,9 +85,15 @@ def data_set(source: str) -> DataSet:
 
 
 def peak_bytes() -> int:
-    """The most memory that this process has held; the kernel counts in KiB on Linux and in bytes on macOS."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    """The most memory that this process has held.
+
+    On Linux VmHWM (proc_pid_status(5), KiB): ru_maxrss keeps the peak of the parent over fork and exec (getrusage(2)).
+    On macOS, which has no /proc, ru_maxrss, in bytes.
+    """
+    if sys.platform == "darwin":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(fields["VmHWM"].split()[0]) * 1024
 
 
 def progress_bar(name: str) -> AbstractContextManager[Callable[[int, int], None]]:

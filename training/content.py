@@ -1,22 +1,27 @@
 """What an item is about, mapped into the space of the factors: for items that nobody has rated yet.
 
-A ridge regression from features (genres, decade, words of the title, tags before the cut) to the item vectors of a
-fitted iALS, learned on the items that have positives, the more of them the heavier. Next module: `training.hybrid`.
+A ridge regression from features (genres, decade, words of the title and pairs of them, tags before the cut) to the item
+vectors of a fitted iALS, learned on the items that have positives, the more of them the heavier. A pair of words names
+a series of films. Next module: `training.hybrid`.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
+from scipy import sparse
+from scipy.sparse.linalg import LinearOperator, cg
 
+from training.errors import TrainingError
 from training.interactions import Movie
 from training.layouts import Tag
 
@@ -26,52 +31,58 @@ STOP_WORDS: Final = frozenset({
     "die", "das", "el", "il",
 })
 # fmt: on
+TOLERANCE: Final = 1e-8
+"""Relative residual at which the equations count as solved."""
+MOST_STEPS: Final = 10_000
 _WORD: Final = re.compile(r"[a-z0-9']+")
 
 
 class ContentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The content model, and its share in the hybrid."""
+    """The content model, and its share in the hybrid; what was tried on rolling origins: docs/tuning.md."""
 
-    weight: Annotated[float, Meta(ge=0, le=1)] = 0.8
+    weight: Annotated[float, Meta(ge=0, le=1)] = 0.95
     """w: the share of the factors; 1 − w is the share of the content."""
-    regularisation: Annotated[float, Meta(gt=0, le=1e6)] = 10.0
+    regularisation: Annotated[float, Meta(gt=0, le=1e6)] = 100.0
     """λ of the ridge regression."""
-    least_items: Annotated[int, Meta(ge=1)] = 5
-    """A word or tag that fewer items have is no feature."""
+    least_items: Annotated[int, Meta(ge=1)] = 2
+    """A feature that fewer items have is none."""
+    pair_value: Annotated[float, Meta(ge=0, le=1e3)] = 2.0
+    """Of a pair of neighbouring words as a feature; all others are 1. A pair names a series; 0: no pairs."""
 
 
 @dataclass(frozen=True)
 class ItemFeatures:
-    """`values` of shape (items, features), float32, rows of unit length or zero; `names` of the features."""
+    """`values`: a sparse matrix of shape (items, features), float64, rows in CSR; `names` of the features."""
 
-    values: NDArray[np.float32]
+    values: Any
     names: list[str]
 
 
 def item_features(
-    item_ids: Sequence[str], movies: Mapping[str, Movie], tags: Iterable[Tag], least_items: int
+    item_ids: Sequence[str], movies: Mapping[str, Movie], tags: Iterable[Tag], settings: ContentSettings
 ) -> ItemFeatures:
-    """Features of `item_ids`: genres, decade, title words, tags. An item that is not in `movies` has none."""
+    """Features of `item_ids`: genres, decade, title words and pairs, tags. An item not in `movies` has only tags."""
     tagged: dict[str, set[str]] = {}
     for tag in tags:
         tagged.setdefault(tag.item_id, set()).update(f"tag:{word}" for word in _WORD.findall(tag.tag.lower()))
-    found = [_features_of(movies.get(item), tagged.get(item, set())) for item in item_ids]
+    found = [sorted(_features_of(movies.get(item), tagged.get(item, set()))) for item in item_ids]
     counts = Counter(name for names in found for name in names)
-    kept = sorted(name for name, count in counts.items() if count >= least_items)
+    kept = sorted(name for name, count in counts.items() if count >= settings.least_items)
     column = {name: number for number, name in enumerate(kept)}
-    values = np.zeros((len(item_ids), len(kept)), np.float32)
-    for row, names in enumerate(found):
-        values[row, [column[name] for name in names if name in column]] = 1.0
-    lengths = np.linalg.norm(values, axis=1, keepdims=True)
-    return ItemFeatures(values / np.maximum(lengths, 1.0), kept)
+    columns = [[column[name] for name in names if name in column] for names in found]
+    value = np.array([settings.pair_value if name.startswith("pair:") else 1.0 for name in kept])
+    flat = np.array([each for row in columns for each in row], np.int64)
+    ends = np.cumsum([0, *map(len, columns)])
+    return ItemFeatures(sparse.csr_array((value[flat], flat, ends), shape=(len(item_ids), len(kept))), kept)
 
 
 def _features_of(movie: Movie | None, tags: set[str]) -> set[str]:
     if movie is None:
         return tags
-    words = {f"word:{word}" for word in _WORD.findall(movie.title.lower()) if word not in STOP_WORDS}
-    decade = {f"decade:{movie.year // 10 * 10}"} if movie.year else set()
-    return {f"genre:{genre}" for genre in movie.genres} | decade | words | tags
+    words = [word for word in _WORD.findall(movie.title.lower()) if word not in STOP_WORDS]
+    found = {f"genre:{genre}" for genre in movie.genres} | {f"word:{word}" for word in words} | tags
+    found |= {f"pair:{one} {other}" for one, other in itertools.pairwise(words)}
+    return found | ({f"decade:{movie.year // 10 * 10}"} if movie.year else set())
 
 
 def content_vectors(
@@ -80,33 +91,26 @@ def content_vectors(
     """F W for every item, W = argmin Σ_i √n_i |y_i − f_i W|² + λ|W|² over the items with n_i > 0 positives.
 
     Shapes: features (items, F), item_vectors (items, d), positives (items,); the result (items, d). A constant feature
-    is added, so that an item without any has the mean vector.
+    is added, so that an item without any has the mean vector. Solved by conjugate gradients, for features are many and
+    sparse. `TrainingError` when they do not converge.
     """
-    design = np.hstack([features.values, np.ones((len(features.values), 1), np.float32)]).astype(np.float64)
     warm = positives > 0
     if not warm.any():
         raise ValueError("no item has a positive: there is nothing to learn the content model from")
-    weight = np.sqrt(positives[warm].astype(np.float64))[:, None]
+    design = sparse.csr_array(sparse.hstack([features.values, np.ones((features.values.shape[0], 1))]))
     known = design[warm]
-    gram = known.T @ (weight * known) + regularisation * np.eye(design.shape[1])
-    solution = np.linalg.solve(gram, known.T @ (weight * item_vectors[warm].astype(np.float64)))
-    return (design @ solution).astype(np.float32)
-
-
-def genre_popularity(
-    item_ids: Sequence[str], movies: Mapping[str, Movie], positives: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """The unpersonalised baseline for cold items: the mean popularity of the known items that share each genre.
-
-    Shape (items,): for an item the mean over its genres of the mean positives of the items with that genre; 0 without.
-    """
-    by_genre: dict[str, list[float]] = {}
-    for item, count in zip(item_ids, positives.tolist(), strict=True):
-        for genre in movies[item].genres if item in movies and count else ():
-            by_genre.setdefault(genre, []).append(count)
-    means = {genre: float(np.mean(counts)) for genre, counts in by_genre.items()}
-    scores = []
-    for item in item_ids:
-        known = [means[genre] for genre in movies[item].genres if genre in means] if item in movies else []
-        scores.append(float(np.mean(known)) if known else 0.0)
-    return np.array(scores)
+    weighted = known.multiply(np.sqrt(positives[warm])[:, None]).T.tocsr()
+    equations = LinearOperator(
+        (design.shape[1],) * 2, matvec=lambda w: weighted @ (known @ w) + regularisation * w, dtype=np.float64
+    )
+    diagonal = known.multiply(known).T @ np.sqrt(positives[warm]) + regularisation
+    scaled = sparse.dia_array((1 / diagonal[None, :], [0]), shape=equations.shape)
+    solution = np.empty((design.shape[1], item_vectors.shape[1]))
+    for column, wanted in enumerate((weighted @ item_vectors[warm].astype(np.float64)).T):
+        solution[:, column], failed = cg(equations, wanted, rtol=TOLERANCE, M=scaled, maxiter=MOST_STEPS)
+        if failed:
+            raise TrainingError(
+                f"the content model did not converge in {MOST_STEPS} steps; raise content.regularisation "
+                f"({regularisation:g})"
+            )
+    return np.asarray(design @ solution).astype(np.float32)

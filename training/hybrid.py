@@ -2,8 +2,9 @@
 
 item = [w · y ; (1 − w) · c],  user = [x ; z]: y and x are the factors of iALS, c = f W the content vector of the item,
 and z the user solved against the content vectors of what the user rated, with the settings of the factors (a fold-in).
-The score is w x·y + (1 − w) z·c; an item without positives has y = 0 and is found by its content. Next module:
-`training.export`.
+The score is w x·y + (1 − w) z·c. An item that nobody has rated has y = c, what its content makes of it, and so a score
+of the same size as the others: with y = 0 it would never be among the first of a whole catalogue. Next module:
+`training.model`.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ def parts(
     """The halves of a hybrid of `factors`, which were fitted on `before` with `ials`."""
     positives = np.bincount(before.liked(ials.positive).item, minlength=len(before.item_ids))
     c = content_vectors(features, factors.items, positives, content.regularisation)
-    return Parts(factors.users, fold_in(before, c, ials, device), factors.items, c)
+    rated = np.bincount(before.item, minlength=len(before.item_ids)) > 0
+    return Parts(factors.users, fold_in(before, c, ials, device), np.where(rated[:, None], factors.items, c), c)
 
 
 def best_weight(weights: Sequence[float], means: Sequence[float]) -> float:

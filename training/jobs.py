@@ -1,13 +1,13 @@
 """The room's two jobs from end to end: train one model into a registered bundle; evaluate several on the test period.
 
 Offline evaluation scores models, not bundles: an export that leaves users out is not seen by it. That is what shadow
-traffic is for. Next module: `training.cli`.
+traffic is for. Next module: `training.evaluate_cli`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -26,7 +26,7 @@ from training.interactions import Interactions, Movie
 from training.layouts import NO_TAGS, Layout, Tags
 from training.model import fit_model
 from training.popularity import cold_scores, family_scores
-from training.references import EASE_REGULARISATION, NEIGHBOURS, SHRINKAGE, ease, item_knn
+from training.references import REFERENCES
 from training.registering import register
 from training.settings import Machine
 from training.split import GlobalSplit, split_by_time
@@ -156,16 +156,16 @@ def evaluate_job(
     data: DataSet,
     experiments: Sequence[Experiment],
     uri: str,
-    machine: Callable[[Experiment], Machine],
-    sweep: Callable[[str], Sweep],
+    machines: Mapping[str, Machine],
+    sweeps: Mapping[str, Sweep],
     per_user: Path | None = None,
     references: bool = False,
     again: str | None = None,
 ) -> EvaluationReport:
     """Refit each on train + validation and score it on the test period beside the popularity family.
 
-    `machine` says where each is fitted. `per_user`: where the numbers of every user go as Parquet. `references`: EASE
-    and item-kNN beside them. `again`: why the test period is used once more.
+    By name, `machines` say where each is fitted and `sweeps` hear how far it is. `per_user`: where the numbers of every
+    user go as Parquet. `references`: EASE and item-kNN beside them. `again`: why the test period is used once more.
     """
     before, end_us = data.fitting("train+validation")
     task = Task.of(before, data.split.test, data.movies)
@@ -173,12 +173,12 @@ def evaluate_job(
     family, cold = family_scores(before, end_us), cold_scores(before, end_us)
     rankings = {name: rank_by_popularity(task, scores, users) for name, scores in family.items()}
     for experiment in experiments:
-        on, told = machine(experiment), sweep(experiment.name)
+        on, told = machines[experiment.name], sweeps[experiment.name]
         fitted = fit_model(before, data.movies, experiment, on.threads, told, None, data.tags, on.device)
         rankings[experiment.name] = fitted.rank(task, before.item_ids, cold, users)
     if references:
-        rankings["item-kNN"] = item_knn(before, NEIGHBOURS, SHRINKAGE).rank(task, cold, users)
-        rankings["EASE"] = ease(before, EASE_REGULARISATION).rank(task, cold, users)
+        for name, reference in REFERENCES.items():
+            rankings[name] = reference(before).rank(task, cold, users)
     scored = {name: PerUser.of(ranking, task, users) for name, ranking in rankings.items()}
     if per_user is not None:
         write_per_user(per_user, scored, task, before.user_ids, before.item_ids)

@@ -60,12 +60,24 @@ def fit_model(
     the catalogue is no knowledge of the future, who rated or tagged what would be.
     """
     factors = fit(before, experiment.ials, threads, sweep, checkpoint, device)
+    return combined(before, movies, experiment, factors, tags, device)
+
+
+def combined(
+    before: Interactions,
+    movies: Mapping[str, Movie],
+    experiment: Experiment,
+    factors: Factors,
+    tags: Tags = NO_TAGS,
+    device: str = "cpu",
+) -> Fitted:
+    """The model of `experiment` from its `factors`, which were fitted on `before`."""
     seen = np.unique(before.item)
     if experiment.content is None:
         return Fitted([before.item_ids[row] for row in seen], factors.items[seen], factors.users, factors.losses)
     ids, wide, spread = _widened(before, factors, movies)
     known = tags.before(int(before.timestamp_us.max()) + 1)
-    features = item_features(ids, movies, known, experiment.content.least_items)
+    features = item_features(ids, movies, known, experiment.content)
     halves = parts(wide, spread, features, experiment.ials, experiment.content, device)
     hybrid = halves.weighted(experiment.content.weight)
     return Fitted(ids, hybrid.items, hybrid.users, factors.losses)

@@ -1,16 +1,18 @@
 """The same model under several protocols: how much of a lift is the split, and how much the meaning of "relevant".
 
-Global temporal splits with every rating, ratings of 3 and of 4 or more as positives (in training and as relevance), and
-a split at random, which lets the model learn from ratings given after those that it is tested on. Lifts over all-time
-popularity are what the research note expects (§2b: +13.5, +16.0, +22.9 %); those over the best of the family are what
-this project judges by. Next module: `training.cli`.
+Global temporal splits with every rating, ratings of 3 and of 4 or more as relevant, and a split at random, which lets
+the model learn from ratings given after those that it is tested on. Every model has two rows where a space is given:
+with the settings of its file, and with settings chosen for the protocol by rolling origins before its own test period,
+what the model takes for a positive among them. Lifts over all-time popularity are what the research note expects (§2b:
++13.5, +16.0, +22.9 %); those over the best of the family are what this project judges by. Next module:
+`training.evaluate_cli`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -22,8 +24,9 @@ from training.layouts import NO_TAGS, Tags
 from training.model import fit_model
 from training.popularity import ALL_TIME, family_scores
 from training.settings import Machine
-from training.split import QUANTILES, split_by_time
+from training.split import QUANTILES, GlobalSplit, split_by_time
 from training.task import Task, rank_by_popularity
+from training.tuning import Space, Trial, tune
 
 SEED: Final = 1
 
@@ -50,6 +53,8 @@ class ProtocolRow(msgspec.Struct, frozen=True, kw_only=True):
     """One protocol's numbers on its warm users."""
 
     protocol: str
+    settings: dict[str, Any] | None
+    """What was chosen for this protocol instead of the settings of the file; None: those of the file."""
     users: int
     popularity: float
     """MAP@10 of all-time popularity."""
@@ -59,37 +64,61 @@ class ProtocolRow(msgspec.Struct, frozen=True, kw_only=True):
     over_best: Lift
 
 
+def split_of(interactions: Interactions, protocol: Protocol) -> GlobalSplit:
+    """The split of `protocol`."""
+    return split_by_time(shuffled(interactions) if protocol.shuffled else interactions, protocol.quantiles)
+
+
 def row_of(
-    interactions: Interactions,
+    split: GlobalSplit,
     movies: Mapping[str, Movie],
     experiment: Experiment,
     protocol: Protocol,
     machine: Machine,
     tags: Tags = NO_TAGS,
+    settings: dict[str, Any] | None = None,
 ) -> ProtocolRow:
-    """Fit and evaluate under one protocol; the settings are the experiment's, but for the threshold."""
-    data = shuffled(interactions) if protocol.shuffled else interactions
-    split = split_by_time(data, protocol.quantiles)
+    """Fit `experiment` on what is before the test period of `split` and score it there, once."""
     task = Task.of(split.before_test, split.test, at_least=protocol.positive)
     warm = sorted(task.warm)
     family = family_scores(split.before_test, split.test_from_us, protocol.positive)
     scores = {
         name: average_precisions(rank_by_popularity(task, each, warm), task, warm) for name, each in family.items()
     }
-    settings = msgspec.structs.replace(experiment.ials, positive=protocol.positive)
-    changed = msgspec.structs.replace(experiment, ials=settings)
-    fitted = fit_model(split.before_test, movies, changed, machine.threads, tags=tags, device=machine.device)
+    fitted = fit_model(split.before_test, movies, experiment, machine.threads, tags=tags, device=machine.device)
     ranking = fitted.rank(task, split.before_test.item_ids, family[ALL_TIME], warm)
     model = average_precisions(ranking, task, warm)
     best = best_of(scores)
     return ProtocolRow(
         protocol=protocol.name,
+        settings=settings,
         users=len(warm),
         popularity=float(scores[ALL_TIME].mean()),
         model=float(model.mean()),
         over_all_time=lift(model, scores[ALL_TIME], ALL_TIME, SEED),
         over_best=lift(model, scores[best], best, SEED),
     )
+
+
+def as_in_file(experiment: Experiment, protocol: Protocol) -> Experiment:
+    """The settings of the file, but for the threshold of a positive, which is that of the protocol."""
+    return msgspec.structs.replace(
+        experiment, ials=msgspec.structs.replace(experiment.ials, positive=protocol.positive)
+    )
+
+
+def chosen_for(
+    split: GlobalSplit,
+    movies: Mapping[str, Movie],
+    space: Space,
+    protocol: Protocol,
+    machine: Machine,
+    tags: Tags = NO_TAGS,
+) -> tuple[Trial, Experiment]:
+    """The best trial of `space` on rolling origins before the test period of `split`, and what it sets."""
+    wanted = msgspec.structs.replace(space, relevant=protocol.positive)
+    found = tune(split.before_test, movies, wanted, machine, lambda _: None, tags)
+    return max(found.trials, key=lambda trial: trial.map_at_10), found.winner
 
 
 def shuffled(interactions: Interactions) -> Interactions:

@@ -7,6 +7,7 @@ of the rows of what the user liked. Next module: `training.evaluate`, which scor
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -81,3 +82,10 @@ def _gram(interactions: Interactions, at_least: float) -> tuple[list[NDArray[np.
             dense[row, rows] = 1.0
         gram += dense.T @ dense
     return liked, gram
+
+
+REFERENCES: Final[dict[str, Callable[[Interactions], ItemModel]]] = {
+    "item-kNN": lambda interactions: item_knn(interactions, NEIGHBOURS, SHRINKAGE),
+    "EASE": lambda interactions: ease(interactions, EASE_REGULARISATION),
+}
+"""By name, each with the settings chosen for it."""

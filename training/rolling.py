@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from training.errors import ConfigurationError
 from training.evaluate import average_precisions
-from training.interactions import Interactions
+from training.interactions import POSITIVE, Interactions
 from training.task import Ranking, Task
 
 FIRST: Final = 0.5
@@ -93,9 +93,9 @@ class Asked:
     warm: list[int]
 
     @staticmethod
-    def at(origin: Origin) -> Asked:
-        """What is asked at `origin`."""
-        task = Task.of(origin.before, origin.window)
+    def at(origin: Origin, at_least: float = POSITIVE) -> Asked:
+        """What is asked at `origin`; relevant is what has `at_least` stars."""
+        task = Task.of(origin.before, origin.window, at_least=at_least)
         return Asked(origin, task, sorted(task.warm))
 
 

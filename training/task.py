@@ -74,8 +74,16 @@ class Ranking:
 
 
 def rank_by_popularity(task: Task, scores: NDArray[np.float64], users: list[int]) -> Ranking:
-    """The same scores for everybody, minus what each has seen."""
-    return Ranking({user: top(scores, task, user) for user in users})
+    """The same scores for everybody, minus what each has seen: the order is made once, and equal scores are by id."""
+    candidates = np.flatnonzero(task.candidates)
+    order = candidates[np.argsort(-scores[candidates], kind="stable")]
+
+    def unseen(user: int) -> list[int]:
+        seen = task.seen.get(user, np.empty(0, np.int32))
+        head = order[: LIST_LENGTH + len(seen)]
+        return [int(item) for item in head[~np.isin(head, seen)][:LIST_LENGTH]]
+
+    return Ranking({user: unseen(user) for user in users})
 
 
 def rank_by_factors(
@@ -85,9 +93,10 @@ def rank_by_factors(
     fallback: NDArray[np.float64],
     users: list[int],
 ) -> Ranking:
-    """Inner products for warm users; cold users get the `fallback` scores, as the service does."""
-    lists = {user: top(fallback, task, user) for user in users if user not in task.warm}
-    warm = [user for user in users if user in task.warm]
+    """Inner products for users who have a vector; others get the `fallback` scores, as the service does."""
+    has = task.warm & frozenset(np.flatnonzero(user_vectors.any(1)).tolist())
+    lists = rank_by_popularity(task, fallback, [user for user in users if user not in has]).lists
+    warm = [user for user in users if user in has]
     for begin in range(0, len(warm), BATCH_USERS):
         batch = warm[begin : begin + BATCH_USERS]
         for user, scores in zip(batch, user_vectors[batch] @ item_vectors.T, strict=True):

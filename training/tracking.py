@@ -139,6 +139,13 @@ def log_evaluation(
     return _log(uri, "evaluation", name, experiment, data, values, tags)
 
 
+def log_rolling(
+    uri: str, experiment: Experiment, data: LoggedData, values: Mapping[str, float], tags: Mapping[str, str]
+) -> str:
+    """Log what a model is worth over rolling origins; no use of the test period, so a kind of its own."""
+    return _log(uri, "rolling", f"{experiment.name} over time", experiment, data, values, {"commit": commit(), **tags})
+
+
 def log_trial(uri: str, experiment: Experiment, trial: Any, data: LoggedData) -> None:
     """Log one trial of a search as a run of the MLflow experiment "tuning"."""
     names = ("map_at_10", "standard_error", "difference", "difference_error")

@@ -11,32 +11,46 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 import numpy as np
 from msgspec import Meta
 
+from training.cold_start import PARTS, at_origins
 from training.errors import ConfigurationError
 from training.evaluate import average_precisions
 from training.experiment import Experiment
-from training.interactions import Interactions, Movie
+from training.ials import Factors, IalsSettings, fit
+from training.interactions import POSITIVE, Interactions, Movie
 from training.layouts import NO_TAGS, Tags
-from training.model import fit_model
+from training.model import combined
 from training.popularity import FAMILY, family_scores
 from training.rolling import LEAST_ORIGINS, Asked, Pooled, origins, pooled
 from training.settings import Machine
 from training.task import Ranking, rank_by_popularity
 
-MOST_TRIALS = 500
+MOST_TRIALS: Final = 500
+Values = Annotated[list[Any], Meta(min_length=1)]
+
+
+class Tried(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """By setting of `[experiment.ials]` and of `[experiment.content]` the values to try."""
+
+    ials: dict[str, Values] = {}
+    content: dict[str, Values] = {}
 
 
 class Space(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A search space: `experiment` as it is, and by setting of `[experiment.ials]` the values to try."""
+    """A search space: `experiment` as it is, and what to try instead."""
 
     experiment: Experiment
-    try_: dict[str, list[Any]] = msgspec.field(name="try")
+    try_: Tried = msgspec.field(name="try")
     origins: Annotated[int, Meta(ge=LEAST_ORIGINS, le=100)] = 5
+    held_out: Annotated[int, Meta(ge=0, le=PARTS)] = 0
+    """So many tenths of the items lose all their ratings, one at a time, and only they are ranked; 0: all items are."""
+    relevant: Annotated[float, Meta(ge=0.5, le=5)] = POSITIVE
+    """What has so many stars or more is relevant, whatever the models call a positive."""
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,16 +95,26 @@ def read_space(path: Path) -> Space:
 def combinations(space: Space) -> Iterator[tuple[dict[str, Any], Experiment]]:
     """(what is set, experiment): first the experiment as it is, then every other combination of the values."""
     yield {}, space.experiment
-    names = list(space.try_)
-    for values in itertools.product(*space.try_.values()):
-        chosen = dict(zip(names, values, strict=True))
-        document = msgspec.to_builtins(space.experiment)
-        try:
-            document["ials"] = msgspec.convert(document["ials"] | chosen, type(space.experiment.ials))
-        except msgspec.ValidationError as error:
-            raise ConfigurationError(f"try: {chosen}: {error}") from error
-        if document["ials"] != space.experiment.ials:
-            yield chosen, msgspec.structs.replace(space.experiment, ials=document["ials"])
+    tried = {"ials": space.try_.ials, "content": space.try_.content}
+    names = [(table, name) for table, settings in tried.items() for name in settings]
+    for values in itertools.product(*(tried[table][name] for table, name in names)):
+        experiment = space.experiment
+        for (table, name), value in zip(names, values, strict=True):
+            experiment = _with(experiment, table, name, value)
+        if experiment != space.experiment:
+            yield {f"{table}.{name}": value for (table, name), value in zip(names, values, strict=True)}, experiment
+
+
+def _with(experiment: Experiment, table: str, name: str, value: Any) -> Experiment:
+    """`experiment` with one setting changed. `ConfigurationError` names one that is unknown or cannot be so."""
+    before = getattr(experiment, table)
+    if before is None:
+        raise ConfigurationError(f"try.{table}: there is no [experiment.{table}] whose settings could be tried")
+    try:
+        changed = msgspec.convert(msgspec.to_builtins(before) | {name: value}, type(before))
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(f"try.{table}.{name} = {value}: {error}") from error
+    return msgspec.structs.replace(experiment, **{table: changed})
 
 
 def tune(
@@ -102,12 +126,13 @@ def tune(
     tags: Tags = NO_TAGS,
 ) -> Tuned:
     """Run every trial of `space` on what is before the test period."""
-    many = [Asked.at(origin) for origin in origins(before_test, space.origins)]
+    many = asked_of(before_test, space)
+    fits = FactorsOf(machine)
     first: Pooled | None = None
     trials: list[Trial] = []
     best, winner = -math.inf, space.experiment
     for number, (chosen, experiment) in enumerate(combinations(space)):
-        found = pooled(many, _ranker(experiment, movies, machine, tags))
+        found = pooled(many, ranker(experiment, movies, fits, tags))
         first = first or found
         difference, error = found.difference(first)
         trials.append(
@@ -124,19 +149,27 @@ def tune(
         on_trial(trials[-1])
         if found.mean > best:
             best, winner = found.mean, experiment
-    baseline, score = best_popularity(many)
+    baseline, score = best_popularity(many, space.relevant)
     return Tuned(
         trials=trials,
         baseline=baseline,
         baseline_map_at_10=score,
-        origins_us=[asked.origin.cut_us for asked in many],
+        origins_us=sorted({asked.origin.cut_us for asked in many}),
         winner=winner,
     )
 
 
-def best_popularity(many: list[Asked]) -> tuple[str, float]:
+def asked_of(before_test: Interactions, space: Space) -> list[Asked]:
+    """What every trial of `space` is asked: at each origin of all items, or of each held-out part of them."""
+    many = origins(before_test, space.origins)
+    if not space.held_out:
+        return [Asked.at(origin, space.relevant) for origin in many]
+    return [held.asked(origin) for origin, held in at_origins(many, space.held_out, space.relevant)]
+
+
+def best_popularity(many: list[Asked], at_least: float) -> tuple[str, float]:
     """The best member of the popularity family over all origins, with its pooled MAP@10."""
-    asked_with = [(asked, family_scores(asked.origin.before, asked.origin.cut_us)) for asked in many]
+    asked_with = [(asked, family_scores(asked.origin.before, asked.origin.cut_us, at_least)) for asked in many]
 
     def mean(name: str) -> float:
         rankings = [(asked, rank_by_popularity(asked.task, scores[name], asked.warm)) for asked, scores in asked_with]
@@ -148,13 +181,32 @@ def best_popularity(many: list[Asked]) -> tuple[str, float]:
     return best, means[best]
 
 
-def _ranker(
-    experiment: Experiment, movies: Mapping[str, Movie], machine: Machine, tags: Tags
+class FactorsOf:
+    """Factors of the last settings at each origin: trials that differ in their content alone share them."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self._last: dict[int, tuple[IalsSettings, Factors]] = {}
+
+    def __call__(self, asked: Asked, settings: IalsSettings) -> Factors:
+        """Fitted on what is before `asked`, or known from the trial before."""
+        known = self._last.get(id(asked))
+        if known is None or known[0] != settings:
+            fitted = fit(asked.origin.before, settings, self.machine.threads, device=self.machine.device)
+            known = self._last[id(asked)] = settings, fitted
+        return known[1]
+
+
+def ranker(
+    experiment: Experiment, movies: Mapping[str, Movie], factors: FactorsOf, tags: Tags
 ) -> Callable[[Asked], Ranking]:
+    """Ranks by the model of `experiment`, fitted on what is before."""
+
     def rank(asked: Asked) -> Ranking:
         before = asked.origin.before
-        fitted = fit_model(before, movies, experiment, machine.threads, tags=tags, device=machine.device)
-        # Only warm users are asked, so the fallback is never used.
+        found = factors(asked, experiment.ials)
+        fitted = combined(before, movies, experiment, found, tags, factors.machine.device)
+        # Only warm users are asked: the fallback is for those of whom the model learned nothing, by its own threshold.
         return fitted.rank(asked.task, before.item_ids, asked.task.liked_by.astype(float), asked.warm)
 
     return rank

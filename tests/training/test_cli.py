@@ -42,7 +42,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (directory / "data" / "movies.csv").write_text("\n".join(["movieId,title,genres", *films]) + "\n")
     (directory / "small.toml").write_text(CONFIGURATION)
     (directory / "hybrid.toml").write_text(CONFIGURATION.replace("small", "hybrid") + "[content]\nleast_items = 2\n")
-    (directory / "space.toml").write_text("origins = 4\n" + SPACE + "[try]\nregularisation = [0.5, 1.0]\n")
+    (directory / "space.toml").write_text("origins = 4\n" + SPACE + "[try.ials]\nregularisation = [0.5, 1.0]\n")
     return directory
 
 
@@ -87,6 +87,47 @@ def test_the_test_period_is_scored_once_and_again_only_with_a_reason(place: Path
     assert run(place, *command, "--again", "a test of the test").exit_code == 0
 
 
+def test_rolling_evaluation_may_be_repeated_and_is_no_use_of_the_test_period(place: Path) -> None:
+    files = ("{place}/rolled.toml", "{place}/hybrid.toml")
+    (place / "rolled.toml").write_text(CONFIGURATION.replace("small", "rolled").replace("sweeps = 2", "sweeps = 3"))
+    command = ("evaluate", *files, "--rolling", "4", "--out", "{place}/r.json", *DATA, *TRACKING)
+    for _ in range(2):
+        done = run(place, *command, "--references")
+        assert done.exit_code == 0, done.output
+    report = json.loads((place / "r.json").read_text())
+    models = {model["name"]: model for model in report["models"]}
+    assert list(models)[-4:] == ["rolled", "hybrid", "item-kNN", "EASE"]
+    assert len(report["origins_us"]) == 4
+    assert models["rolled"]["to_first"] == {"over": "rolled", "mean": 0.0, "standard_error": 0.0}
+    best = models[report["baseline"]]
+    assert best["to_popularity"]["mean"] == 0.0
+    gained = models["hybrid"]["map_at_10"] - best["map_at_10"]
+    assert models["hybrid"]["to_popularity"]["mean"] == pytest.approx(gained)
+    assert 0 < models["hybrid"]["to_popularity"]["standard_error"] < 1
+    assert "peak memory" in done.output
+    assert "4 origins, all before the test period" in done.output
+    # The test period has not seen the model yet.
+    once = ("evaluate", files[0], "--out", "{place}/e.json", *DATA, *TRACKING)
+    assert run(place, *once).exit_code == 0
+    assert run(place, *once).exit_code == 2
+
+
+@pytest.mark.parametrize("option", [("--again", "why not"), ("--per-user", "{place}/u.parquet")])
+def test_rolling_evaluation_refuses_what_belongs_to_the_test_period(place: Path, option: tuple[str, str]) -> None:
+    done = run(place, "evaluate", "{place}/small.toml", "--rolling", "4", "--out", "{place}/r.json", *option, *DATA)
+    assert done.exit_code == 2
+    assert "it is not the test period" in done.output
+    few = run(place, "evaluate", "{place}/small.toml", "--rolling", "3", "--out", "{place}/r.json", *DATA)
+    assert few.exit_code == 2
+
+
+def test_two_models_of_one_name_cannot_be_told_apart(place: Path) -> None:
+    (place / "twin.toml").write_text(CONFIGURATION.replace("sweeps = 2", "sweeps = 1"))
+    done = run(place, "evaluate", "{place}/small.toml", "{place}/twin.toml", "--out", "{place}/e.json", *DATA)
+    assert done.exit_code == 2
+    assert "twin.toml: name = 'small' is taken" in done.output
+
+
 def test_a_search_tells_every_trial_and_writes_the_winner(place: Path) -> None:
     done = run(place, "tune", "{place}/space.toml", "--out", "{place}/tuned.json", *DATA, *TRACKING)
     assert done.exit_code == 0, done.output
@@ -100,8 +141,10 @@ def test_protocols_are_printed_and_are_json_for_machines(place: Path) -> None:
     done = run(place, "protocols", "{place}/small.toml", *DATA)
     assert done.exit_code == 0, done.output
     assert "random, ≥ 4: leaks" in done.output
-    rows = json.loads(run(place, "protocols", "{place}/small.toml", "--json", *DATA).output)
-    assert len(rows) == 4
+    searched = ("protocols", "{place}/small.toml", "--space", "{place}/space.toml", "--json", *DATA)
+    rows = json.loads(run(place, *searched).output)
+    # Each global protocol has two rows; a split at random is no protocol to choose for.
+    assert [row["settings"] is None for row in rows] == [True, False, True, False, True, False, True]
 
 
 def tagged(place: Path, name: str, later: str) -> Path:

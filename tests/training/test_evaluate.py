@@ -95,6 +95,15 @@ def test_cold_users_get_the_fallback_and_warm_ones_the_model() -> None:
     assert ranking.lists == {0: [2], 1: [1], 2: [2, 0, 1]}
 
 
+def test_a_warm_user_without_a_vector_gets_the_fallback_and_not_the_first_ids() -> None:
+    """Who liked something by the protocol but nothing by the model: the service has no vector either."""
+    task = Task.of(BEFORE, LATER)
+    items, users = np.ones((4, 2), np.float32), np.array([[0, 0], [1, 0], [0, 0]], np.float32)
+    ranking = rank_by_factors(task, users, items, np.array([0.0, 0.0, 5.0, 7.0]), [0, 1])
+    assert ranking.lists == {0: [2], 1: [1]}
+    assert rank_by_factors(task, users, items, np.array([1.0, 2.0, 3.0, 0.0]), [2]).lists == {2: [2, 1, 0]}
+
+
 def test_the_interval_of_a_lift_agrees_with_scipys_paired_bootstrap() -> None:
     rng = np.random.default_rng(2)
     baseline = rng.beta(1, 6, 400)

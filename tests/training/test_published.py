@@ -29,8 +29,8 @@ def test_the_published_offline_numbers_reproduce(movielens: Path, tmp_path: Path
         DataSet.read(movielens, tmp_path, ML_1M.digest),
         experiments,
         f"sqlite:///{tmp_path / 'mlflow.db'}",
-        lambda experiment: TrainingSettings.load().machine,
-        lambda name: lambda sweep, loss: None,
+        {each.name: TrainingSettings.load().machine for each in experiments},
+        {each.name: lambda sweep, loss: None for each in experiments},
     )
     assert report.baseline == published["baseline"]
     assert report.data_hash == published["data_hash"]

@@ -65,7 +65,7 @@ def test_a_training_logs_settings_data_versions_and_a_loss_per_sweep(store: str,
         "threads": "1",
         "device": "cpu",
     }.items() <= params.items()
-    content = {"content.weight": "0.8", "content.regularisation": "10.0", "content.least_items": "2"}
+    content = {"content.weight": "0.95", "content.regularisation": "100.0", "content.least_items": "2"}
     assert content.items() <= params.items()
     assert params["regularisation"] == "1.0"
     tags = run.data.tags
