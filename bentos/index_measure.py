@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from bentos.index import VectorIndex
 from bentos.index_kinds import building, reset_statistics
 from bentos.index_report import Figures
-from bentos.retrieval import SPARE, Rows, Scores, best_of, fetched, search_many
+from bentos.retrieval import SPARE, Proposed, Rows, Scores, propose_many, scored, search_many
 
 K: Final = 10
 CONFIDENCE: Final = 0.95
@@ -63,35 +63,37 @@ def measure(index: VectorIndex, held: HeldOut) -> Figures:
     if index.exact:
         return Figures(recall=1.0, lower=1.0, computations=float(len(index) + min(K + SPARE, len(index))), short=0.0)
     reset_statistics()
-    recalls = np.zeros(len(held))
-    short = 0
-    sizes = np.array([fetched(index, K, len(each)) for each in held.seen], dtype=np.int64)
-    for size in np.unique(sizes).tolist():
-        members = np.flatnonzero(sizes == size)
-        for part in np.array_split(members, -(-len(members) // TOGETHER)):
-            proposed = index.propose(held.queries[part], size)
-            for user, rows in zip(part.tolist(), proposed, strict=True):
-                recall = _recall(index, held, user, rows)
-                recalls[user] = recall or 0.0
-                short += recall is None
-    users = max(1, len(held))
-    missing = short / users
-    inside = index.kind.computations(len(index), users)
+    proposals = [
+        each
+        for start in range(0, len(held), TOGETHER)
+        for each in _proposed(index, held.queries[start : start + TOGETHER], held.seen[start : start + TOGETHER])
+    ]
+    recalls = np.array([_recall(index, held, user, each.rows) for user, each in enumerate(proposals)])
+    short = float(np.mean(np.isnan(recalls)))
+    recalls = np.nan_to_num(recalls)
+    asked = sum(each.asked for each in proposals)
+    again = float(np.mean([len(each.rows) for each in proposals]))
+    inside = index.kind.computations(len(index), asked) / len(held)
     return Figures(
         recall=round(float(recalls.mean()), DIGITS),
         lower=round(lower_bound(recalls), DIGITS),
-        computations=round(inside + min(K + SPARE, len(index)) + missing * len(index), 1),
-        short=round(missing, DIGITS),
+        computations=round(inside + again + short * len(index), 1),
+        short=round(short, DIGITS),
     )
 
 
-def _recall(index: VectorIndex, held: HeldOut, user: int, proposed: NDArray[np.int64]) -> float | None:
-    """The share of a user's true first ten, or their equals, that are found; None when too few were proposed."""
-    found = best_of(index, held.queries[user], proposed, K, held.seen[user])
-    if found is None:
-        return None
+def _proposed(index: VectorIndex, queries: NDArray[np.float32], seen: Sequence[frozenset[int]]) -> list[Proposed]:
+    return propose_many(index, queries, [K] * len(queries), seen)
+
+
+def _recall(index: VectorIndex, held: HeldOut, user: int, rows: list[int]) -> float:
+    """The share of a user's true first ten, or their equals, among `rows`; no number when these are too few."""
     wanted = min(K, len(index) - len(held.seen[user]))
-    return float((found[1] >= held.least[user]).sum()) / wanted
+    if len(rows) < wanted:
+        return float("nan")
+    # Whatever scores as much as the last of the true ten is among the ten that are answered.
+    scores = scored(index.vectors[rows], held.queries[user])
+    return min(wanted, int((scores >= held.least[user]).sum())) / wanted
 
 
 def lower_bound(values: NDArray[np.float64]) -> float:

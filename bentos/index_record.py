@@ -12,7 +12,7 @@ import msgspec
 
 from bentos.index_choice import Choice
 from bentos.index_plot import plot
-from bentos.index_report import CHOSEN
+from bentos.index_report import CHOSEN, Candidate
 from bentos.index_timing import Measurements, Timed, measured
 
 MEASURED: Final = "measured.json"
@@ -83,7 +83,7 @@ def _row(timed: Timed) -> tuple[str, ...]:
         mark + " ".join(filter(None, (found.index.name, found.index.parameters))),
         f"{found.reporting.recall:.4f}",
         f"{found.reporting.lower:.4f}",
-        f"{found.reporting.computations:,.0f}",
+        computations(found),
         f"{times.p50_ms:.3f}",
         f"{times.p95_ms:.3f}",
         f"{times.p99_ms:.3f}",
@@ -91,3 +91,9 @@ def _row(timed: Timed) -> tuple[str, ...]:
         f"{found.bytes / 1e6:.1f}",
         found.outcome,
     )
+
+
+def computations(candidate: Candidate) -> str:
+    """Their number, and what each weighs when that is not 1."""
+    weight = candidate.index.weight
+    return f"{candidate.reporting.computations:,.0f}{f' × {weight}' if weight > 1 else ''}"

@@ -39,6 +39,11 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     outcome: str
     """`chosen`, or why not."""
 
+    @property
+    def cost(self) -> float:
+        """Distance computations by the users who chose, each by its weight: what is compared."""
+        return self.choosing.computations * self.index.weight
+
 
 class IndexReport(msgspec.Struct, frozen=True, kw_only=True):
     """What was built, over what, and from which candidates it was chosen; `largest_norm` is M."""

@@ -25,7 +25,7 @@ from bentos.fold_in import FoldIn
 from bentos.history import NOTHING, History
 from bentos.ranking import Ranker
 from bentos.ranking_settings import RankingSettings
-from bentos.retrieval import propose_many, settled
+from bentos.retrieval import Proposed, propose_many, settled
 
 LEAST_POSITIVES: Final = 2
 """With one positive a profile of genres finds more than a fold-in (docs/decisions/0010)."""
@@ -33,6 +33,8 @@ READ_AT_ONCE: Final = 128
 """Reads of a batch that are waited for together: what comes back is decoded within the deadline of each."""
 T = TypeVar("T")
 NONE: Final = np.empty(0, dtype=np.int64)
+NOT_ASKED: Final = Proposed([], 0)
+"""For a case without a query."""
 IN_A_ROW: Final = 8
 """Answers of a batch that are worked out before others may have the processor: some milliseconds."""
 
@@ -90,7 +92,7 @@ class Ladder:
         found = await self._store.read(user_id)
         asked = time.perf_counter()
         case = self._case(found, k)
-        proposed = self._propose([case])[0] if case.query is not None else NONE
+        proposed = self._propose([case])[0] if case.query is not None else NOT_ASKED
         return self._answer(case, proposed, now_us, asked - started, asked)
 
     async def recommend_many(self, asked: Sequence[tuple[str, int]], now_us: int | None = None) -> list[Recommendation]:
@@ -110,7 +112,7 @@ class Ladder:
             found = await asyncio.to_thread(self._propose, [cases[number] for number in searched])
             proposed = dict(zip(searched, found, strict=True))
             async for number, case in _unhurried(enumerate(cases)):
-                rows = proposed.get(number, NONE)
+                rows = proposed.get(number, NOT_ASKED)
                 answers.append(self._answer(case, rows, now_us, seconds, time.perf_counter()))
         return answers
 
@@ -125,7 +127,7 @@ class Ladder:
                 query, source = folded, FOLD_IN
         return Case(history, k, "", query, source)
 
-    def _propose(self, cases: Sequence[Case]) -> list[NDArray[np.int64]]:
+    def _propose(self, cases: Sequence[Case]) -> list[Proposed]:
         """What the index proposes for cases with a query."""
         if not cases:
             return []
@@ -134,7 +136,7 @@ class Ladder:
         return propose_many(self.bundle.index, queries, depths, [case.history.seen for case in cases])
 
     def _answer(
-        self, case: Case, proposed: NDArray[np.int64], now_us: int | None, seconds: float, started: float
+        self, case: Case, proposed: Proposed, now_us: int | None, seconds: float, started: float
     ) -> Recommendation:
         """The answer to `case`, for which the index `proposed` rows, whose features took `seconds`, and which is being
         worked out since `started`.

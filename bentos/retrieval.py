@@ -1,16 +1,16 @@
 """Search: the items with the highest inner product that the user has not seen.
 
-The index proposes; seen items are dropped; the rest is scored by the vectors themselves. So k + |seen| and some to
-spare are fetched, and when too few are left everything is scored: never a seen item, never fewer than there are.
-Scores are inner products whatever the index computes inside, to the last bit the same in a batch, alone, and in the
-exact search. Next module: `bentos.recommend`.
+The index proposes; seen items are dropped; the rest is scored by the vectors themselves. When too few are left, the
+index is asked for four times as many, up to k + |seen| and some to spare, and in the end everything is scored: never a
+seen item, never fewer than there are. Scores are inner products whatever the index computes inside, to the last bit
+the same in a batch, alone, and in the exact search. Next module: `bentos.recommend`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +19,18 @@ from bentos.index import VectorIndex
 
 SPARE: Final = 16
 """Unseen rows beyond k that are scored too: what an index puts in an order of its own is put right among them."""
-LEAST_FETCHED: Final = 64
+AHEAD: Final = 4
+"""Rows fetched at first, for each that must be unseen. Of users of MovieLens-1M 95 % have enough among so many."""
 
 Rows = NDArray[np.int64]
 Scores = NDArray[np.float32]
+
+
+class Proposed(NamedTuple):
+    """The first k + `SPARE` unseen rows, or fewer, most promising first; how often the index was asked for them."""
+
+    rows: list[int]
+    asked: int
 
 
 def search(index: VectorIndex, query: NDArray[np.float32], k: int, seen: Collection[int]) -> tuple[Rows, Scores]:
@@ -31,59 +39,78 @@ def search(index: VectorIndex, query: NDArray[np.float32], k: int, seen: Collect
     `query` has shape (d,) and is finite; `seen` holds distinct rows, best in a set. Equal scores are in ascending order
     of rows. The best of all when the index is exact, else as many of them as its report says.
     """
-    return settled(index, query, propose_many(index, query.reshape(1, -1), [k], [seen])[0], k, seen)
+    alone, sizes = query.reshape(1, -1), _sizes(index, k, len(seen))
+    for turn, size in enumerate(sizes, start=1):
+        proposed = _unseen(index.propose(alone, size)[0], k, seen, turn, last=turn == len(sizes))
+        if proposed is not None:
+            break
+    assert proposed is not None
+    return settled(index, query, proposed, k, seen)
 
 
 def search_many(
     index: VectorIndex, queries: NDArray[np.float32], k: Sequence[int], seen: Sequence[Collection[int]]
 ) -> list[tuple[Rows, Scores]]:
-    """`search` for each of `queries` of shape (q, d), with the same results."""
-    proposed = propose_many(index, queries, k, seen)
-    return [settled(index, *each) for each in zip(queries, proposed, k, seen, strict=True)]
+    """`search` for each of `queries` of shape (q, d), with the same results.
+
+    The index is asked once for all queries that fetch equally many, then again for those that are left with too few.
+    """
+    proposals = propose_many(index, queries, k, seen)
+    asked = zip(queries, proposals, k, seen, strict=True)
+    return [settled(index, query, proposed, count, known) for query, proposed, count, known in asked]
 
 
 def propose_many(
     index: VectorIndex, queries: NDArray[np.float32], k: Sequence[int], seen: Sequence[Collection[int]]
-) -> list[Rows]:
-    """The rows that the index proposes for each of `queries`: the part of `search_many` that holds up no other thread.
-
-    The index is asked once for all queries that fetch equally many, for what it fetches decides what it finds.
+) -> list[Proposed]:
+    """What the index proposes for each of `queries`: what it finds for one depends on how many it is asked for, so each
+    is asked for exactly what it would be alone.
     """
-    sizes = [fetched(index, each, len(known)) for each, known in zip(k, seen, strict=True)]
-    found: dict[int, Rows] = {}
-    for size in set(sizes):
-        members = [number for number, each in enumerate(sizes) if each == size]
-        found |= zip(members, index.propose(queries[members], size), strict=True)
+    sizes = [_sizes(index, count, len(known)) for count, known in zip(k, seen, strict=True)]
+    found: dict[int, Proposed] = {}
+    waiting, turn = list(range(len(queries))), 0
+    while waiting:
+        for size in sorted({sizes[number][turn] for number in waiting}):
+            members = [number for number in waiting if sizes[number][turn] == size]
+            for number, rows in zip(members, index.propose(queries[members], size), strict=True):
+                last = turn + 1 == len(sizes[number])
+                proposed = _unseen(rows, k[number], seen[number], turn + 1, last=last)
+                if proposed is not None:
+                    found[number] = proposed
+        waiting, turn = [number for number in waiting if number not in found], turn + 1
     return [found[number] for number in range(len(queries))]
 
 
+def _sizes(index: VectorIndex, k: int, seen: int) -> list[int]:
+    """How many rows the index is asked for, one after the other: powers of two, so that a batch has few of them."""
+    least, most = (min(len(index), 1 << (count - 1).bit_length()) for count in (AHEAD * (k + SPARE), k + seen + SPARE))
+    sizes = [least]
+    while sizes[-1] < most:
+        sizes.append(min(most, AHEAD * sizes[-1]))
+    return sizes
+
+
+def _unseen(proposed: Rows, k: int, seen: Collection[int], asked: int, *, last: bool) -> Proposed | None:
+    """The unseen ones of the `proposed` rows; None when they are too few and the index may have more."""
+    rows = list(islice((row for row in proposed.tolist() if row >= 0 and row not in seen), k + SPARE))
+    # An index that fills up with −1 has no more.
+    return Proposed(rows, asked) if last or len(rows) == k + SPARE or proposed[-1] < 0 else None
+
+
 def settled(
-    index: VectorIndex, query: NDArray[np.float32], proposed: Rows, k: int, seen: Collection[int]
+    index: VectorIndex, query: NDArray[np.float32], proposed: Proposed, k: int, seen: Collection[int]
 ) -> tuple[Rows, Scores]:
-    """The result of `search` when the index has `proposed` these rows."""
-    found = best_of(index, query, proposed, k, seen)
-    return exact(index.vectors, query, k, seen) if found is None else found
-
-
-def fetched(index: VectorIndex, k: int, seen: int) -> int:
-    """How many rows the index is asked for: a power of two, so that a batch falls into few groups."""
-    needed = max(LEAST_FETCHED, k + seen + SPARE)
-    return min(len(index), 1 << (needed - 1).bit_length())
-
-
-def best_of(
-    index: VectorIndex, query: NDArray[np.float32], proposed: Rows, k: int, seen: Collection[int]
-) -> tuple[Rows, Scores] | None:
-    """The best min(k, unseen) of the `proposed` rows; None when they are too few, or an exact index is undecided."""
+    """The result of `search` from what the index proposed, or from all rows when that is too few or equals leave it
+    open.
+    """
     unseen = len(index) - len(seen)
-    kept = list(islice((row for row in proposed.tolist() if row >= 0 and row not in seen), k + SPARE))
-    if len(kept) < min(k, unseen):
-        return None
-    rows = np.array(kept, dtype=np.int64)
+    if len(proposed.rows) < min(k, unseen):
+        return exact(index.vectors, query, k, seen)
+    rows = np.array(proposed.rows, dtype=np.int64)
     scores = scored(index.vectors[rows], query)
     order = np.lexsort((rows, -scores))[:k]
-    if index.exact and len(kept) < unseen and not scores[order[-1]] > scores[-1] + _doubt(index, query):
-        return None
+    if index.exact and len(rows) < unseen and not scores[order[-1]] > scores[-1] + _doubt(index, query):
+        return exact(index.vectors, query, k, seen)
     return rows[order], scores[order]
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bentos.index import Kind, VectorIndex, build
 from bentos.index_kinds import SQ8, Flat
 from bentos.index_lists import IvfL2
-from bentos.retrieval import exact, fetched, most_popular, search, search_many
+from bentos.retrieval import exact, most_popular, propose_many, search, search_many
 from tests.bentos.indexes import KINDS
 
 ITEMS, DIMENSION = 400, 4
@@ -118,11 +118,30 @@ def test_a_batch_asks_the_index_once_for_all_that_fetch_equally_many() -> None:
     assert counted.calls == 1
 
 
+def test_the_index_is_asked_again_for_four_times_as_many_until_enough_are_unseen() -> None:
+    """By hand: 26 unseen are wanted, so 4 · 26 rounded up to 128 rows are fetched first, then all 400."""
+    query = np.ones(4, np.float32)
+    best_rows = best(query, ITEMS, frozenset())
+    for count, asked in ((0, 1), (102, 1), (103, 2), (ITEMS - 5, 2)):
+        seen = frozenset(best_rows[:count])
+        proposed = propose_many(made(Flat()), query.reshape(1, -1), [10], [seen])[0]
+        assert proposed.asked == asked
+        assert len(proposed.rows) == min(26, ITEMS - count)
+        assert not set(proposed.rows) & seen
+
+
+def test_an_index_that_has_no_more_is_not_asked_again() -> None:
+    index = build(VECTORS, IvfL2(nlist=10, nprobe=1))
+    query = np.ones(4, np.float32)
+    read = index.propose(query.reshape(1, -1), 128)[0]
+    assert read[-1] < 0
+    assert propose_many(index, query.reshape(1, -1), [10], [frozenset(read[read >= 0].tolist())])[0] == ([], 1)
+
+
 def test_an_index_that_proposes_too_few_is_made_good_by_scoring_everything() -> None:
     index = build(VECTORS, IvfL2(nlist=10, nprobe=1))
     query, seen = np.ones(4, np.float32), frozenset(range(0, ITEMS, 3))
-    proposed = index.propose(query.reshape(1, -1), fetched(index, 100, len(seen)))[0]
-    assert (proposed >= 0).sum() < 100
+    assert len(propose_many(index, query.reshape(1, -1), [100], [seen])[0].rows) < 100
     assert search(index, query, 100, seen)[0].tolist() == best(query, 100, seen)
 
 
