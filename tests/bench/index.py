@@ -51,6 +51,8 @@ GRAPH = HnswIp().name
 GRAPH_SECONDS = 360.0
 """Most that building a graph may take, as far as can be foreseen."""
 Norms = Literal["als", "lognormal", "gaussian"]
+Graphs = dict[tuple[str, int], tuple[int, float]]
+"""By norms and dimension: items and seconds."""
 
 
 @dataclass(frozen=True)
@@ -93,13 +95,14 @@ def cases(data: DataSet, quick: bool) -> Iterator[Case]:
         yield Case(f"{items:,} items, {dimension} dimensions, {norms}", vectors, None, limit, norms)
 
 
-def run(case: Case, graphs: dict[str, tuple[int, float]]) -> tuple[str, ...]:
-    """Print the table of a case; the line of the summary. `graphs`: items and seconds of those built, by norms."""
+def run(case: Case, graphs: Graphs) -> tuple[str, ...]:
+    """Print the table of a case; the line of the summary. `graphs`: what building those so far took."""
     started = time.perf_counter()
     order = np.random.default_rng(SEED).permutation(len(case.vectors.users))
     timed, choosing = order[:TIMED], order[TIMED : TIMED + CHOOSERS]
     users = np.ascontiguousarray(case.vectors.users[choosing])
-    items, (fewer, seconds) = len(case.vectors.items), graphs.get(case.norms, (1, 0.0))
+    like = case.norms, case.vectors.items.shape[1]
+    items, (fewer, seconds) = len(case.vectors.items), graphs.get(like, (1, 0.0))
     graph = seconds * items / fewer <= GRAPH_SECONDS
     names = [name for name in NAMES if graph or name != GRAPH]
     choice = choose(case.vectors.items, users, _among(case.seen, choosing), names=names, told=tell)
@@ -119,7 +122,7 @@ def run(case: Case, graphs: dict[str, tuple[int, float]]) -> tuple[str, ...]:
         print(f"| {GRAPH} | – | – | – | – | – | – | – | – | left out: {fewer:,} took {seconds:.0f} s to build |")
     for built in choice.built:
         if built.index.kind.name == GRAPH:
-            graphs[case.norms] = items, built.seconds
+            graphs[like] = items, built.seconds
     tell(f"{case.title}: {time.perf_counter() - started:.0f} s")
     return summary(case, choice.report.target, rows)
 
@@ -194,7 +197,7 @@ def main() -> None:
     quick = parser.parse_args().quick
     settings = TrainingSettings.load()
     data = DataSet.read(settings.data_dir / ML_1M.name, settings.data_dir, ML_1M.digest)
-    graphs: dict[str, tuple[int, float]] = {}
+    graphs: Graphs = {}
     lines = [run(case, graphs) for case in cases(data, quick)]
     print("\n### The kept index beside FlatIP\n")
     print("| vectors | kept | recall@10 | p95 ms | p95 ms of Flat | goal, p95 ms |\n|---|---|---|---|---|---|")
