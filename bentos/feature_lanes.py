@@ -29,6 +29,9 @@ MOST_WAITING: Final = 1_024
 """Questions that may wait; more are turned away at once."""
 MOST_IN_BATCH: Final = 64
 """Questions of one round trip."""
+TURNS: Final = 3
+"""Of the event loop, after the deadline: this process may have been busy while the answer came, and then it is there
+to be read."""
 Command = tuple[Any, ...]
 
 
@@ -45,9 +48,12 @@ class LanesState:
 
 
 class Lanes:
-    """At most `count` connections to the Redis at `url`; a question is answered within `deadline_seconds` or fails."""
+    """At most `count` connections to the Redis at `url`; a question is answered within `deadline_seconds` or fails.
 
-    def __init__(self, url: str, count: int, deadline_seconds: float) -> None:
+    No question may ask for more than `longest_seconds`, if these are more.
+    """
+
+    def __init__(self, url: str, count: int, deadline_seconds: float, longest_seconds: float = 0.0) -> None:
         import redis.asyncio
         from redis.asyncio.retry import Retry
         from redis.backoff import EqualJitterBackoff, NoBackoff
@@ -60,14 +66,15 @@ class Lanes:
         self._backoff = EqualJitterBackoff(cap=LONGEST_PAUSE_SECONDS, base=FIRST_PAUSE_SECONDS)
         self._shown = masked(url)
         self._deadline = deadline_seconds
-        self._stuck = max(STUCK_SECONDS, 2 * deadline_seconds)
+        self._stuck = max(STUCK_SECONDS, 2 * deadline_seconds, 2 * longest_seconds)
         self._waiting: deque[Question] = deque()
         self._called: Lane | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._batches = self._questions = self._connects = 0
 
-    async def ask(self, commands: Sequence[Command]) -> list[Any]:
-        """The replies to `commands`, an exception in the place of each that Redis refused. `LaneError` otherwise.
+    async def ask(self, commands: Sequence[Command], deadline_seconds: float | None = None) -> list[Any]:
+        """The replies to `commands`, an exception in the place of each that Redis refused. `LaneError` otherwise, at
+        the latest after `deadline_seconds`, if these are given.
 
         The commands must bear being carried out twice: they are repeated once when a connection breaks under them.
         `ValueError` for what is no text that Redis could take.
@@ -76,21 +83,31 @@ class Lanes:
 
         self._start()
         loop = asyncio.get_running_loop()
-        if fault := self._fault(loop.time()):
+        deadline = self._deadline if deadline_seconds is None else deadline_seconds
+        if fault := self._fault(loop.time(), deadline):
             raise LaneError(fault)
         # In C; redis-py's asynchronous connection packs in Python, which costs as much as all the rest.
         packed = b"".join([pack_command(command) for command in commands])
         question = Question(packed, len(commands), loop.create_future())
         self._waiting.append(question)
         self._call_a_lane()
+        expiry = loop.call_later(deadline, self._expire, question, TURNS)
         try:
-            async with asyncio.timeout(self._deadline):
-                replies = await question.replies
-        except TimeoutError:
-            raise LaneError("timeout" if any(lane.open.is_set() for lane in self._lanes) else "unreachable") from None
+            replies = await question.replies
+        finally:
+            expiry.cancel()
         if isinstance(replies, LaneError):
             raise replies
         return replies
+
+    def _expire(self, question: Question, turns: int) -> None:
+        """The deadline of `question` has passed; so many turns of the loop later it has no answer."""
+        if question.replies.done():
+            return
+        if turns:
+            asyncio.get_running_loop().call_soon(self._expire, question, turns - 1)
+        else:
+            question.fail("timeout" if any(lane.open.is_set() for lane in self._lanes) else "unreachable")
 
     async def connect(self, seconds: float) -> bool:
         """Open all connections, at most for `seconds`; whether all are open. Never raises."""
@@ -123,7 +140,7 @@ class Lanes:
         if not self._tasks:
             self._tasks = [asyncio.create_task(self._drive(lane)) for lane in self._lanes]
 
-    def _fault(self, now: float) -> str:
+    def _fault(self, now: float, deadline: float) -> str:
         """Why no lane will answer in time; "" when one may. A lane that connects for the first time may."""
         if len(self._waiting) >= MOST_WAITING:
             self._waiting = deque(question for question in self._waiting if not question.replies.done())
@@ -133,7 +150,7 @@ class Lanes:
         for lane in self._lanes:
             if lane.fault:
                 fault = fault or lane.fault
-            elif lane.late(now, self._deadline):
+            elif lane.late(now, deadline):
                 fault = "timeout"
             else:
                 return ""

@@ -8,6 +8,7 @@ no restart. Next module: `bentos.feature_scripts`, the steps that Redis takes at
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -39,6 +40,12 @@ from bentos.features import (
 )
 
 WARM_SECONDS: Final = 1.0
+READ_AT_ONCE: Final = 16
+"""Users of a batch in one round trip: their replies are worked through in a millisecond or two, and then it is the turn
+of others."""
+TURN_SECONDS: Final = 1.0
+"""How long a batch waits for those before it to be read; longer, and it is turned away like too many reads."""
+COMMANDS: Final = 3
 _decode_events: Final = msgspec.msgpack.Decoder(tuple[Event, ...]).decode
 
 
@@ -54,13 +61,24 @@ class StoreState:
 class RedisFeatureStore:
     """Reads features of the model `version` of `users` users and `dimension` from the Redis at `url`.
 
-    At most `connections` connections; a read takes at most `deadline_seconds`.
+    At most `connections` connections; a read takes at most `deadline_seconds`, and Redis' share of reading a batch at
+    most `batch_deadline_seconds` in all.
     """
 
     def __init__(
-        self, url: str, version: str, users: int, dimension: int, deadline_seconds: float, connections: int
+        self,
+        url: str,
+        version: str,
+        users: int,
+        dimension: int,
+        deadline_seconds: float,
+        connections: int,
+        *,
+        batch_deadline_seconds: float,
     ) -> None:
-        self._lanes = Lanes(url, connections, deadline_seconds)
+        self._lanes = Lanes(url, connections, deadline_seconds, batch_deadline_seconds)
+        self._batch_deadline = batch_deadline_seconds
+        self._batches = asyncio.Lock()
         self._version = version
         self._dimension = dimension
         self._keys = [vectors_key(version, bucket).encode() for bucket in range(buckets_of(users))]
@@ -69,13 +87,51 @@ class RedisFeatureStore:
 
     async def read(self, user_id: str) -> Features | Missing:
         """One round trip, shared with whoever asks at the same moment; see `FeatureStore`."""
-        user = encoded(user_id)
-        key = self._keys[bucket_of(user, len(self._keys))]
-        commands = (("HGET", key, user), ("GET", b"seen:" + user), ("GET", b"events:" + user))
         try:
-            replies = await self._lanes.ask(commands)
+            replies = await self._lanes.ask(self._commands(user_id))
         except LaneError as error:
             return self._missing(error.fault)
+        return self._features(replies)
+
+    async def read_many(self, user_ids: Sequence[str]) -> list[Features | Missing]:
+        """A round trip for every `READ_AT_ONCE` users, one after the other, so that a batch has one connection and
+        single reads have the others. Batches take turns: together they would only keep the processor longer.
+        """
+        try:
+            async with asyncio.timeout(TURN_SECONDS):
+                await self._batches.acquire()
+        except TimeoutError:
+            return [self._missing("saturated") for _ in user_ids]
+        try:
+            return await self._read_in_turn(user_ids)
+        finally:
+            self._batches.release()
+
+    async def _read_in_turn(self, user_ids: Sequence[str]) -> list[Features | Missing]:
+        found: list[Features | Missing] = []
+        left = self._batch_deadline
+        for start in range(0, len(user_ids), READ_AT_ONCE):
+            asked = user_ids[start : start + READ_AT_ONCE]
+            started = time.monotonic()
+            try:
+                replies = await self._lanes.ask([each for user_id in asked for each in self._commands(user_id)], left)
+            except LaneError as error:
+                # The deadline is for all: nobody else is asked for.
+                return found + [self._missing(error.fault) for _ in user_ids[start:]]
+            # Only waiting counts against it, not what becomes of the replies.
+            left = max(0.0, left - (time.monotonic() - started))
+            found += [self._features(replies[at : at + COMMANDS]) for at in range(0, len(replies), COMMANDS)]
+            await asyncio.sleep(0)
+        return found
+
+    def _commands(self, user_id: str) -> tuple[tuple[bytes, ...], ...]:
+        """What Redis is asked for one user: `COMMANDS` of them."""
+        user = encoded(user_id)
+        key = self._keys[bucket_of(user, len(self._keys))]
+        return ((b"HGET", key, user), (b"GET", b"seen:" + user), (b"GET", b"events:" + user))
+
+    def _features(self, replies: Sequence[Any]) -> Features | Missing:
+        """What the replies to `_commands` say."""
         for reply in replies:
             if isinstance(reply, Exception):
                 return self._missing("corrupt" if str(reply).startswith("WRONGTYPE") else "refused")

@@ -9,6 +9,7 @@ expiry and dropping touch thousands of keys and not millions (docs/decisions/000
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final, Protocol
 
@@ -63,6 +64,9 @@ class FeatureStore(Protocol):
 
     async def read(self, user_id: str) -> Features | Missing:
         """The user's features, or why they are missing; never raises, never waits beyond its deadline."""
+
+    async def read_many(self, user_ids: Sequence[str]) -> list[Features | Missing]:
+        """Of each user in order what `read` gives, under one deadline for them all; never raises."""
 
 
 class EventStore(Protocol):

@@ -29,8 +29,6 @@ from bentos.retrieval import Proposed, propose_many, settled
 
 LEAST_POSITIVES: Final = 2
 """With one positive a profile of genres finds more than a fold-in (docs/decisions/0010)."""
-READ_AT_ONCE: Final = 128
-"""Reads of a batch that are waited for together: what comes back is decoded within the deadline of each."""
 T = TypeVar("T")
 NONE: Final = np.empty(0, dtype=np.int64)
 NOT_ASKED: Final = Proposed([], 0)
@@ -98,22 +96,20 @@ class Ladder:
     async def recommend_many(self, asked: Sequence[tuple[str, int]], now_us: int | None = None) -> list[Recommendation]:
         """The answers to pairs (user id, k), in their order, each as `recommend` gives it.
 
-        Features of many are asked for at one moment, so that they share round trips, and the index is asked once for
-        all of these, in another thread. Single requests that come meanwhile wait for a few of these answers at most.
+        Features of all are read under one deadline, and the index is asked once for all of these, in another thread.
+        Single requests that come meanwhile wait for a few of these answers at most.
         """
+        started = time.perf_counter()
+        everything = await self._store.read_many([user_id for user_id, _ in asked])
+        seconds = time.perf_counter() - started
+        cases = [self._case(*each) async for each in _unhurried(zip(everything, (k for _, k in asked), strict=True))]
+        searched = [number for number, case in enumerate(cases) if case.query is not None]
+        found = await asyncio.to_thread(self._propose, [cases[number] for number in searched])
+        proposed = dict(zip(searched, found, strict=True))
         answers: list[Recommendation] = []
-        for start in range(0, len(asked), READ_AT_ONCE):
-            part = asked[start : start + READ_AT_ONCE]
-            started = time.perf_counter()
-            everything = await asyncio.gather(*(self._store.read(user_id) for user_id, _ in part))
-            seconds = time.perf_counter() - started
-            cases = [self._case(*each) async for each in _unhurried(zip(everything, (k for _, k in part), strict=True))]
-            searched = [number for number, case in enumerate(cases) if case.query is not None]
-            found = await asyncio.to_thread(self._propose, [cases[number] for number in searched])
-            proposed = dict(zip(searched, found, strict=True))
-            async for number, case in _unhurried(enumerate(cases)):
-                rows = proposed.get(number, NOT_ASKED)
-                answers.append(self._answer(case, rows, now_us, seconds, time.perf_counter()))
+        async for number, case in _unhurried(enumerate(cases)):
+            rows = proposed.get(number, NOT_ASKED)
+            answers.append(self._answer(case, rows, now_us, seconds, time.perf_counter()))
         return answers
 
     def _case(self, found: Features | Missing, k: int) -> Case:

@@ -140,6 +140,7 @@ class Recommender:
             bundle.manifest.dimension,
             settings.feature_deadline_ms / 1000,
             settings.redis_connections,
+            batch_deadline_seconds=settings.feature_batch_deadline_ms / 1000,
         )
         events = self._events = RedisEventStore(
             settings.redis_url,

@@ -31,6 +31,10 @@ class ServingSettings:
     feature_deadline_ms: float
     """UNDERSTUDY_FEATURE_DEADLINE_MS: ms that a request waits for features before it falls back. Default: 5."""
 
+    feature_batch_deadline_ms: float
+    """UNDERSTUDY_FEATURE_BATCH_DEADLINE_MS: ms that a batch waits for Redis in all before those who were not read yet
+    fall back. Default: 100."""
+
     redis_connections: int
     """UNDERSTUDY_REDIS_CONNECTIONS: most connections for reading features from this process. Default: 4."""
 
@@ -72,6 +76,7 @@ class ServingSettings:
         return ServingSettings(
             redis_url=environment.get("UNDERSTUDY_REDIS_URL", "redis://127.0.0.1:6379/0"),
             feature_deadline_ms=_positive(environment, "UNDERSTUDY_FEATURE_DEADLINE_MS", 5.0),
+            feature_batch_deadline_ms=_positive(environment, "UNDERSTUDY_FEATURE_BATCH_DEADLINE_MS", 100.0),
             redis_connections=int(_positive(environment, "UNDERSTUDY_REDIS_CONNECTIONS", 4)),
             event_deadline_ms=_positive(environment, "UNDERSTUDY_EVENT_DEADLINE_MS", 100.0),
             event_retention_days=_positive(environment, "UNDERSTUDY_EVENT_RETENTION_DAYS", 90.0),

@@ -6,7 +6,7 @@ at first use is there before the first user. Nothing of them is counted. Next mo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import cycle
 from typing import Final
 
@@ -51,6 +51,10 @@ class Cast:
             return Features(self._bundle.user_vectors[int(number) % len(self._bundle.user_vectors)], frozenset(seen))
         events = tuple(Event(item, STARS, moment) for moment, item in enumerate(seen))
         return Features(None, frozenset(seen), events)
+
+    async def read_many(self, user_ids: Sequence[str]) -> list[Features | Missing]:
+        """See `bentos.features.FeatureStore`."""
+        return [await self.read(user_id) for user_id in user_ids]
 
     def seen(self, user_id: str) -> list[str]:
         """What that user has seen."""

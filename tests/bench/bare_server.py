@@ -41,7 +41,13 @@ def main(kind: str, directory: str, port: str, redis_url: str) -> None:
         manifest = bundle.manifest
         deadline = settings.feature_deadline_ms / 1000
         store = RedisFeatureStore(
-            redis_url, manifest.version, manifest.users, manifest.dimension, deadline, settings.redis_connections
+            redis_url,
+            manifest.version,
+            manifest.users,
+            manifest.dimension,
+            deadline,
+            settings.redis_connections,
+            batch_deadline_seconds=settings.feature_batch_deadline_ms / 1000,
         )
         await store.connect()
         metrics = PrometheusMetrics(manifest, {})

@@ -115,7 +115,10 @@ async def compare(url: str, reads: int) -> None:
         "redis-py, blocking pool of 32": pooled(url, redis.asyncio.BlockingConnectionPool, 32),
         "redis-py, pool of 1,024": pooled(url, redis.asyncio.ConnectionPool, 1_024),
     }
-    stores = {count: RedisFeatureStore(url, VERSION, USERS, DIMENSION, DEADLINE, count) for count in (1, 2, 4, 8)}
+    stores = {
+        count: RedisFeatureStore(url, VERSION, USERS, DIMENSION, DEADLINE, count, batch_deadline_seconds=DEADLINE)
+        for count in (1, 2, 4, 8)
+    }
     ways |= {f"ours, connections: {count}" + " (default)" * (count == 4): store.read for count, store in stores.items()}
     print("| way | 1 reader | 16 readers | open loop, 500/s: CPU, p50 / p99 | 1,500/s |\n|---|---|---|---|---|")
     for name, read in ways.items():

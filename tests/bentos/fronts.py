@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import httpx
 
 from bentos.api import Api, create_app
@@ -26,6 +28,9 @@ class Remembered(FeatureStore, EventStore):
 
     async def read(self, user_id: str) -> Features | Missing:
         return self.known.get(user_id, Features(None, frozenset()))
+
+    async def read_many(self, user_ids: Sequence[str]) -> list[Features | Missing]:
+        return [await self.read(user_id) for user_id in user_ids]
 
     async def add(self, user_id: str, event_id: str, event: Event) -> bool:
         self._ensure()

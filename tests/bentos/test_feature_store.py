@@ -29,7 +29,15 @@ def quiet(done: int, total: int) -> None:
 
 def store_of(url: str, bundle: Bundle, deadline: float = DEADLINE, connections: int = 2) -> RedisFeatureStore:
     manifest = bundle.manifest
-    return RedisFeatureStore(url, manifest.version, manifest.users, manifest.dimension, deadline, connections)
+    return RedisFeatureStore(
+        url,
+        manifest.version,
+        manifest.users,
+        manifest.dimension,
+        deadline,
+        connections,
+        batch_deadline_seconds=deadline,
+    )
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ import pytest
 from bentos.errors import WRITE_FAULTS
 from bentos.feature_facts import facts_key
 from bentos.feature_scripts import DAY_SECONDS, EventLimits
+from bentos.feature_store import READ_AT_ONCE, TURN_SECONDS
 from bentos.feature_versions import TTL_SECONDS, VERSIONS, loading_key, pins_key
 from bentos.features import FAULTS, LAST_EVENTS, event_ids_key, events_key, features_key, seen_key, vectors_key
 from bentos.features_cli import features
@@ -61,6 +62,9 @@ def test_the_numbers_are_those_of_the_code() -> None:
         f"at most {limits.event_ids:,}",
         f"default {TTL_SECONDS // DAY_SECONDS}:",
         f"`UNDERSTUDY_FEATURE_DEADLINE_MS` (default {settings.feature_deadline_ms:g})",
+        f"`UNDERSTUDY_FEATURE_BATCH_DEADLINE_MS` (default {settings.feature_batch_deadline_ms:g})",
+        f"It reads {READ_AT_ONCE} users in a round trip",
+        f"for {TURN_SECONDS:g} s at most",
         f"`UNDERSTUDY_EVENT_DEADLINE_MS` (default {settings.event_deadline_ms:g})",
         f"`UNDERSTUDY_REDIS_CONNECTIONS` (default {settings.redis_connections})",
         f"`UNDERSTUDY_EVENT_RETENTION_DAYS` (default {settings.event_retention_days:g})",

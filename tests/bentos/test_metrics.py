@@ -21,7 +21,8 @@ from bentos.metrics import PrometheusMetrics, exposition
 manifest = read_manifest(Path(sys.argv[1]))
 metrics = PrometheusMetrics(manifest, {})
 async def main():
-    store = RedisFeatureStore(sys.argv[2], manifest.version, manifest.users, manifest.dimension, 5.0, 2)
+    served = (manifest.version, manifest.users, manifest.dimension)
+    store = RedisFeatureStore(sys.argv[2], *served, 5.0, 2, batch_deadline_seconds=5.0)
     await store.connect(5.0)
     await store.refresh()
     metrics.store(store.state)

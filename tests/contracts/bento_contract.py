@@ -67,7 +67,15 @@ class InProcess:
     @pytest.fixture
     async def client(self, bundle: Bundle, redis_url: str) -> AsyncIterator[httpx.AsyncClient]:
         manifest = bundle.manifest
-        store = RedisFeatureStore(redis_url, manifest.version, manifest.users, manifest.dimension, DEADLINE_SECONDS, 2)
+        store = RedisFeatureStore(
+            redis_url,
+            manifest.version,
+            manifest.users,
+            manifest.dimension,
+            DEADLINE_SECONDS,
+            2,
+            batch_deadline_seconds=DEADLINE_SECONDS,
+        )
         events = RedisEventStore(redis_url, DEADLINE_SECONDS, 1, EventLimits())
         async with Service(bundle, store, events, admin_token=TOKEN).client as client:
             yield client
