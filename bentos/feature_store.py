@@ -26,6 +26,7 @@ from bentos.feature_versions import VERSIONS, FeatureVersion, erase_commands
 from bentos.features import (
     LATEST_US,
     LONGEST_ID,
+    LONGEST_VECTOR,
     Event,
     Features,
     Missing,
@@ -180,9 +181,12 @@ class RedisFeatureStore:
         if len(value) != 4 * self._dimension:
             raise ValueError(f"{len(value)} bytes")
         vector = np.frombuffer(value, dtype="<f4")
-        if not np.isfinite(vector).all():
-            raise ValueError("not finite")
-        return vector
+        # One pass tells of nan, infinity, absurd length and of no length at all.
+        with np.errstate(over="ignore", invalid="ignore"):
+            square = float(np.dot(vector, vector))
+        if not square <= LONGEST_VECTOR**2:
+            raise ValueError(f"the square of its length is {square}")
+        return vector if square else None
 
 
 class RedisEventStore:

@@ -28,6 +28,8 @@ LAST_EVENTS: Final = 200
 """Events kept per user, in the order of time: with 50 a fold-in loses (docs/decisions/0010)."""
 LONGEST_ID: Final = 1_024
 """Bytes of a user, item or event id: 256 characters."""
+LONGEST_VECTOR: Final = 1e12
+"""Length of a vector; one of more is no model's, and its inner products may be no numbers."""
 LATEST_US: Final = 2**53
 """Times in µs lie before it: Redis' Lua computes with doubles."""
 

@@ -29,6 +29,8 @@ from bentos.retrieval import Proposed, propose_many, settled
 
 LEAST_POSITIVES: Final = 2
 """With one positive a profile of genres finds more than a fold-in (docs/decisions/0010)."""
+LARGEST_SCORE: Final = 1e24
+"""Scores beyond it, either side of 0, are those of a corrupt vector."""
 T = TypeVar("T")
 NONE: Final = np.empty(0, dtype=np.int64)
 NOT_ASKED: Final = Proposed([], 0)
@@ -137,15 +139,18 @@ class Ladder:
         """The answer to `case`, for which the index `proposed` rows, whose features took `seconds`, and which is being
         worked out since `started`.
         """
-        depth, seen = self.ranker.depth(case.k), case.history.seen
+        depth, seen, fault = self.ranker.depth(case.k), case.history.seen, case.fault
         if case.query is not None:
             retrieved = Retrieved(*settled(self.bundle.index, case.query, proposed, depth, seen), case.source)
         elif seen:
             retrieved = self._fallback.content(case.history, depth)
         else:
             retrieved = self._fallback.popular(depth, seen)
+        if not sane(retrieved.scores):
+            # Whatever the vector came from: a score that is no number must not leave, nor be ranked by.
+            retrieved, fault = self._fallback.popular(depth, seen), "corrupt"
         ranked, before = self._rank(retrieved, case.k, self._cut_us if now_us is None else now_us)
-        return Recommendation(*ranked, case.fault, seconds, time.perf_counter() - started, before)
+        return Recommendation(*ranked, fault, seconds, time.perf_counter() - started, before)
 
     def _rank(self, retrieved: Retrieved, k: int, now_us: int) -> tuple[Retrieved, NDArray[np.int64]]:
         """The list, and the rows it was chosen from; those are none when only relevance counts."""
@@ -160,6 +165,11 @@ class Ladder:
         if self._fold_in is None or not len(history.rated):
             return None
         return self._fold_in.solve(history.rated, history.ratings, LEAST_POSITIVES)
+
+
+def sane(scores: NDArray[np.floating]) -> bool:
+    """Whether descending `scores` are numbers, and none of a size that no model gives."""
+    return not len(scores) or (scores[0] <= LARGEST_SCORE and scores[-1] >= -LARGEST_SCORE)
 
 
 async def _unhurried(items: Iterable[T]) -> AsyncIterator[T]:

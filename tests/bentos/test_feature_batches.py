@@ -29,7 +29,7 @@ from tests.bentos.test_feature_store import quiet, until_read
 
 USERS, ITEMS = BATCH_MOST, 3_706
 """As many items as MovieLens-1M has; its users have seen 96 in the median, and these up to 800."""
-TRIES = 10
+TRIES = 3
 FAULTLESS = {"": USERS}
 
 

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import msgspec
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from bentos.bundle import Bundle
 from bentos.feature_lanes import MOST_IN_BATCH, MOST_WAITING
@@ -91,6 +92,9 @@ async def test_reads_of_one_moment_share_a_round_trip(store: RedisFeatureStore, 
         b"\0" * 36,
         np.full(8, np.nan, np.float32).tobytes(),
         np.array([0, np.inf] * 4, np.float32).tobytes(),
+        np.full(8, 1e30, np.float32).tobytes(),
+        np.full(8, -3e38, np.float32).tobytes(),
+        np.array([1e16, *[0] * 7], np.float32).tobytes(),
     ],
 )
 async def test_a_corrupt_vector_is_named_and_counted_and_not_served(
@@ -102,6 +106,18 @@ async def test_a_corrupt_vector_is_named_and_counted_and_not_served(
     assert await store.read("u0001") == Missing("corrupt")
     assert store.state.faults == {"corrupt": 1}
     assert isinstance(await store.read("u0002"), Features)
+
+
+@pytest.mark.parametrize("value", [np.zeros(8, np.float32), np.full(8, -0.0, np.float32), np.full(8, 1e-40, "<f4")])
+async def test_a_vector_without_a_direction_is_none(
+    store: RedisFeatureStore, redis_url: str, bundle: Bundle, value: NDArray[np.float32]
+) -> None:
+    key = vectors_key(bundle.manifest.version, bucket_of(b"u0000", buckets_of(50)))
+    with connected(redis_url) as client:
+        client.hset(key, b"u0000", value.tobytes())
+    found = await store.read("u0000")
+    assert isinstance(found, Features)
+    assert (found.vector, found.seen) == (None, {"i0003", "i0001"})
 
 
 @pytest.mark.parametrize(

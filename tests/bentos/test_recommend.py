@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from bentos.bundle import Bundle, load_bundle
 from bentos.catalogue import RECENT_LEAST
@@ -115,6 +116,14 @@ def test_a_folded_in_user_gets_the_best_inner_products_of_the_solution(bundles: 
     np.testing.assert_allclose(answer.scores, np.sort(scores)[::-1][:10], rtol=1e-5)
 
 
+@pytest.mark.parametrize("vector", [np.full(8, 3e38, np.float32), np.array([3e38, -3e38] * 4, np.float32)])
+def test_scores_that_are_no_numbers_never_leave(bundles: dict[str, Bundle], vector: NDArray[np.float32]) -> None:
+    answer = ask(bundles["plain"], Features(vector, frozenset({"i0000"})))
+    assert (answer.source, answer.fault) == ("popular", "corrupt")
+    assert answer.rows.tolist() == list(range(1, 11))
+    assert np.isfinite(answer.scores).all()
+
+
 @st.composite
 def features(draw: st.DrawFn) -> Features | Missing:
     if draw(st.integers(0, 9)) == 0:
@@ -123,7 +132,8 @@ def features(draw: st.DrawFn) -> Features | Missing:
     event = st.builds(Event, items, st.sampled_from([0.5, 1.0, 2.0, 3.0, 4.0, 5.0, -7.0, 1e9]), st.integers(0, 2**53))
     events = draw(st.lists(event, max_size=60))
     seen = draw(st.frozensets(items)) | (frozenset(each.item_id for each in events) if draw(st.booleans()) else set())
-    vector = draw(st.none() | st.lists(st.floats(-1e3, 1e3, width=32), min_size=8, max_size=8))
+    finite = st.floats(-1e3, 1e3, width=32) | st.floats(allow_nan=False, allow_infinity=False, width=32)
+    vector = draw(st.none() | st.lists(finite, min_size=8, max_size=8))
     ordered = tuple(sorted(events, key=lambda each: each.timestamp_us))
     return Features(None if vector is None else np.array(vector, np.float32), seen, ordered)
 
@@ -153,7 +163,11 @@ def test_every_answer_is_full_unseen_labelled_and_the_same_again(
     assert len(answer.rows) == min(k, len(bundle.item_ids) - len(seen))
     assert not set(answer.rows.tolist()) & seen
     assert answer.source in SOURCES
-    assert (answer.fault != "") == isinstance(found, Missing)
+    if isinstance(found, Missing):
+        assert answer.fault == found.fault
+    else:
+        assert answer.fault in ("", "corrupt")
+        assert not answer.fault or np.abs(found.vector).max() > 1e9
     assert np.isfinite(answer.scores).all()
     assert answer.rows.tobytes() == again.rows.tobytes()
     assert answer.scores.tobytes() == again.scores.tobytes()
