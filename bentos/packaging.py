@@ -38,18 +38,19 @@ def build_bento(bundle: Path, name: str | None = None, rebuild: bool = False) ->
     """Store the bundle as a model and build its bento; returns (tag, whether it was built now).
 
     `PackagingError` when BentoML refuses, `BundleError` when the bundle is not to be trusted. A bento that is there
-    already with the same content is left alone unless `rebuild`.
+    already with the same content and labels is left alone unless `rebuild`: labels are no part of the content, but say
+    which run the bundle is from, and a training may come to the same bundle again.
     """
     loaded = load_bundle(bundle)
     if name not in (None, loaded.manifest.name):
         raise PackagingError(f"{bundle} is called {loaded.manifest.name!r}, not {name!r}: train it under that name")
     tag = loaded.manifest.tag
-    _store_model(loaded)
+    relabelled = _store_model(loaded)
     with tempfile.TemporaryDirectory(prefix="understudy-bento-") as directory:
         context = Path(directory)
         content = _fill(context, loaded)
         if exists(tag):
-            if not rebuild and stored_content(tag) == content:
+            if not rebuild and not relabelled and stored_content(tag) == content:
                 return tag, False
             import bentoml
 
@@ -89,7 +90,8 @@ def stored_content(tag: str) -> str:
         return ""
 
 
-def _store_model(bundle: Bundle) -> None:
+def _store_model(bundle: Bundle) -> bool:
+    """Have the bundle in the store; whether it was there with other labels, which gave way."""
     import bentoml
     from bentoml.exceptions import NotFound
 
@@ -97,11 +99,16 @@ def _store_model(bundle: Bundle) -> None:
     try:
         stored = Path(bentoml.models.get(manifest.tag).path)
     except NotFound:
-        labels = {"bundle": manifest.version}
-        with bentoml.models.create(manifest.tag, labels=labels, metadata=dict(manifest.labels)) as model:
-            shutil.copytree(bundle.directory, model.path, dirs_exist_ok=True)
-        return
-    load_bundle(stored)
+        relabelled = False
+    else:
+        relabelled = load_bundle(stored).manifest.labels != manifest.labels
+        if not relabelled:
+            return False
+        bentoml.models.delete(manifest.tag)
+    labels = {"bundle": manifest.version}
+    with bentoml.models.create(manifest.tag, labels=labels, metadata=dict(manifest.labels)) as model:
+        shutil.copytree(bundle.directory, model.path, dirs_exist_ok=True)
+    return relabelled
 
 
 def _build(tag: str, context: Path) -> None:

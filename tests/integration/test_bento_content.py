@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from bentos import packaging
+from bentos.manifest import set_label
 from bentos.pinned import SERVED
 from shadow.rehearsal import command
 from tests.bentos.bundles import synthetic_bundle
@@ -113,6 +114,24 @@ def test_the_same_inputs_make_the_same_content_and_are_not_built_twice(
     elsewhere, said = build(bundle, tmp_path / "bentoml")
     assert (elsewhere, note(tmp_path / "bentoml", tag)) == (tag, note(home, tag))
     assert said.startswith("built")
+
+
+def test_the_same_bundle_of_another_run_is_built_again_and_tells_that_run(
+    built: tuple[Path, Path, str], tmp_path: Path
+) -> None:
+    original, bundle, tag = built
+    home, retrained = tmp_path / "bentoml", tmp_path / "bundle"
+    shutil.copytree(original, home, symlinks=True)
+    shutil.copytree(bundle, retrained)
+    set_label(retrained, "mlflow_run", "a later run")
+    again, said = build(retrained, home)
+    assert (again, said.startswith("built")) == (tag, True)
+    assert document(home, tag)["labels"]["mlflow_run"] == "a later run"
+    name, version = tag.split(":")
+    stored = json.loads((home / "models" / name / version / "manifest.json").read_text())
+    assert stored["labels"] == {"data_hash": "none", "mlflow_run": "a later run"}
+    assert note(home, tag) == note(original, tag)
+    assert build(retrained, home)[1].startswith("there already")
 
 
 def test_a_bento_of_other_code_is_built_again_under_its_tag(built: tuple[Path, Path, str], tmp_path: Path) -> None:
