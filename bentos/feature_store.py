@@ -41,6 +41,8 @@ from bentos.features import (
 )
 
 WARM_SECONDS: Final = 1.0
+REFRESH_SECONDS: Final = 1.0
+"""How long reading what the gauges tell may take: nobody waits for it."""
 READ_AT_ONCE: Final = 16
 """Users of a batch in one round trip: their replies are worked through in a millisecond or two, and then it is the turn
 of others."""
@@ -146,11 +148,11 @@ class RedisFeatureStore:
         return await self._lanes.connect(seconds)
 
     async def refresh(self) -> None:
-        """Read what is loaded of the served version, for the gauges. Never raises; what was known stays when Redis is
-        away.
+        """Read what is loaded of the served version, for the gauges. Never raises, and has a deadline of its own; what
+        was known stays when Redis is late or away.
         """
         try:
-            (reply,) = await self._lanes.ask((("GET", features_key(self._version)),))
+            (reply,) = await self._lanes.ask((("GET", features_key(self._version)),), REFRESH_SECONDS)
             self._loaded = None if reply is None else msgspec.json.decode(reply, type=FeatureVersion)
         except (LaneError, msgspec.DecodeError, TypeError):
             return

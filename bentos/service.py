@@ -161,6 +161,8 @@ class Recommender:
         if (directory := room_settings.metrics_directory()) is not None:
             forget_dead_workers(directory)
         metrics = PrometheusMetrics(bundle.manifest, {})
+        await store.refresh()
+        metrics.store(store.state)
         ladder = Ladder(bundle, store, settings.ranking)
         api = Api(
             ladder,
@@ -177,7 +179,8 @@ class Recommender:
         lifecycle.open(api, metrics, settings.most_requests)
         fresh = store.keep_fresh(metrics.store, FRESH_SECONDS)
         self._reporting += (asyncio.create_task(lifecycle.report()), asyncio.create_task(fresh))
-        log.info("%s ready: %d requests of the warm-up, Redis %s", bundle.manifest.tag, answered, connected)
+        tag, frozen = bundle.manifest.tag, gc.get_freeze_count()
+        log.info("%s ready: %d requests of the warm-up, Redis %s, %d objects frozen", tag, answered, connected, frozen)
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def close(self) -> None:

@@ -208,3 +208,5 @@ async def test_a_slow_network_costs_a_batch_its_deadline_at_most(
         assert time.monotonic() - started < 1.0
         # What came in time counts.
         assert faults(found).keys() == {"", "timeout"}
+        proxy.pause = 0.0
+        await until_read(store)

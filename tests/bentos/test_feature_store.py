@@ -224,6 +224,25 @@ async def test_what_is_loaded_is_told_for_the_gauges(store: RedisFeatureStore, b
     assert told[0].lanes.connected == 2
 
 
+async def test_what_is_loaded_is_read_by_a_deadline_of_its_own_and_stays_known_when_redis_is_late(
+    redis_server: RedisServer, bundle: Bundle
+) -> None:
+    with connected(redis_server.url) as client:
+        load_vectors(client, bundle, quiet)
+    async with Proxy(redis_server.port) as proxy, opened(proxy.url, bundle, deadline=0.001) as store:
+        assert await store.connect(DEADLINE)
+        proxy.pause = 0.05
+        await store.refresh()
+        known = store.state.loaded
+        assert known is not None
+        assert known.users == 50
+        with redis_server.frozen():
+            await store.refresh()
+        assert store.state.loaded == known
+        proxy.pause = 0.0
+        await until_read(store)
+
+
 async def until_read(store: RedisFeatureStore, user: str = "u0000") -> Features:
     """The user's features, as soon as the store has recovered."""
     async with asyncio.timeout(30):
