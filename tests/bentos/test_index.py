@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bentos.index import Kind, VectorIndex, build, load, save
-from bentos.index_kinds import SQ8, Flat, HnswIp
+from bentos.index_kinds import BLAS_FROM, SQ8, Flat, HnswIp, building
 from bentos.index_lists import IvfIp, IvfL2, IvfRanged
 from tests.bentos.indexes import KINDS
 
@@ -147,6 +147,41 @@ def test_a_list_that_names_a_row_twice_or_one_that_is_not_there_is_refused(tmp_p
         there[there == 20] = instead
     with pytest.raises(ValueError, match="holds other vectors"):
         load(saved(tmp_path, index), rows, index.kind)
+
+
+def test_whatever_the_process_is_set_to_an_index_is_built_by_one_thread_and_the_setting_comes_back() -> None:
+    threads, products = faiss.omp_get_max_threads(), faiss.cvar.distance_compute_blas_threshold
+    faiss.omp_set_num_threads(2)
+    faiss.cvar.distance_compute_blas_threshold = 7
+    inside = []
+
+    def fail() -> None:
+        with building():
+            inside.append((faiss.omp_get_max_threads(), faiss.cvar.distance_compute_blas_threshold))
+            raise KeyError
+
+    try:
+        with pytest.raises(KeyError):
+            fail()
+        assert inside == [(1, BLAS_FROM)]
+        assert (faiss.omp_get_max_threads(), faiss.cvar.distance_compute_blas_threshold) == (2, 7)
+    finally:
+        faiss.omp_set_num_threads(threads)
+        faiss.cvar.distance_compute_blas_threshold = products
+
+
+@every_kind
+def test_every_kind_is_built_inside_that(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    original, found = type(kind).build, list[int]()
+
+    def watched(self: Kind, rows: np.ndarray) -> tuple[Kind, object]:
+        found.append(faiss.omp_get_max_threads())
+        return original(self, rows)
+
+    monkeypatch.setattr(type(kind), "build", watched)
+    faiss.omp_set_num_threads(2)
+    build(VECTORS, kind)
+    assert found == [1]
 
 
 def test_the_reduction_makes_the_nearest_of_the_largest_inner_product() -> None:

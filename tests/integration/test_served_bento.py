@@ -134,6 +134,13 @@ def test_metrics_are_of_all_workers_by_route_and_never_by_user(two_workers: Serv
     assert "somebody" not in httpx.get(f"{two_workers.url}/metrics").text
 
 
+def test_what_a_worker_has_loaded_is_out_of_the_garbage_collector_s_way(two_workers: Served) -> None:
+    # The libraries alone are more than that; without gc.freeze it is 0.
+    frozen = re.findall(r"ready: .* (\d+) objects frozen", two_workers.running.tail(1_000))
+    assert len(frozen) >= 2
+    assert all(int(each) > 50_000 for each in frozen)
+
+
 def test_an_idle_connection_is_kept_longer_than_pools_keep_theirs(two_workers: Served) -> None:
     server = [line for each in workers(two_workers) for line in [" ".join(each.cmdline())]]
     assert all(f"--timeout-keep-alive {KEEP_ALIVE_SECONDS}" in line for line in server)
