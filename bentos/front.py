@@ -22,6 +22,8 @@ from bentos.requests import IDENTITY, header, request_id
 log = logging.getLogger(__name__)
 PROBES: Final = frozenset({"/livez", "/readyz", "/healthz", "/metrics"})
 """Always answered, whatever the load, and not counted: they would drown the others."""
+HIDDEN: Final = frozenset({"/docs.json", "/schema.json"})
+"""BentoML's own descriptions, of an API that is not ours; ours is /openapi.json."""
 FAST: Final = "/recommend"
 JSON_TYPE: Final = (b"content-type", b"application/json")
 PROBLEM_TYPE: Final = (b"content-type", MEDIA_TYPE.encode())
@@ -51,6 +53,8 @@ class Front:
         try:
             if lifecycle.in_flight > most:
                 status, source = await self._reply(send, identity, _refusal(overloaded(most))), ""
+            elif scope["path"] in HIDDEN:
+                status, source = await self._reply(send, identity, _refusal(plain(404, "Not Found"))), ""
             elif scope["path"] == FAST and scope["method"] == "GET":
                 status, source = await self._fast(scope, send, identity)
             else:

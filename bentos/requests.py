@@ -25,6 +25,8 @@ REQUEST_ID_FORM: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 IDENTITY: Final = "understudy.request_id"
 """Where `bentos.front` leaves the request's id in the ASGI scope; "request_id" is BentoML's."""
 _PLACE: Final = re.compile(r" - at `\$\.?(.*)`$")
+_FORM: Final = re.compile(r"`str` matching regex '.*'", re.DOTALL)
+"""How msgspec tells of `bentos.messages.PLAIN`, the only form there is."""
 _FIELD: Final = re.compile(r"(?:missing required|unknown) field `([^`]*)`")
 
 T = TypeVar("T")
@@ -123,4 +125,6 @@ def _invalid(error: msgspec.ValidationError) -> ProblemError:
     text = str(error)
     found = (_PLACE.search(text), _FIELD.search(text))
     parameter = ".".join(each[1] for each in found if each is not None and each[1]) or "body"
-    return invalid(parameter, f"{parameter}: {text.partition(' - at ')[0]}")
+    return invalid(
+        parameter, f"{parameter}: {_FORM.sub('text without control characters', text.partition(' - at ')[0])}"
+    )

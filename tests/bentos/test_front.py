@@ -157,3 +157,15 @@ async def test_what_is_no_http_request_passes() -> None:
 
     await Front(app, Lifecycle())({"type": "lifespan"}, None, None)  # type: ignore[arg-type]
     assert seen == ["lifespan"]
+
+
+@pytest.mark.parametrize("path", ["/docs.json", "/schema.json"])
+async def test_what_describes_another_api_is_not_there_and_never_reaches_the_application(path: str) -> None:
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        raise AssertionError(scope["path"])
+
+    transport = httpx.ASGITransport(Front(application, Lifecycle()))
+    async with httpx.AsyncClient(transport=transport, base_url="http://bento") as client:
+        answer = await client.get(path)
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"

@@ -57,3 +57,10 @@ def test_a_header_that_is_no_request_id_makes_a_new_one(given_id: bytes) -> None
     assert made != request_id([])
     assert request_id([(b"x-request-id", b"r:1")]) == "r:1"
     assert header([(b"a", b"1"), (b"a", b"2")], b"a") == b"1"
+
+
+@pytest.mark.parametrize("user", ["a\0b", "two\nlines", "\x7f", "ends in a line\n"])
+def test_control_characters_are_refused_in_plain_words(user: str) -> None:
+    found = outcome(urlencode({"user_id": user}).encode())
+    assert isinstance(found, ProblemError)
+    assert found.problem.detail == "user_id: Expected text without control characters"

@@ -141,6 +141,12 @@ def test_what_a_worker_has_loaded_is_out_of_the_garbage_collector_s_way(two_work
     assert all(int(each) > 50_000 for each in frozen)
 
 
+def test_the_only_description_of_the_api_is_ours(two_workers: Served) -> None:
+    found = {path: httpx.get(f"{two_workers.url}{path}").status_code for path in ("/docs.json", "/schema.json")}
+    assert found == {"/docs.json": 404, "/schema.json": 404}
+    assert set(httpx.get(f"{two_workers.url}/openapi.json").json()["paths"]) >= {"/recommend", "/events"}
+
+
 def test_an_idle_connection_is_kept_longer_than_pools_keep_theirs(two_workers: Served) -> None:
     server = [line for each in workers(two_workers) for line in [" ".join(each.cmdline())]]
     assert all(f"--timeout-keep-alive {KEEP_ALIVE_SECONDS}" in line for line in server)
