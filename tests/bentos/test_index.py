@@ -179,8 +179,12 @@ def test_every_kind_is_built_inside_that(kind: Kind, monkeypatch: pytest.MonkeyP
         return original(self, rows)
 
     monkeypatch.setattr(type(kind), "build", watched)
+    threads = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(2)
-    build(VECTORS, kind)
+    try:
+        build(VECTORS, kind)
+    finally:
+        faiss.omp_set_num_threads(threads)
     assert found == [1]
 
 
