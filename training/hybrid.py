@@ -9,7 +9,6 @@ of the same size as the others: with y = 0 it would never be among the first of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,8 +55,3 @@ def parts(
     c = content_vectors(features, factors.items, positives, content.regularisation)
     rated = np.bincount(before.item, minlength=len(before.item_ids)) > 0
     return Parts(factors.users, fold_in(before, c, ials, device), np.where(rated[:, None], factors.items, c), c)
-
-
-def best_weight(weights: Sequence[float], means: Sequence[float]) -> float:
-    """The weight with the highest mean; of equal ones the larger, for it leans on less."""
-    return max(zip(means, weights, strict=True))[1]

@@ -2,15 +2,15 @@
 
 Bundle and facts are made up (random vectors, histories of a geometric length); the commands are the real ones, each a
 process of its own, against a Redis started by `understudy redis`. Seconds by the clock, start-up and the bundle's
-verification included; the rate as the command tells it, without them; peak memory of the process from the kernel. A
-reader asks Redis for one user all the while: the longest it had to wait says whether a step blocks Redis.
+verification included; the rate as the command tells it, without them; peak memory as the process itself tells it at its
+end, for what the kernel tells of a child (ru_maxrss) begins with the peak of its parent, which made the data. A reader
+asks Redis for one user all the while: the longest it had to wait says whether a step blocks Redis.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import subprocess
 import sys
@@ -38,6 +38,18 @@ from tests.ports import free_port
 ITEMS = 1_000
 EVENTS = 20
 """Mean length of a history."""
+COMMAND = """
+import atexit, sys
+from shadow.cli import run
+
+@atexit.register
+def tell():
+    from training.command_parts import peak_bytes
+    print(peak_bytes(), file=sys.stderr)
+
+run()
+"""
+"""`understudy`, with its peak memory as the last line of stderr."""
 CHUNK = 50_000
 """Users written at once."""
 
@@ -137,16 +149,12 @@ def step(title: str, probe: Probe, *arguments: str | Path) -> str:
     """Run `understudy features ARGUMENTS…`; prints a row, returns what the command printed."""
     probe.longest = 0.0
     started = time.perf_counter()
-    command = [sys.executable, "-m", "shadow", "features", *map(str, arguments), "--redis", probe.url]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    output = process.stdout.read()
-    _, code, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(code)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}: {output}")
-    seconds = time.perf_counter() - started
-    peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    options = ["features", *map(str, arguments), "--redis", probe.url]
+    done = subprocess.run([sys.executable, "-c", COMMAND, *options], capture_output=True, text=True, check=False)
+    seconds, output = time.perf_counter() - started, done.stdout
+    if done.returncode:
+        raise SystemExit(f"understudy {' '.join(options)} ended with {done.returncode}: {output}{done.stderr}")
+    peak = int(done.stderr.splitlines()[-1])
     rate = re.search(r"\(([\d,]+) users/s", output)
     cells = (f"{seconds:.1f}", rate.group(1) if rate else "", f"{peak / 1e6:,.0f} MB", f"{probe.longest * 1e3:.1f} ms")
     print(f"| {title} | {' | '.join(cells)} |", flush=True)

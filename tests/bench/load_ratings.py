@@ -2,7 +2,7 @@
 
 The file has the form of MovieLens-25M and its size, users and films; how active users are and how popular films are is
 drawn from MovieLens-1M (which `understudy data fetch` brings), so the marginals are real and the pairs are made up.
-Each step runs in a process of its own: seconds by the clock, peak memory from the kernel.
+Each step runs in a process of its own: seconds by the clock, peak memory as `training.command_parts.peak_bytes` tells.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ STARS = np.array([1.57, 3.1, 1.6, 6.6, 5.1, 19.6, 12.7, 26.6, 8.8, 14.4])
 """Per cent of 0.5, 1.0 … 5.0 in MovieLens-25M, rounded."""
 CHUNK = 1_000_000
 LOAD = """
-import json, resource, sys, time
+import json, sys, time
 from pathlib import Path
+from training.command_parts import peak_bytes
 from training.layouts import Layout
 from training.ratings import read_ratings
 from training.table_cache import cached_ratings
@@ -35,9 +36,8 @@ start = time.perf_counter()
 path = directory / layout.ratings
 table = read_ratings(path, layout) if how == "parse" else cached_ratings(path, layout, cache)
 seconds = time.perf_counter() - start
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 shape = [len(table), len(table.user_ids), len(table.item_ids)]
-print(json.dumps({"seconds": seconds, "peak": peak, "shape": shape}))
+print(json.dumps({"seconds": seconds, "peak": peak_bytes(), "shape": shape}))
 """
 
 

@@ -1,15 +1,14 @@
 """Training as the data grows: `python -m tests.bench.training_scale [--dir DIR] [--sizes 1 10 30] [--sweeps N]`.
 
 MovieLens-1M, then synthetic data of 10 and 30 million interactions (`understudy data synth`, made in DIR if it is not
-there). Every step is a process of its own: seconds by the clock, processor seconds, and peak memory from the kernel,
-which holds the data as well. The fit is the champion's (iALS-64), on the first 80 % by time, with its checkpoint.
+there). Every step is a process of its own: seconds by the clock, processor seconds, and its peak memory, which holds
+the data as well. The fit is the champion's (iALS-64), on the first 80 % by time, with its checkpoint.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -97,12 +96,12 @@ DO: dict[str, Callable[[argparse.Namespace], str]] = {
 
 def step(arguments: argparse.Namespace) -> None:
     """One step in this process; prints a line of JSON."""
+    from training.command_parts import peak_bytes
+
     started = time.perf_counter()
     note = DO[arguments.step](arguments)
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    processor = usage.ru_utime + usage.ru_stime
-    print(json.dumps({"seconds": time.perf_counter() - started, "cpu": processor, "peak": peak, "note": note}))
+    seconds, processor = time.perf_counter() - started, time.process_time()
+    print(json.dumps({"seconds": seconds, "cpu": processor, "peak": peak_bytes(), "note": note}))
 
 
 def run(command: list[str]) -> dict[str, Any]:
