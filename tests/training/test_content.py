@@ -12,7 +12,7 @@ from training.content import ContentSettings, content_vectors, item_features
 from training.errors import TrainingError
 from training.evaluate import PerUser, lift
 from training.genre_popularity import GENRE_POPULARITIES, genre_flags
-from training.hybrid import best_weight, parts
+from training.hybrid import parts
 from training.ials import IalsSettings, fit, fold_in
 from training.interactions import Movie
 from training.layouts import Tag
@@ -121,7 +121,3 @@ def test_a_hybrid_is_one_inner_product_and_finds_items_nobody_rated() -> None:
     ours = PerUser.of(rank_by_factors(task, hybrid.users, hybrid.items, baseline, warm), task, warm)
     theirs = PerUser.of(rank_by_popularity(task, baseline, warm), task, warm)
     assert lift(ours.average_precision, theirs.average_precision, "genre popularity", 1).lower > 0
-
-
-def test_of_equal_weights_the_larger_is_chosen() -> None:
-    assert best_weight([0.5, 0.9, 0.7], [0.1, 0.1, 0.05]) == 0.9
