@@ -22,7 +22,7 @@ from training.movielens import PUBLISHED
 if TYPE_CHECKING:
     from rich.progress import ProgressColumn
 
-    from training.jobs import DataSet
+    from training.data_set import DataSet
 
 LOST = 5
 """Exit code when another promotion was first: no error, no success, and no code of the gate."""
@@ -68,9 +68,9 @@ def fetched(name: str) -> Path:
 def data_set(source: str) -> DataSet:
     """The data set by name, fetched if need be and silent when it is there, or from a directory.
 
-    That one is synthetic is told on stderr, whatever the command.
+    That one is synthetic, or had lines that were left out, is told on stderr, whatever the command.
     """
-    from training.jobs import DataSet
+    from training.data_set import DataSet
     from training.settings import TrainingSettings
 
     cache = TrainingSettings.load().data_dir
@@ -78,6 +78,9 @@ def data_set(source: str) -> DataSet:
         found = DataSet.read(Path(source), cache)
         if found.synthetic:
             click.secho(f"{source}: SYNTHETIC data; nothing about quality follows from it", fg="yellow", err=True)
+        if found.interactions.repeated:
+            words = f"{found.interactions.repeated:,} lines left out, for the user had rated the film before"
+            click.secho(f"{source}: {words}", fg="yellow", err=True)
         return found
     published = PUBLISHED[source]
     directory = cache / source

@@ -32,7 +32,10 @@ def data_fetch(name: str) -> None:
 @data_option
 @told
 def data_describe(source: str) -> None:
-    """Print sizes, period and the two cuts; whether it is synthetic."""
+    """Print sizes, period and the two cuts; lines that were left out; whether it is synthetic.
+
+    A user has rated a film once: of several lines the earliest counts, so that no later one changes what was known.
+    """
     from training.interactions import POSITIVE
 
     found = data_set(source)
@@ -44,6 +47,8 @@ def data_describe(source: str) -> None:
         span = f"{_utc(int(part.timestamp_us.min()))}  {_utc(int(part.timestamp_us.max()))}"
         positives = int((part.rating >= POSITIVE).sum())
         click.echo(f"{name:12}{len(part):>10,}{positives:>11,}{users:>9,}{items:>8,}  {span}")
+    if found.interactions.repeated:
+        click.echo(f"{found.interactions.repeated:,} lines left out: the user had rated the film before")
     if found.synthetic:
         click.echo(found.synthetic)
 

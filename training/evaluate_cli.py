@@ -15,9 +15,10 @@ from training.cli import bars, costs, machine_of, machine_options, make_room, tr
 from training.command_parts import data_option, data_set, path_option, told
 
 if TYPE_CHECKING:
+    from training.data_set import DataSet
     from training.evaluate import Lift
     from training.experiment import Experiment
-    from training.jobs import DataSet, EvaluationReport
+    from training.jobs import EvaluationReport
     from training.protocols import ProtocolRow
     from training.rolling_evaluation import RollingReport
     from training.settings import Machine, MachineSettings

@@ -59,17 +59,19 @@ def export_bundle(
     labels: Mapping[str, str],
 ) -> BundleManifest:
     """Write the bundle of `fitted`, which was fitted on `before`, all of it earlier than `cut_us`: its items, the
-    users with enough positives there. How its index was chosen is told in a directory beside it.
+    users with enough positives there. What is a positive, for users and for popularity, is the experiment's to say.
+    How its index was chosen is told in a directory beside it.
     """
     ids = fitted.item_ids
     row_of = {item: row for row, item in enumerate(before.item_ids)}
     rows = np.array([row_of.get(item, -1) for item in ids])
-    positives = np.bincount(before.positives.user, minlength=len(before.user_ids))
+    liked = before.liked(experiment.ials.positive)
+    positives = np.bincount(liked.user, minlength=len(before.user_ids))
     users = np.flatnonzero(positives >= max(1, experiment.export.min_history))
-    counts = np.bincount(before.positives.item, minlength=len(before.item_ids))
+    counts = np.bincount(liked.item, minlength=len(before.item_ids))
     latest = np.zeros(len(before.item_ids), dtype=np.int64)
     np.maximum.at(latest, before.item, before.timestamp_us)
-    recent = popularity(before, cut_us, FAMILY[RECENT]).astype(np.int64)
+    recent = popularity(before, cut_us, FAMILY[RECENT], experiment.ials.positive).astype(np.int64)
     # An item that nobody rated before the cut has neither popularity nor a last interaction.
     ever, lately, last = (np.where(rows >= 0, column[rows], 0) for column in (counts, recent, latest))
     known = [movies[each] for each in ids]

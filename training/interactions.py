@@ -20,7 +20,7 @@ class Interactions:
     """Ratings of users for items. `user` and `item` are rows into the id lists, which are sorted as strings.
 
     Arrays have shape (interactions,): user, item int32; rating float32, stars from 0.5 to 5 in halves; timestamp_us
-    int64, UTC.
+    int64, UTC. `repeated` counts the lines of a file that were left out (`training.ratings`).
     """
 
     user_ids: list[str]
@@ -29,6 +29,7 @@ class Interactions:
     item: NDArray[np.int32]
     rating: NDArray[np.float32]
     timestamp_us: NDArray[np.int64]
+    repeated: int = 0
 
     def __len__(self) -> int:
         return len(self.rating)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -17,74 +16,20 @@ import msgspec
 from bentos.index_record import beside
 from training import tracking
 from training.checkpoint import Checkpoint
+from training.data_set import DataSet
 from training.errors import ConfigurationError
 from training.evaluate import Lift, Metrics, PerUser, best_of, lift, write_per_user
 from training.experiment import Experiment
 from training.export import export_bundle
-from training.fetching import digest_of, sha256_of
-from training.interactions import Interactions, Movie
-from training.layouts import NO_TAGS, Layout, Tags
 from training.model import fit_model
 from training.popularity import cold_scores, family_scores
 from training.references import REFERENCES
 from training.registering import register
 from training.settings import Machine
-from training.split import GlobalSplit, split_by_time
-from training.synthetic_mark import mark_of
-from training.table_cache import cached_ratings
 from training.task import Task, rank_by_popularity
 
 BOOTSTRAP_SEED: Final = 1
 Sweep = Callable[[int, float], None]
-
-
-@dataclass(frozen=True)
-class DataSet:
-    """Ratings, read and cut; the films; a digest of the files; the name of their directory; the tags.
-
-    `synthetic`: what made-up data says of itself (`training.synthetic_mark`), "" for real data.
-    """
-
-    interactions: Interactions
-    split: GlobalSplit
-    movies: dict[str, Movie]
-    digest: str
-    name: str
-    tags: Tags = NO_TAGS
-    synthetic: str = ""
-
-    @staticmethod
-    def read(directory: Path, cache: Path, digest: str | None = None) -> DataSet:
-        """Read the MovieLens files in `directory`, of any layout; `digest` is known for those that were verified."""
-        layout = Layout.of(directory)
-        interactions = cached_ratings(directory / layout.ratings, layout, cache)
-        names = [layout.ratings, layout.items]
-        tags = Tags(directory / layout.tags if layout.tags and (directory / layout.tags).is_file() else None)
-        if tags.path:
-            names.append(tags.path.name)
-        found = digest or digest_of({name: sha256_of(directory / name) for name in names})
-        movies = layout.read_items(directory / layout.items)
-        mark, name = mark_of(directory), directory.resolve().name
-        return DataSet(interactions, split_by_time(interactions), movies, found, name, tags, mark)
-
-    @property
-    def logged(self) -> tracking.LoggedData:
-        """How MLflow names it."""
-        all_of_it = self.interactions
-        first, last = int(all_of_it.timestamp_us.min()), int(all_of_it.timestamp_us.max())
-        users, items = len(all_of_it.user_ids), len(all_of_it.item_ids)
-        return tracking.LoggedData(self.name, self.digest, len(all_of_it), users, items, first, last, self.synthetic)
-
-    @property
-    def labels(self) -> dict[str, str]:
-        """What bundles, runs and reports say of the data."""
-        return {"data_hash": self.digest} | ({"synthetic": self.synthetic} if self.synthetic else {})
-
-    def fitting(self, until: str) -> tuple[Interactions, int]:
-        """What a model may see, and the first moment that it may not: `until` is `train` or `train+validation`."""
-        if until == "train":
-            return self.split.train, self.split.validation_from_us
-        return self.split.before_test, self.split.test_from_us
 
 
 class Trained(NamedTuple):
@@ -175,7 +120,8 @@ def evaluate_job(
     for experiment in experiments:
         on, told = machines[experiment.name], sweeps[experiment.name]
         fitted = fit_model(before, data.movies, experiment, on.threads, told, None, data.tags, on.device)
-        rankings[experiment.name] = fitted.rank(task, before.item_ids, cold, users)
+        instead = cold_scores(before, end_us, experiment.ials.positive)
+        rankings[experiment.name] = fitted.rank(task, before.item_ids, instead, users)
     if references:
         for name, reference in REFERENCES.items():
             rankings[name] = reference(before).rank(task, cold, users)

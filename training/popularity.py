@@ -56,9 +56,9 @@ def family_scores(
     return {name: popularity(interactions, now_us, weight, at_least) for name, weight in FAMILY.items()}
 
 
-def cold_scores(interactions: Interactions, now_us: int) -> NDArray[np.float64]:
+def cold_scores(interactions: Interactions, now_us: int, at_least: float = POSITIVE) -> NDArray[np.float64]:
     """What cold users get, offline as in serving: the positives of the last 30 days where they are enough to go by,
     equal ones in the order of all time; else those of all time. Shape (items,).
     """
-    recent, ever = (popularity(interactions, now_us, FAMILY[name]) for name in (RECENT, ALL_TIME))
+    recent, ever = (popularity(interactions, now_us, FAMILY[name], at_least) for name in (RECENT, ALL_TIME))
     return recent * (ever.max(initial=0) + 1) + ever if recent_suffices(recent) else ever

@@ -1,8 +1,9 @@
 """Reading a ratings file of any layout into `Interactions`: fast when it is right, exact about what is wrong.
 
 Arrow parses; the checks are on whole columns. When anything does not fit, the file is read once more line by line, and
-the first bad value is told with its line and column, and how many other lines are bad. Next module:
-`training.table_cache`, which keeps what was read.
+the first bad value is told with its line and column, and how many other lines are bad. A user has rated an item once:
+of lines that say so again the earliest counts, and the others are counted. Next module: `training.table_cache`, which
+keeps what was read.
 """
 
 from __future__ import annotations
@@ -25,10 +26,15 @@ TYPES: Final = (pa.int32(), pa.int32(), pa.float32(), pa.int64())
 BLOCK_BYTES: Final = 16 << 20
 LATEST_SECONDS: Final = 4_102_444_800
 """The year 2100: a later time is milliseconds, or damage."""
+LOOKED_UP: Final = 1 << 20
+"""Pairs that are looked up at once, which bounds memory."""
 
 
 def read_ratings(path: Path, layout: Layout) -> Interactions:
-    """The interactions in `path`. `DataError` names the first value that does not fit, its line and its column."""
+    """The interactions in `path`. `DataError` names the first value that does not fit, its line and its column.
+
+    Lines that name a user and an item again are left out by `first_of_each`; `repeated` of the result counts them.
+    """
     if layout.header:
         _check_header(path, layout)
     try:
@@ -39,9 +45,42 @@ def read_ratings(path: Path, layout: Layout) -> Interactions:
         raise DataError(f"{path}: no ratings in it")
     if not (_good_rating(rating) & (user > 0) & (item > 0) & (seconds > 0) & (seconds < LATEST_SECONDS)).all():
         raise DataError(_first_bad(path, layout) or f"{path}: values out of range")
+    lines = len(rating)
+    kept = first_of_each(user, item, seconds)
+    if kept is not None:
+        user, item, rating, seconds = (column[kept] for column in (user, item, rating, seconds))
     user_ids, user_rows = _rows_of(user)
     item_ids, item_rows = _rows_of(item)
-    return Interactions(user_ids, item_ids, user_rows, item_rows, rating, seconds * 1_000_000)
+    return Interactions(user_ids, item_ids, user_rows, item_rows, rating, seconds * 1_000_000, lines - len(rating))
+
+
+def first_of_each(
+    user: NDArray[np.int32], item: NDArray[np.int32], seconds: NDArray[np.int64]
+) -> NDArray[np.bool_] | None:
+    """The lines to keep, so that each user has rated an item once; None when there is nothing to leave out.
+
+    The earliest is kept, of one moment the first in the file. Not the newest: what a user does after a cut would then
+    take away what was known before it, and a model would see the future by a gap.
+    """
+    pair = (user.astype(np.int64) << 32) | item
+    ordered = np.sort(pair)
+    again = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    del ordered
+    if not len(again):
+        return None
+    rows = np.concatenate([at + _found(pair[at : at + LOOKED_UP], again) for at in range(0, len(pair), LOOKED_UP)])
+    rows = rows[np.lexsort((seconds[rows], pair[rows]))]
+    new = np.ones(len(rows), dtype=bool)
+    new[1:] = pair[rows[1:]] != pair[rows[:-1]]
+    kept = np.ones(len(pair), dtype=bool)
+    kept[rows[~new]] = False
+    return kept
+
+
+def _found(values: NDArray[np.int64], ascending: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where `values` holds one of `ascending`."""
+    place = np.searchsorted(ascending, values).clip(max=len(ascending) - 1)
+    return np.flatnonzero(ascending[place] == values)
 
 
 def _check_header(path: Path, layout: Layout) -> None:

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import msgspec
 
 from training import tracking
+from training.data_set import DataSet
 from training.experiment import Experiment
 from training.interactions import Interactions
-from training.jobs import DataSet
 from training.popularity import ALL_TIME, FAMILY, family_scores
 from training.references import REFERENCES, ItemModel
 from training.rolling import Asked, Pooled, origins, pooled

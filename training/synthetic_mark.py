@@ -7,16 +7,22 @@ writes it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
 from training.errors import DataError
+from training.interactions import Movie
 
 MARK: Final = "synthetic.json"
 GENERATOR: Final = 1
 """Changes when the same settings make other data."""
+
+
+FILM: Final = "Synthetic film"
+"""The titles of made-up films begin with it."""
 
 
 class Mark(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,3 +48,10 @@ def mark_of(directory: Path) -> str:
         return ""
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not the mark of made-up data ({error}). Make the data anew") from error
+
+
+def mark_of_titles(movies: Mapping[str, Movie]) -> str:
+    """What the titles say when the mark got lost, in a copy of the ratings and films alone; "" for real films."""
+    if movies and all(movie.title.startswith(f"{FILM} ") for movie in movies.values()):
+        return f"SYNTHETIC, by the titles of its films; {MARK}, which told how it was made, is not beside them"
+    return ""

@@ -18,6 +18,7 @@ from training.export import facts_table
 from training.interactions import POSITIVE, Movie
 from training.ratings import COLUMNS
 from training.synthetic import Part, World
+from training.synthetic_mark import FILM
 from training.synthetic_vectors import on_sphere
 
 GENRES: Final = 18
@@ -67,7 +68,7 @@ def films(world: World, ids: Ids) -> list[Movie]:
     genres = np.argsort(-(world.vectors.items @ directions.T), axis=1)[:, :2]
     years = 2003 - rng.exponential(15, len(ids.names)).astype(int).clip(max=83)
     return [
-        Movie(f"Synthetic film {name}", (f"Genre {first + 1}", f"Genre {second + 1}"), year)
+        Movie(f"{FILM} {name}", (f"Genre {first + 1}", f"Genre {second + 1}"), year)
         for name, (first, second), year in zip(ids.names, genres.tolist(), years.tolist(), strict=True)
     ]
 

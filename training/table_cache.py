@@ -25,12 +25,12 @@ from training.ratings import read_ratings
 
 logger = logging.getLogger(__name__)
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 FOLDER: Final = "tables"
 SCHEMA: Final = pa.schema(
     [("user", pa.int32()), ("item", pa.int32()), ("rating", pa.float32()), ("timestamp_us", pa.int64())]
 )
-"""Rows into the id lists, which are in the metadata as JSON."""
+"""Rows into the id lists, which are in the metadata as JSON, with the number of lines that were left out."""
 
 
 def cached_ratings(path: Path, layout: Layout, cache: Path) -> Interactions:
@@ -56,7 +56,8 @@ def _write(entry: Path, interactions: Interactions) -> None:
     entry.parent.mkdir(parents=True, exist_ok=True)
     columns = (interactions.user, interactions.item, interactions.rating, interactions.timestamp_us)
     ids = {"users": interactions.user_ids, "items": interactions.item_ids}
-    metadata = {name: msgspec.json.encode(names) for name, names in ids.items()}
+    about = ids | {"repeated": interactions.repeated}
+    metadata = {name: msgspec.json.encode(value) for name, value in about.items()}
     table = pa.Table.from_arrays(
         [pa.array(column, type=field.type) for column, field in zip(columns, SCHEMA, strict=True)],
         schema=SCHEMA.with_metadata(metadata),
@@ -75,9 +76,10 @@ def _read(entry: Path) -> Interactions:
     if not schema.equals(SCHEMA):
         raise DataError(f"another schema: {schema.names}")
     users, items = (msgspec.json.decode(schema.metadata[name], type=list[str]) for name in (b"users", b"items"))
+    repeated = msgspec.json.decode(schema.metadata[b"repeated"], type=int)
     # One column after the other, so that Arrow's copy of one is gone before the next comes.
     user, item, rating, timestamp_us = (pq.read_table(entry, columns=[name])[name].to_numpy() for name in SCHEMA.names)
     for rows, names in ((user, users), (item, items)):
         if len(rows) and not 0 <= int(np.min(rows)) <= int(np.max(rows)) < len(names):
             raise DataError("rows beyond the id lists")
-    return Interactions(users, items, user, item, rating, timestamp_us)
+    return Interactions(users, items, user, item, rating, timestamp_us, repeated)

@@ -94,7 +94,7 @@ def rank_by_factors(
     users: list[int],
 ) -> Ranking:
     """Inner products for users who have a vector; others get the `fallback` scores, as the service does."""
-    has = task.warm & frozenset(np.flatnonzero(user_vectors.any(1)).tolist())
+    has = frozenset(np.flatnonzero(user_vectors.any(1)).tolist())
     lists = rank_by_popularity(task, fallback, [user for user in users if user not in has]).lists
     warm = [user for user in users if user in has]
     for begin in range(0, len(warm), BATCH_USERS):

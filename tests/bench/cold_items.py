@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from training.cold_start import PARTS, HeldOut, at_origins, parts_of, unpersonalised, without_ties
 from training.content import content_vectors, item_features
+from training.data_set import DataSet
 from training.evaluate import average_precisions, lift
 from training.experiment import Experiment, read_experiment
 from training.genre_popularity import GENRE_POPULARITIES, genre_flags, genre_means
 from training.interactions import Movie
-from training.jobs import DataSet
 from training.model import Fitted, fit_model
 from training.movielens import ML_1M
 from training.rolling import clustered_error, origins

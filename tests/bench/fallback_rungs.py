@@ -22,10 +22,10 @@ from bentos.fallback import Fallback
 from bentos.fold_in import FoldIn
 from bentos.history import History
 from bentos.retrieval import most_popular, search
+from training.data_set import DataSet
 from training.experiment import read_experiment
 from training.export import export_bundle, requests_of
 from training.interactions import POSITIVE
-from training.jobs import DataSet
 from training.model import fit_model
 from training.movielens import ML_1M
 from training.rolling import Origin, clustered_error, origins

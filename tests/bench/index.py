@@ -31,10 +31,10 @@ from bentos.index_report import CHOSEN, Candidate, Figures
 from bentos.index_timing import Times, times
 from bentos.seen import SeenSource, stand_in
 from training.content import ContentSettings
+from training.data_set import DataSet
 from training.experiment import Experiment
 from training.export import seen_before
 from training.ials import IalsSettings
-from training.jobs import DataSet
 from training.model import fit_model
 from training.movielens import ML_1M
 from training.settings import TrainingSettings

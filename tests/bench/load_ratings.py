@@ -43,7 +43,7 @@ print(json.dumps({"seconds": seconds, "peak": peak_bytes(), "shape": shape}))
 
 def write(directory: Path, rows: int) -> None:
     """ratings.csv and an empty movies.csv."""
-    from training.jobs import DataSet
+    from training.data_set import DataSet
     from training.movielens import ML_1M
     from training.settings import TrainingSettings
 

@@ -20,9 +20,9 @@ import numpy as np
 
 from tests.bench.peers.process import ROOT, Model, ask, ask_once
 from tests.bench.peers.split_file import Rows, split_of
+from training.data_set import DataSet
 from training.evaluate import average_precisions
 from training.experiment import read_experiment
-from training.jobs import DataSet
 from training.movielens import ML_1M
 from training.rolling import Asked, Pooled, origins
 from training.settings import TrainingSettings

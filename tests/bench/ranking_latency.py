@@ -21,9 +21,9 @@ from bentos.history import History
 from bentos.ranking import Ranker
 from bentos.ranking_settings import RankingSettings, read_ranking
 from bentos.retrieval import search
+from training.data_set import DataSet
 from training.experiment import read_experiment
 from training.export import export_bundle
-from training.jobs import DataSet
 from training.model import fit_model
 from training.movielens import ML_1M
 from training.settings import TrainingSettings

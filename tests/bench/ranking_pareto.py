@@ -24,8 +24,8 @@ import numpy as np
 from bentos.ranking_settings import RankingSettings, read_ranking
 from tests.bench.ranking_plot import Point, draw
 from tests.bench.ranking_stage import SEED, K, Row, Stage, measured
+from training.data_set import DataSet
 from training.evaluate import RAREFIED, lift
-from training.jobs import DataSet
 from training.movielens import ML_1M
 from training.rolling import origins
 from training.settings import TrainingSettings

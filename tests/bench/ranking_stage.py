@@ -18,11 +18,11 @@ from bentos.fallback import Fallback
 from bentos.ranking import Ranker
 from bentos.ranking_settings import RankingSettings
 from bentos.retrieval import search
+from training.data_set import DataSet
 from training.evaluate import RAREFIED, PerUser
 from training.experiment import read_experiment
 from training.export import export_bundle
 from training.interactions import Interactions
-from training.jobs import DataSet
 from training.model import fit_model
 from training.rolling import clustered_error
 from training.task import Ranking, Task

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
+from training.data_set import DataSet
 from training.evaluate import average_precisions
 from training.ials import IalsSettings, fit
 from training.interactions import Interactions
-from training.jobs import DataSet
 from training.movielens import PUBLISHED
 from training.popularity import family_scores
 from training.settings import TrainingSettings

@@ -23,9 +23,10 @@ from tests.bench.agreement import agreement
 from tests.bench.peer_tuning import CONFIGURATIONS, ORIGINS, Choice, ours, read_chosen
 from tests.bench.peers.process import THREADS, Answers, Model, ask
 from tests.bench.peers.split_file import Rows, split_of
+from training.data_set import DataSet
 from training.evaluate import Lift, PerUser, lift
 from training.interactions import Interactions
-from training.jobs import BOOTSTRAP_SEED, DataSet
+from training.jobs import BOOTSTRAP_SEED
 from training.movielens import ML_1M
 from training.popularity import family_scores
 from training.references import EASE_REGULARISATION, NEIGHBOURS, SHRINKAGE

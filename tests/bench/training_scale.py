@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def data_of(arguments: argparse.Namespace) -> Any:
-    from training.jobs import DataSet
+    from training.data_set import DataSet
     from training.movielens import ML_1M
     from training.settings import TrainingSettings
 

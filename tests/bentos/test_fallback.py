@@ -14,9 +14,9 @@ from bentos.catalogue import RECENT_LEAST
 from bentos.fallback import CONTENT, Fallback
 from bentos.history import History
 from tests.bentos.bundles import synthetic_bundle
+from training.data_set import DataSet
 from training.experiment import read_experiment
 from training.export import export_bundle
-from training.jobs import DataSet
 from training.model import Fitted
 from training.movielens import ML_1M
 from training.popularity import cold_scores

@@ -15,11 +15,11 @@ from bentos.payload import fold_in_problem
 from tests.bentos.bundles import FOLD_IN
 from training import ials
 from training.content import ContentSettings
+from training.data_set import DataSet
 from training.experiment import Experiment
 from training.export import fold_in_settings
 from training.ials import IalsSettings
 from training.interactions import Interactions
-from training.jobs import DataSet
 from training.model import fit_model
 from training.movielens import ML_1M
 from training.settings import TrainingSettings

@@ -11,8 +11,8 @@ import pytest
 from shadow.demo import CONFIGS
 from shadow.rehearsal import HOST, Rehearsal
 from tests.integration.playing import gate, play
+from training.data_set import DataSet
 from training.experiment import read_experiment
-from training.jobs import DataSet
 from training.model import fit_model
 from training.movielens import ML_1M
 from training.popularity import cold_scores

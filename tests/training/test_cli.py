@@ -62,6 +62,20 @@ def test_data_is_described(place: Path) -> None:
     assert [line.split()[0] for line in done.output.splitlines()] == ["part", "train", "validation", "test"]
 
 
+def test_lines_that_repeat_a_user_and_a_film_are_counted(place: Path) -> None:
+    (place / "repeated").mkdir()
+    for each in ("ratings.csv", "movies.csv"):
+        (place / "repeated" / each).write_bytes((place / "data" / each).read_bytes())
+    lines = (place / "data" / "ratings.csv").read_text().splitlines()[1:4]
+    with (place / "repeated" / "ratings.csv").open("a") as out:
+        out.writelines(f"{line}\n" for line in lines)
+    done = run(place, "data", "describe", "--data", "{place}/repeated")
+    assert "3 lines left out: the user had rated the film before" in done.stdout
+    assert "3 lines left out, for the user had rated the film before" in done.stderr
+    plain = run(place, "data", "describe", *DATA)
+    assert done.stdout.splitlines()[:4] == plain.stdout.splitlines()
+
+
 @pytest.mark.parametrize("name", ["small", "hybrid"])
 def test_a_model_is_trained_and_tells_seconds_and_memory(place: Path, name: str) -> None:
     out = "{place}/bundles/" + name

@@ -87,12 +87,21 @@ def test_the_whole_set_of_lists_by_hand() -> None:
     assert scored.where(frozenset({2})).users == [2]
 
 
-def test_cold_users_get_the_fallback_and_warm_ones_the_model() -> None:
+def test_users_without_a_vector_get_the_fallback_and_others_the_model() -> None:
     task = Task.of(BEFORE, LATER)
     items = np.array([[0, 0], [1, 0], [0, 1], [0, 0]], np.float32)
-    users = np.array([[0, 1], [1, 0], [1, 1]], np.float32)
+    users = np.array([[0, 1], [1, 0], [0, 0]], np.float32)
     ranking = rank_by_factors(task, users, items, np.array([0.0, 0.0, 5.0, 0.0]), [0, 1, 2])
     assert ranking.lists == {0: [2], 1: [1], 2: [2, 0, 1]}
+
+
+def test_who_liked_something_by_the_model_alone_gets_the_models_list() -> None:
+    """Cold by the protocol, but the bundle has a vector, so that is what the service answers by."""
+    task = Task.of(BEFORE, LATER)
+    assert 2 not in task.warm
+    items = np.array([[0, 0], [1, 0], [0, 0.5], [0, 0]], np.float32)
+    users = np.array([[0, 1], [1, 0], [1, 1]], np.float32)
+    assert rank_by_factors(task, users, items, np.array([5.0, 0.0, 0.0, 0.0]), [2]).lists == {2: [1, 2, 0]}
 
 
 def test_a_warm_user_without_a_vector_gets_the_fallback_and_not_the_first_ids() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,23 @@ def test_garbage_before_the_cut_does_not(tmp_path: Path) -> None:
     rating[first] = 1 if rating[first] >= 4 else 5
     other = Interactions(honest.user_ids, honest.item_ids, honest.user, honest.item, rating, honest.timestamp_us)
     assert bundle_of(honest, tmp_path / "honest") != bundle_of(other, tmp_path / "other")
+
+
+@pytest.mark.parametrize("positive", [3.0, 4.0, 5.0])
+def test_who_gets_a_vector_and_what_is_popular_follow_the_experiments_positive(tmp_path: Path, positive: float) -> None:
+    interactions = synthetic_interactions(5, users=80, items=50, per_user=6)
+    split = split_by_time(interactions)
+    before, cut_us = split.train, split.validation_from_us
+    ials = IalsSettings(dimension=4, sweeps=2, positive=positive)
+    experiment = Experiment(name="champion", about="", ials=ials, export=ExportSettings(min_history=3))
+    movies = synthetic_movies(interactions)
+    export_bundle(tmp_path / "b", experiment, fit_model(before, movies, experiment, 1), before, movies, cut_us, {})
+    bundle = load_bundle(tmp_path / "b")
+    liked = [(before.user_ids[u], before.item_ids[i]) for u, i in zip(before.user, before.item, strict=True)]
+    liked = [pair for pair, stars in zip(liked, before.rating, strict=True) if stars >= positive]
+    users, items = (Counter(pair[side] for pair in liked) for side in (0, 1))
+    assert bundle.user_ids == sorted(user for user, count in users.items() if count >= 3)
+    assert bundle.catalogue.column("popularity").to_pylist() == [items[item] for item in bundle.item_ids]
 
 
 def test_users_with_little_history_get_no_vector(tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from training.data_set import DataSet
 from training.experiment import read_experiment
-from training.jobs import DataSet, evaluate_job
+from training.jobs import evaluate_job
 from training.movielens import ML_1M
 from training.settings import TrainingSettings
 

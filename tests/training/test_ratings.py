@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from training.errors import DataError
 from training.interactions import Interactions, Movie
 from training.layouts import Layout, Tag, Tags, movie, read_tags
-from training.ratings import read_ratings
+from training.ratings import first_of_each, read_ratings
 from training.table_cache import FOLDER, cached_ratings
 
 FORMS = {
@@ -116,6 +116,32 @@ def test_the_cache_gives_what_was_read_and_never_what_is_stale_or_damaged(tmp_pa
     write(tmp_path / "data", "csv", ROWS[:1])
     assert len(cached_ratings(path, layout, tmp_path)) == 1
     assert len(list((tmp_path / FOLDER).iterdir())) == 2
+
+
+def test_of_several_lines_of_a_user_and_an_item_the_earliest_counts_and_the_others_are_counted(tmp_path: Path) -> None:
+    """By hand: 10 rated 7 at 100, 80 and 80; the first line of the earliest moment says 2 stars."""
+    rows = [*ROWS, ("10", "7", "2", "80"), ("10", "7", "5", "80"), ("2", "31", "1", "70")]
+    table = read(tmp_path, "csv", rows)
+    assert table.repeated == 2
+    assert table.timestamp_us.tolist() == [90_000_000, 95_000_000, 80_000_000, 70_000_000]
+    assert table.rating.tolist() == [0.5, 3.5, 2.0, 1.0]
+    kept = cached_ratings(tmp_path / "ratings.csv", Layout.of(tmp_path), tmp_path / "cache")
+    again = cached_ratings(tmp_path / "ratings.csv", Layout.of(tmp_path), tmp_path / "cache")
+    assert kept.repeated == again.repeated == 2
+    assert again.rating.tolist() == table.rating.tolist()
+
+
+@given(st.lists(st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(1, 5)), min_size=1, max_size=40))
+def test_what_is_kept_is_what_a_dictionary_would_keep(rows: list[tuple[int, int, int]]) -> None:
+    user, item = (np.array(column, np.int32) for column in list(zip(*rows, strict=True))[:2])
+    seconds = np.array([row[2] for row in rows], np.int64)
+    first: dict[tuple[int, int], int] = {}
+    for line in sorted(range(len(rows)), key=lambda line: rows[line][2]):
+        first.setdefault(rows[line][:2], line)
+    kept = first_of_each(user, item, seconds)
+    assert (kept is None) == (len(first) == len(rows))
+    if kept is not None:
+        assert np.flatnonzero(kept).tolist() == sorted(first.values())
 
 
 def test_titles_years_and_genres() -> None:

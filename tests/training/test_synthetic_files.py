@@ -12,9 +12,9 @@ import pytest
 
 from bentos.bundle import load_bundle
 from training import synthetic
+from training.data_set import DataSet
 from training.errors import DataError
 from training.export import write_facts
-from training.jobs import DataSet
 from training.synthetic import SyntheticSettings, World
 from training.synthetic_files import Targets, check_room, needed_bytes, write
 from training.synthetic_mark import MARK, mark_of

@@ -17,10 +17,11 @@ from bentos.registry import MODEL
 from tests.ports import free_port
 from training import registering, tracking
 from training.content import ContentSettings
+from training.data_set import DataSet
 from training.errors import ConfigurationError, TrackingError, TrainingError
 from training.experiment import Experiment, ExportSettings
 from training.ials import IalsSettings
-from training.jobs import DataSet, Trained, ensure_first, train_job
+from training.jobs import Trained, ensure_first, train_job
 from training.settings import Machine
 from training.split import split_by_time
 from training.synthetic import synthetic_interactions, synthetic_movies
