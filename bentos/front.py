@@ -34,11 +34,14 @@ DETAIL_BYTES: Final = 2_000
 
 
 class Front:
-    """ASGI middleware around the service's application."""
+    """ASGI middleware around the service's application. `fast_lane`: whether `GET /recommend` is answered here; without
+    it the application answers, to the same limits, metrics and ids, and the lane's worth can be measured.
+    """
 
-    def __init__(self, app: ASGIApp, lifecycle: Lifecycle) -> None:
+    def __init__(self, app: ASGIApp, lifecycle: Lifecycle, fast_lane: bool = True) -> None:
         self._app = app
         self._lifecycle = lifecycle
+        self._fast_path = FAST if fast_lane else ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -55,7 +58,7 @@ class Front:
                 status, source = await self._reply(send, identity, _refusal(overloaded(most))), ""
             elif scope["path"] in HIDDEN:
                 status, source = await self._reply(send, identity, _refusal(plain(404, "Not Found"))), ""
-            elif scope["path"] == FAST and scope["method"] == "GET":
+            elif scope["path"] == self._fast_path and scope["method"] == "GET":
                 status, source = await self._fast(scope, send, identity)
             else:
                 status, source = await self._through(scope, receive, send, identity), ""

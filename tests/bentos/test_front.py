@@ -169,3 +169,16 @@ async def test_what_describes_another_api_is_not_there_and_never_reaches_the_app
         answer = await client.get(path)
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_without_the_fast_lane_the_application_answers_and_limits_metrics_and_ids_are_the_same() -> None:
+    lifecycle, counted = Lifecycle(), Counted()
+    lifecycle.metrics = counted
+    transport = httpx.ASGITransport(Front(JSONResponse({"by": "application"}), lifecycle, fast_lane=False))
+    async with httpx.AsyncClient(transport=transport, base_url="http://bento") as client:
+        answer = await client.get("/recommend?user_id=1", headers={"X-Request-Id": "r1"})
+        lifecycle.most_requests = 0
+        refused = await client.get("/recommend?user_id=1")
+    assert (answer.json(), answer.headers["x-request-id"]) == ({"by": "application"}, "r1")
+    assert refused.status_code == 429
+    assert counted.requests == [("/recommend", 200, ""), ("/recommend", 429, "")]
