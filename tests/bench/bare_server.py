@@ -1,11 +1,12 @@
 """The bento's handler without BentoML: `python -m tests.bench.bare_server fastapi|front BUNDLE PORT REDIS_URL`.
 
-`fastapi`: FastAPI's route on uvicorn, as one would write it without BentoML. `front`: our front before it, so that what
-BentoML alone costs can be read off.
+`front`: what the bento runs, on uvicorn alone, so that the difference is what BentoML costs. `fastapi`: the same
+limits, ids and metrics, but FastAPI answers `GET /recommend`, as one would write it. Settings are the service's.
 """
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import sys
@@ -26,6 +27,9 @@ from bentos.lifecycle import Lifecycle
 from bentos.metrics import PrometheusMetrics
 from bentos.recommend import Ladder
 from bentos.settings import ServingSettings
+
+FRESH_SECONDS = 5.0
+"""How often the service tells the gauges of the feature store."""
 
 
 def main(kind: str, directory: str, port: str, redis_url: str) -> None:
@@ -51,14 +55,19 @@ def main(kind: str, directory: str, port: str, redis_url: str) -> None:
         )
         await store.connect()
         metrics = PrometheusMetrics(manifest, {})
-        lifecycle.open(Api(Ladder(bundle, store), None, Champion(None), metrics=metrics), metrics, 512)
+        api = Api(Ladder(bundle, store, settings.ranking), None, Champion(None), metrics=metrics)
         gc.collect()
         gc.freeze()
+        lifecycle.open(api, metrics, settings.most_requests)
+        reporting = [lifecycle.report(), store.keep_fresh(metrics.store, FRESH_SECONDS)]
+        tasks = [asyncio.create_task(each) for each in reporting]
         yield
+        for task in tasks:
+            task.cancel()
         await store.close()
 
     app.router.lifespan_context = opened
-    served = Front(app, lifecycle) if kind == "front" else app
+    served = Front(app, lifecycle, fast_lane=kind == "front")
     uvicorn.run(served, host="127.0.0.1", port=int(port), access_log=False, log_level="warning")
 
 

@@ -1,4 +1,4 @@
-"""Serving under load: `make bench-serving`, or `python -m tests.bench.serving [--rates …] [--seconds N] [--synthetic]`.
+"""Serving under load: `make bench-serving`, or `python -m tests.bench.serving [--rates …] [--seconds N]`.
 
 Real processes on this machine, the load among them: its CPU is taken from the same cores, so a better machine shows
 better figures. MovieLens-1M's champion, trained before the cut, every user with a vector in turn, k = 10, features in a
@@ -11,14 +11,15 @@ import argparse
 import asyncio
 import random
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from bentos.bundle import load_bundle
+from bentos.bundle import BundleManifest, load_bundle
 from shadow.processes import Running, Stage
 from shadow.rehearsal import HOST
 from shadow.replay_client import Recorded, Replay
+from tests import redis_faults
 from tests.bench import serving_stage as on
 from tests.bench.serving_synthetic import synthetic
 from tests.ports import free_port
@@ -28,6 +29,9 @@ WARM_SECONDS = 5
 MATRIX_RATE = 300
 COMPARED = 500
 ROUNDS = 5
+BENTO, FRONT, FASTAPI = "the bento", "our front on uvicorn", "bare FastAPI on uvicorn"
+CORRUPT = 1_000
+"""Users whose vectors are made none."""
 CONFIG = "training/configs/champion.toml"
 
 
@@ -68,8 +72,9 @@ def rates(server: on.Server, users: list[str], wanted: list[float], seconds: flo
 
 
 def compare(servers: dict[str, on.Server], users: list[str], seconds: float) -> None:
-    """The same handler in several servers that run side by side: in turn, and the median of the rounds by CPU."""
-    print(f"\nThe same handler with and without BentoML at {COMPARED:,}/s, in turn, median of {ROUNDS} rounds:\n")
+    """The same handler, limits and metrics in several servers that run side by side, asked in turn."""
+    print(f"\nThe same handler, limits and metrics with and without BentoML at {COMPARED:,}/s, in turn. Of each column")
+    print(f"the median of {ROUNDS} rounds; requests, and lists by the user's vector, of all rounds:\n")
     print(f"| server {on.HEAD}\n|---{on.RULE}")
     found: dict[str, list[on.Figures]] = {name: [] for name in servers}
     for server in servers.values():
@@ -78,14 +83,24 @@ def compare(servers: dict[str, on.Server], users: list[str], seconds: float) -> 
         for name, server in servers.items():
             found[name].append(on.ask(server, users, COMPARED, seconds / 2))
     for name, rounds in found.items():
-        middle = sorted(rounds, key=lambda each: each.server_us)[ROUNDS // 2]
-        print(f"| {name} | {middle.row()}", flush=True)
+        print(f"| {name} | {on.middle(rounds).row()}", flush=True)
+    cost = {name: on.middle(rounds).server_us for name, rounds in found.items()}
+    bento, fastapi = cost[BENTO] - cost[FRONT], cost[FASTAPI] - cost[FRONT]
+    print(
+        f"\nOf µs of CPU a request, BentoML costs {bento:,.0f} (the bento − our front on uvicorn). FastAPI's way costs"
+    )
+    print(f"{fastapi:,.0f} (bare FastAPI − our front); `GET /recommend` of a bento does without it.")
 
 
-def matrix(server: on.Server, users: list[str], stage: Stage, reload: Callable[[bool], object]) -> None:
-    """Redis killed, started empty, loaded again, frozen, while requests come: what every one of them got."""
-    print("\n| Redis, at 300 requests/s | requests | not 200 | empty | by source | p50 ms | p95 ms | p99 ms |")
-    print("|---|---|---|---|---|---|---|---|")
+def matrix(
+    server: on.Server, users: list[str], bundle: BundleManifest, url: str, reload: Callable[[bool], object]
+) -> None:
+    """Redis killed, started empty, loaded again, and all that may befall it while it runs, while requests come: what
+    every one of them got.
+    """
+    columns = "requests | not 200 | empty | by source | faults | p50 ms | p95 ms | p99 ms"
+    print(f"\n| Redis, at {MATRIX_RATE}/s | {columns} |")
+    print("|---|---|---|---|---|---|---|---|---|")
     steps = {
         "there": lambda: None,
         "killed": lambda: [each.kill() for each in on.family(server.redis)],
@@ -93,19 +108,34 @@ def matrix(server: on.Server, users: list[str], stage: Stage, reload: Callable[[
         "loaded again": lambda: reload(False),
     }
     for name, step in steps.items():
-        tally = play(server, users, step)
-        print(matrix_row(name, tally), flush=True)
-    with frozen(server.redis):
-        print(matrix_row("frozen", play(server, users, lambda: None)), flush=True)
-    print(matrix_row("going on", play(server, users, lambda: None)), flush=True)
+        print(matrix_row(name, server, users, step), flush=True)
+    some = users[:CORRUPT]
+    befalls = {
+        "frozen": frozen(server.redis),
+        "slow: 40 ms": redis_faults.slow(url),
+        "out of memory": redis_faults.full(url),
+        "wrong password": redis_faults.another_password(url, "default", "nopass"),
+        f"{len(some):,} corrupt values": redis_faults.corrupt_vectors(url, bundle.version, bundle.users, some),
+    }
+    for name, befallen in befalls.items():
+        with befallen:
+            print(matrix_row(name, server, users, lambda: None), flush=True)
+        print(matrix_row("going on", server, users, lambda: None), flush=True)
 
 
-def matrix_row(name: str, tally: dict) -> str:
+def matrix_row(name: str, server: on.Server, users: list[str], step: Callable[[], object]) -> str:
     """One row of the matrix."""
-    sources = ", ".join(f"{source} {number:,}" for source, number in sorted(tally["sources"].items()))
+    before = server.faults()
+    tally = play(server, users, step)
+    sources, faults = counts(tally["sources"]), counts(server.faults() - before)
     bad = tally["requests"] - tally["statuses"].get("200", 0)
     latency = " | ".join(f"{tally['latency_ms'][each]:.1f}" for each in ("p50", "p95", "p99"))
-    return f"| {name} | {tally['requests']:,} | {bad} | {tally['empty']} | {sources} | {latency} |"
+    return f"| {name} | {tally['requests']:,} | {bad} | {tally['empty']} | {sources} | {faults} | {latency} |"
+
+
+def counts(found: Mapping[str, int]) -> str:
+    """Numbers by name in one cell."""
+    return ", ".join(f"{name} {number:,}" for name, number in sorted(found.items())) or "none"
 
 
 def play(server: on.Server, users: list[str], step: Callable[[], object], seconds: float = 10.0) -> dict:
@@ -127,13 +157,23 @@ def play(server: on.Server, users: list[str], step: Callable[[], object], second
     return client.tally.document()
 
 
-def main() -> None:
-    """Prepare, measure, print."""
+def parser() -> argparse.ArgumentParser:
+    """The options; without any, all that docs/benchmarks.md shows is measured."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rates", type=lambda text: [float(each) for each in text.split(",")], default=list(RATES))
     parser.add_argument("--seconds", type=float, default=20)
-    parser.add_argument("--synthetic", action="store_true", help="also 1 M users × 100 K items, made up (10 minutes)")
-    options = parser.parse_args()
+    parser.add_argument(
+        "--synthetic",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="also 1 M users × 100 K items, made up (10 minutes)",
+    )
+    return parser
+
+
+def main() -> None:
+    """Prepare, measure, print."""
+    options = parser().parse_args()
     with tempfile.TemporaryDirectory(prefix="understudy-serving-") as name, on.stage(Path(name)) as stage:
         directory, redis_port = Path(name), free_port()
         url = f"redis://{HOST}:{redis_port}/0"
@@ -156,10 +196,10 @@ def main() -> None:
             else:
                 load_features(bundle, directory / "facts.parquet", url, stage)
 
-        matrix(server, users, stage, again)
-        kinds = {"front": "our front on uvicorn", "fastapi": "bare FastAPI on uvicorn"}
+        matrix(server, users, manifest, url, again)
+        kinds = {"front": FRONT, "fastapi": FASTAPI}
         bare = {about: on.start_bare(stage, kind, bundle, server.redis, url) for kind, about in kinds.items()}
-        compare({"the bento": server} | bare, users, options.seconds)
+        compare({BENTO: server} | bare, users, options.seconds)
         for name in ("bento", *kinds):
             stage.stop(name)
         stage.stop("redis")

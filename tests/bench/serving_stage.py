@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from urllib.parse import quote
 
 import psutil
@@ -28,7 +29,7 @@ VEGETA = shutil.which("vegeta")
 GENERATOR = "vegeta" if VEGETA else "understudy load"
 HEAD = "| rate/s | not 200 | p50 ms | p95 ms | p99 ms | server µs CPU/request | Redis µs | by the user's vector |"
 RULE = "|---|---|---|---|---|---|---|---|"
-SERIES = re.compile(r'^understudy_answers_total\{source="(\w+)"\} (\S+)$', re.MULTILINE)
+SERIES = re.compile(r'^understudy_(?:answers_total|feature_faults_total)\{(\w+)="(\w+)"\} (\S+)$', re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,23 @@ class Figures:
         )
 
 
+def middle(rounds: Sequence[Figures]) -> Figures:
+    """One row of several rounds at one rate: of each latency and each cost the median, of the counts the sum."""
+    statuses, lists = Counter[str](), Counter[str]()
+    for each in rounds:
+        statuses.update(each.statuses)
+        lists.update(each.lists)
+    return Figures(
+        rounds[0].rate,
+        sum(each.requests for each in rounds),
+        dict(statuses),
+        {name: median(each.latency_ms[name] for each in rounds) for name in ("p50", "p95", "p99")},
+        median(each.server_us for each in rounds),
+        median(each.redis_us for each in rounds),
+        dict(lists),
+    )
+
+
 def understudy(*arguments: str | Path, environment: dict[str, str]) -> str:
     """The output of a command of ours; it is shown on standard error."""
     print("understudy", *arguments, file=sys.stderr)
@@ -77,9 +95,17 @@ class Server:
         return f"http://{HOST}:{self.port}"
 
     def lists(self) -> Counter[str]:
-        """Lists answered so far by source; empty for a server without metrics."""
+        """Lists answered so far by source."""
+        return self._counted("source")
+
+    def faults(self) -> Counter[str]:
+        """Reads that the feature store failed so far, by kind."""
+        return self._counted("fault")
+
+    def _counted(self, label: str) -> Counter[str]:
         with urllib.request.urlopen(f"{self.url}/metrics", timeout=5) as answer:
-            return Counter({source: int(float(value)) for source, value in SERIES.findall(answer.read().decode())})
+            found = SERIES.findall(answer.read().decode())
+        return Counter({value: int(float(number)) for name, value, number in found if name == label})
 
     def memory_mb(self) -> float:
         """Resident memory of all its processes."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import statistics
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -17,14 +16,14 @@ from dataclasses import dataclass
 
 import httpx
 import pytest
-import redis
 
 from bentos.bundle import Bundle, load_bundle
 from bentos.feature_loading import connected, load_vectors
-from bentos.features import FAULTS, bucket_of, buckets_of, vectors_key
+from bentos.features import FAULTS
 from bentos.settings import ServingSettings
 from shadow.processes import Stage, answers
 from shadow.rehearsal import HOST, command
+from tests import redis_faults
 from tests.bentos.bundles import synthetic_bundle
 from tests.bentos.conftest import RedisServer
 from tests.bentos.test_feature_store import quiet
@@ -108,33 +107,12 @@ def frozen(there: Set) -> AbstractContextManager[None]:
     return there.redis.frozen()
 
 
-@contextmanager
-def slow(there: Set) -> Iterator[None]:
-    """Redis answers, but again and again only after 40 ms."""
-    ended = threading.Event()
-
-    def hold_up() -> None:
-        with redis.Redis.from_url(there.redis.url) as client:
-            while not ended.wait(0.002):
-                client.client_pause(40, all=True)
-
-    thread = threading.Thread(target=hold_up)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join(10)
+def slow(there: Set) -> AbstractContextManager[None]:
+    return redis_faults.slow(there.redis.url)
 
 
-@contextmanager
-def another_password(there: Set) -> Iterator[None]:
-    with connected(there.redis.url) as client:
-        client.execute_command("ACL SETUSER", ACCOUNT, "resetpass", ">another")
-        client.execute_command("CLIENT KILL", "USER", ACCOUNT)
-    yield
-    with connected(there.redis.url) as client:
-        client.execute_command("ACL SETUSER", ACCOUNT, "resetpass", f">{PASSWORD}")
+def another_password(there: Set) -> AbstractContextManager[None]:
+    return redis_faults.another_password(there.redis.url, ACCOUNT, f">{PASSWORD}")
 
 
 @contextmanager
@@ -146,14 +124,9 @@ def no_right_to_read(there: Set) -> Iterator[None]:
         client.execute_command("ACL SETUSER", ACCOUNT, "+hget")
 
 
-@contextmanager
-def corrupt_value(there: Set) -> Iterator[None]:
-    key = vectors_key(there.bundle.manifest.version, bucket_of(USER.encode(), buckets_of(there.bundle.manifest.users)))
-    with connected(there.redis.url) as client:
-        whole = client.hget(key, USER)
-        client.hset(key, USER, b"no vector")
-        yield
-        client.hset(key, USER, whole)
+def corrupt_value(there: Set) -> AbstractContextManager[None]:
+    manifest = there.bundle.manifest
+    return redis_faults.corrupt_vectors(there.redis.url, manifest.version, manifest.users, [USER])
 
 
 FAULTY: dict[str, tuple[Callable[[Set], AbstractContextManager[None]], str]] = {
@@ -203,11 +176,9 @@ def test_of_a_value_that_is_corrupt_only_its_user_knows(served_set: Set) -> None
 
 def test_a_redis_without_memory_serves_lists_and_refuses_events_until_there_is_room(served_set: Set) -> None:
     until(lambda: served_set.ask()[0] == "hybrid", "well before")
-    with connected(served_set.redis.url) as client:
-        client.config_set("maxmemory", 1)
+    with redis_faults.full(served_set.redis.url):
         refused = served_set.send_event(1)
         found = [served_set.ask() for _ in range(ASKED)]
-        client.config_set("maxmemory", 0)
     assert refused.status_code == 503
     assert "full" in refused.text
     # Lateness is of this machine.
