@@ -3,7 +3,7 @@
 Open loop, like the replay: a request is due when the rate says so, whether or not earlier ones have been answered, and
 its latency counts from then, so a slow server cannot hide its queue (coordinated omission). What the load itself was
 late is told beside. Requests, rate, connections and time are bounded, and the target is this machine unless said
-otherwise. Next module: `shadow.replay_client`, the connections.
+otherwise. Next module: `shadow.load_users`, whom it asks for.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 GRACE_SECONDS: Final = 30.0
 """How much longer than planned it may take, deadlines of the last requests included."""
-USERS: Final = 1_000
 TELL_SECONDS: Final = 1.0
 
 
@@ -36,7 +35,7 @@ TELL_SECONDS: Final = 1.0
 @click.option(
     "--users",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help=f"User ids to ask for in turn: a JSON list (a bundle's user_ids.json), or one a line [1 to {USERS}].",
+    help="User ids to ask for in turn: a JSON list (a bundle's user_ids.json), or one a line [the served bento's].",
 )
 @click.option("--connections", type=click.IntRange(1, 1024), default=64, show_default=True)
 @click.option("--allow-remote", is_flag=True, help="Also another machine than this one.")
@@ -56,15 +55,17 @@ def load(
 
     import msgspec
 
+    from shadow.load_users import users as users_of
     from shadow.replay_client import Recorded, Replay
 
     try:
         host, port = address(target)
         ensure_local(host, allow_remote)
-        ids = read_users(users) if users else [str(number) for number in range(1, USERS + 1)]
+        ids, whom = users_of(users, host, port)
     except ReplayError as error:
         click.secho(f"error: {error}", fg="red", err=True)
         sys.exit(2)
+    click.echo(f"users: {whom}", err=True)
     now_us = time.time_ns() // 1_000
     requests = [Recorded(now_us, ids[number % len(ids)], k) for number in range(count)]
     due = [number / rps for number in range(count)]
@@ -97,20 +98,6 @@ def ensure_local(host: str, allow_remote: bool) -> None:
         local = host == "localhost"
     if not (local or allow_remote):
         raise ReplayError(f"{host} is not this machine; --allow-remote says that its owner agrees to the load")
-
-
-def read_users(path: Path) -> list[str]:
-    """User ids in `path`: a JSON list of strings, or one a line. `ReplayError` when there are none."""
-    import msgspec
-
-    content = path.read_bytes()
-    try:
-        found = msgspec.json.decode(content, type=list[str])
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        found = [line for line in content.decode(errors="replace").splitlines() if line]
-    if not found or not all(found):
-        raise ReplayError(f"{path}: no user ids; give a JSON list of them, or one a line")
-    return found
 
 
 async def tell(tally: Tally) -> None:

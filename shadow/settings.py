@@ -15,6 +15,11 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def bentoml_home() -> Path:
+    """BENTOML_HOME: BentoML's store of models and bentos. Default: bentoml in the home directory, as BentoML has it."""
+    return Path(os.environ.get("BENTOML_HOME") or Path.home() / "bentoml")
+
+
 def child_environment(directory: Path) -> dict[str, str]:
     """The environment of every process of a run that lives in `directory`.
 

@@ -7,12 +7,15 @@ deadline to 10 µs is in `tests/bentos/test_feature_deadlines.py`.
 
 from __future__ import annotations
 
+import json
 import re
 import statistics
+import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 import pytest
@@ -48,6 +51,7 @@ class Set:
     service: Served
     redis: RedisServer
     bundle: Bundle
+    environment: dict[str, str]
 
     def ask(self, user: str = USER) -> tuple[str, float]:
         """(source, ms for features) of an answer, which is full."""
@@ -83,7 +87,9 @@ def served_set(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Set]:
         server = RedisServer(stage, directory / "redis")
         running = server.start()
         url = server.url.replace("//", f"//{ACCOUNT}:{PASSWORD}@")
-        made = Set(Served(tag, port, running, running, url), server, load_bundle(directory / "bundle"))
+        made = Set(
+            Served(tag, port, running, running, url), server, load_bundle(directory / "bundle"), stage.environment
+        )
         made.prepare_redis()
         stage.environment |= {"UNDERSTUDY_REDIS_URL": url}
         made.service.running = stage.start(
@@ -165,6 +171,22 @@ def test_lists_stay_full_labelled_counted_and_in_time_and_are_personal_again_wit
     assert statistics.median(ms for _, ms in found) <= 10 * DEADLINE_MS
     until(lambda: there.ask()[0] == "hybrid", "well again")
     assert [each.pid for each in workers(there.service)] == processes
+
+
+def test_a_load_without_users_asks_for_those_of_the_served_bento(served_set: Set, tmp_path: Path) -> None:
+    until(lambda: served_set.ask()[0] == "hybrid", "well before")
+    options = ("--requests", "50", "--rps", "50", "--json-out", tmp_path / "out.json")
+    done = subprocess.run(
+        command("load", "--to", served_set.service.url, *options),
+        env=served_set.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"users: the 50 of {served_set.service.tag}" in done.stderr
+    # Lateness is of this machine; who has no vector would never be served by one.
+    assert json.loads((tmp_path / "out.json").read_text())["sources"]["hybrid"] > 25
 
 
 def test_of_a_value_that_is_corrupt_only_its_user_knows(served_set: Set) -> None:

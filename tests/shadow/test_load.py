@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from shadow.load import ensure_local, load, read_users
+from shadow.load import ensure_local, load
+from shadow.load_users import MADE_UP, read_users, users
 from shadow.replay import ReplayError
 from tests.ports import free_port
 
@@ -21,8 +22,10 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
 
 
 @contextmanager
-def server(pauses: list[float]) -> Iterator[tuple[int, list[str]]]:
-    """(port, paths asked for). Request n is answered after `pauses[n]` seconds, those after the last at once."""
+def server(pauses: list[float], model: bytes = ANSWER) -> Iterator[tuple[int, list[str]]]:
+    """(port, paths asked for, but for /model). Request n is answered after `pauses[n]` seconds, those after the last at
+    once.
+    """
     port, paths = free_port(), list[str]()
     loop = asyncio.new_event_loop()
     started = threading.Event()
@@ -31,6 +34,9 @@ def server(pauses: list[float]) -> Iterator[tuple[int, list[str]]]:
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
+                if head.split(" ")[1] == "/model":
+                    writer.write(model)
+                    continue
                 paths.append(head.split(" ")[1])
                 await asyncio.sleep(pauses[len(paths) - 1] if len(paths) <= len(pauses) else 0)
                 writer.write(ANSWER)
@@ -48,15 +54,17 @@ def server(pauses: list[float]) -> Iterator[tuple[int, list[str]]]:
     thread = threading.Thread(target=loop.run_until_complete, args=(run(),))
     thread.start()
     assert started.wait(10)
-    yield port, paths
-    loop.call_soon_threadsafe(stopped.set)
-    thread.join(10)
-    loop.close()
+    try:
+        yield port, paths
+    finally:
+        loop.call_soon_threadsafe(stopped.set)
+        thread.join(10)
+        loop.close()
 
 
 def run(port: int, *options: str) -> tuple[int, str]:
     result = CliRunner().invoke(load, ["--to", f"http://127.0.0.1:{port}", *options])
-    return result.exit_code, result.output
+    return result.exit_code, result.stdout
 
 
 def test_latencies_are_told_every_second_and_for_all(tmp_path: Path) -> None:
@@ -98,6 +106,30 @@ def test_ids_come_from_a_bundle_s_list_or_from_lines_in_turn(tmp_path: Path) -> 
     (tmp_path / "none").write_text("[]")
     with pytest.raises(ReplayError, match="no user ids"):
         read_users(tmp_path / "none")
+
+
+def http(body: bytes, status: bytes = b"200 OK") -> bytes:
+    return b"HTTP/1.1 %s\r\nContent-Length: %d\r\n\r\n%s" % (status, len(body), body)
+
+
+@pytest.mark.parametrize(
+    ("model", "why"),
+    [
+        (ANSWER, "does not say which bento"),
+        (http(b"{}", b"404 Not Found"), "does not say which bento"),
+        (http(b"[]"), "does not say which bento"),
+        (b"nonsense\r\n\r\n", "does not say which bento"),
+        (http(b'{"bento": "nobody:0000"}'), "nobody:0000 is not in this machine's BentoML store"),
+        (http(b'{"bento": "../../x"}'), "is not in this machine's BentoML store"),
+    ],
+)
+def test_users_who_are_made_up_are_told_with_the_reason_and_the_remedy(model: bytes, why: str) -> None:
+    with server([], model) as (port, _):
+        ids, told = users(None, "127.0.0.1", port)
+    assert ids == [str(number) for number in range(1, MADE_UP + 1)]
+    assert why in told
+    assert "popularity" in told
+    assert "--users" in told
 
 
 def test_nobody_there_ends_with_1_and_is_counted() -> None:
