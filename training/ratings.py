@@ -43,12 +43,18 @@ def read_ratings(path: Path, layout: Layout) -> Interactions:
         raise DataError(_first_bad(path, layout) or f"{path}: not a ratings file ({error})") from error
     if not len(rating):
         raise DataError(f"{path}: no ratings in it")
+    # Arrow keeps what parsing took for the next file; there is none.
+    pa.default_memory_pool().release_unused()
     if not (_good_rating(rating) & (user > 0) & (item > 0) & (seconds > 0) & (seconds < LATEST_SECONDS)).all():
         raise DataError(_first_bad(path, layout) or f"{path}: values out of range")
     lines = len(rating)
     kept = first_of_each(user, item, seconds)
     if kept is not None:
-        user, item, rating, seconds = (column[kept] for column in (user, item, rating, seconds))
+        # One after the other, so that two copies of all of it are never held.
+        user, item = user[kept], item[kept]
+        rating = rating[kept]
+        seconds = seconds[kept]
+        pa.default_memory_pool().release_unused()
     user_ids, user_rows = _rows_of(user)
     item_ids, item_rows = _rows_of(item)
     return Interactions(user_ids, item_ids, user_rows, item_rows, rating, seconds * 1_000_000, lines - len(rating))
@@ -62,19 +68,33 @@ def first_of_each(
     The earliest is kept, of one moment the first in the file. Not the newest: what a user does after a cut would then
     take away what was known before it, and a model would see the future by a gap.
     """
-    pair = (user.astype(np.int64) << 32) | item
-    ordered = np.sort(pair)
-    again = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
-    del ordered
+    again = _repeated(user, item)
     if not len(again):
         return None
-    rows = np.concatenate([at + _found(pair[at : at + LOOKED_UP], again) for at in range(0, len(pair), LOOKED_UP)])
-    rows = rows[np.lexsort((seconds[rows], pair[rows]))]
-    new = np.ones(len(rows), dtype=bool)
-    new[1:] = pair[rows[1:]] != pair[rows[:-1]]
-    kept = np.ones(len(pair), dtype=bool)
-    kept[rows[~new]] = False
+    parts = [slice(at, at + LOOKED_UP) for at in range(0, len(user), LOOKED_UP)]
+    rows = np.concatenate([part.start + _found(_pairs(user[part], item[part]), again) for part in parts])
+    pair = _pairs(user[rows], item[rows])
+    order = np.lexsort((seconds[rows], pair))
+    later = np.zeros(len(rows), dtype=bool)
+    later[1:] = pair[order[1:]] == pair[order[:-1]]
+    kept = np.ones(len(user), dtype=bool)
+    kept[rows[order[later]]] = False
     return kept
+
+
+def _pairs(user: NDArray[np.int32], item: NDArray[np.int32]) -> NDArray[np.int64]:
+    """A user and an item as one number."""
+    pair = user.astype(np.int64)
+    pair <<= 32
+    pair |= item
+    return pair
+
+
+def _repeated(user: NDArray[np.int32], item: NDArray[np.int32]) -> NDArray[np.int64]:
+    """The pairs that are there more than once, ascending."""
+    pair = _pairs(user, item)
+    pair.sort()
+    return np.unique(pair[1:][pair[1:] == pair[:-1]])
 
 
 def _found(values: NDArray[np.int64], ascending: NDArray[np.int64]) -> NDArray[np.int64]:
