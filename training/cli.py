@@ -105,6 +105,7 @@ def tune(space: Path, out: Path, source: str, tracking: str, flags: MachineSetti
         log_trial(tracking, experiments[trial.number], trial, data.logged)
 
     found = run(data.split.before_test, data.movies, wanted, machine, told_trial, data.tags)
+    found = msgspec.structs.replace(found, synthetic=data.synthetic)
     out.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=2))
     best = max(found.trials, key=lambda trial: trial.map_at_10)
     click.echo(

@@ -62,7 +62,8 @@ def data_facts(until: str, out: Path, source: str) -> None:
     """Write what users did before the cut, for the feature store."""
     from training.export import write_facts
 
-    rows = write_facts(out, data_set(source).fitting(until)[0])
+    found = data_set(source)
+    rows = write_facts(out, found.fitting(until)[0], found.synthetic)
     click.echo(f"{rows:,} ratings before the cut → {out}")
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from analysis import lists as metrics
 from training.export import replacing
+from training.synthetic_mark import metadata
 from training.task import Ranking, Task
 
 K: Final = 10
@@ -129,9 +130,17 @@ def average_precisions(ranking: Ranking, task: Task, users: Sequence[int]) -> ND
 
 
 def write_per_user(
-    path: Path, scored: Mapping[str, PerUser], task: Task, user_ids: Sequence[str], item_ids: Sequence[str]
+    path: Path,
+    scored: Mapping[str, PerUser],
+    task: Task,
+    user_ids: Sequence[str],
+    item_ids: Sequence[str],
+    synthetic: str = "",
 ) -> int:
-    """Write one row per model and user, with the list, as Parquet; returns the rows. `OSError` names `path`."""
+    """Write one row per model and user, with the list, as Parquet; returns the rows. `OSError` names `path`.
+
+    `synthetic`, what made-up data says of itself, goes to the metadata of the file.
+    """
     tables = []
     for model, each in scored.items():
         columns: dict[str, pa.Array] = {
@@ -143,7 +152,7 @@ def write_per_user(
         columns |= {name: pa.array(getattr(each, name)) for name in COLUMNS}
         ids = [[item_ids[item] for item in ranked] for ranked in each.lists]
         tables.append(pa.table(columns | {"items": pa.array(ids, pa.list_(pa.string()))}))
-    table = pa.concat_tables(tables)
+    table = pa.concat_tables(tables).replace_schema_metadata(metadata(synthetic))
     with replacing(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
     return int(table.num_rows)

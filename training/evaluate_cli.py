@@ -139,32 +139,42 @@ def _rolling(
     type=path_option(exists=True, dir_okay=False),
     help="A search space: a second row with settings chosen for each protocol on its own rolling origins.",
 )
+@click.option("--again", metavar="REASON", help="Score on the test period once more; the reason is logged.")
 @data_option
+@tracking_option
 @machine_options
 @told
-def protocols(configuration: Path, as_json: bool, space: Path | None, source: str, flags: MachineSettings) -> None:
-    """The model of CONFIGURATION under several splits and thresholds: how much of a lift is the protocol."""
+def protocols(
+    configuration: Path,
+    as_json: bool,
+    space: Path | None,
+    again: str | None,
+    source: str,
+    tracking: str,
+    flags: MachineSettings,
+) -> None:
+    """The model of CONFIGURATION under several splits and thresholds: how much of a lift is the protocol.
+
+    Every row is a use of the test period: it is logged, and a model that was scored there before, by this command or by
+    evaluate, is refused unless --again says why.
+    """
     import msgspec
 
     from training.experiment import read_experiment
-    from training.protocols import PROTOCOLS, as_in_file, chosen_for, row_of, split_of
+    from training.protocols import rows_of
     from training.tuning import read_space
 
     experiment = read_experiment(configuration)
     wanted = read_space(space) if space else None
     machine, data = machine_of(experiment, flags), data_set(source)
+    make_room(tracking)
     rows = []
     if not as_json:
         head = f"{'protocol, warm users':24}{'users':>7}{'popular':>9}{experiment.name:>12}"
         click.echo(f"{head}  {'over all-time popularity':28}{'over the best of the family':49}settings")
-    for each in PROTOCOLS:
-        split = split_of(data.interactions, each)
-        rows.append(row_of(split, data.movies, as_in_file(experiment, each), each, machine, data.tags))
-        _show_protocol(rows[-1], as_json)
-        if wanted and not each.shuffled:
-            trial, winner = chosen_for(split, data.movies, wanted, each, machine, data.tags)
-            rows.append(row_of(split, data.movies, winner, each, machine, data.tags, trial.settings))
-            _show_protocol(rows[-1], as_json)
+    for row in rows_of(data, experiment, wanted, machine, tracking, again):
+        rows.append(row)
+        _show_protocol(row, as_json)
     if as_json:
         click.echo(msgspec.json.encode(rows).decode())
 

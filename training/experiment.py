@@ -41,14 +41,17 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     @property
     def digest(self) -> str:
         """First 12 hex digits of the SHA-256 over all but the machine in canonical form: equal settings, equal one."""
-        settings = msgspec.to_builtins(self)
+        settings = msgspec.to_builtins(msgspec.structs.replace(self, ials=self.ials.canonical))
         del settings["machine"]
         return hashlib.sha256(msgspec.json.encode(settings, order="sorted")).hexdigest()[:12]
 
     @property
     def model_digest(self) -> str:
-        """The same over what makes the model alone: another name, description or export is no other model."""
-        return hashlib.sha256(msgspec.json.encode((self.ials, self.content), order="sorted")).hexdigest()[:12]
+        """The same over what makes the model alone: another name, description or export is no other model, nor is a
+        default that is written out.
+        """
+        model = (self.ials.canonical, self.content)
+        return hashlib.sha256(msgspec.json.encode(model, order="sorted")).hexdigest()[:12]
 
 
 def read_experiment(path: Path) -> Experiment:

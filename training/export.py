@@ -27,6 +27,7 @@ from training.experiment import Experiment
 from training.interactions import Interactions, Movie
 from training.model import Fitted
 from training.popularity import FAMILY, RECENT, popularity
+from training.synthetic_mark import metadata
 
 TIMED: Final = 500
 """Searches by which each kind of index is timed."""
@@ -125,11 +126,15 @@ def fold_in_settings(experiment: Experiment) -> FoldInSettings:
     )
 
 
-def write_facts(path: Path, before: Interactions) -> int:
-    """Write what users did as Parquet (user_id, item_id, rating, timestamp_us), by user and time; returns the rows."""
+def write_facts(path: Path, before: Interactions, synthetic: str = "") -> int:
+    """Write what users did as Parquet (user_id, item_id, rating, timestamp_us), by user and time; returns the rows.
+
+    `synthetic`, what made-up data says of itself, goes to the metadata of the file.
+    """
     order = np.lexsort((before.item, before.timestamp_us, before.user))
     rows = (before.user[order], before.item[order], before.rating[order], before.timestamp_us[order])
     table = facts_table(pa.array(before.user_ids), pa.array(before.item_ids), *rows)
+    table = table.replace_schema_metadata(metadata(synthetic))
     with replacing(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
     return len(before)

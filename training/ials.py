@@ -62,6 +62,17 @@ class IalsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             if not 0 <= weight < math.inf:
                 raise ValueError(f"weights.{stars} is {weight:g}; it must be 0 or more and finite")
 
+    @property
+    def canonical(self) -> IalsSettings:
+        """The same model in one form: weights that are the default anyway are left out, a threshold between two numbers
+        of stars is the upper one.
+        """
+        positive = math.ceil(2 * self.positive) / 2
+        defaults = {stars: float(float(stars) >= positive) for stars in self.weights}
+        # Adding 0 makes −0 a 0, which it is.
+        weights = {stars: weight + 0.0 for stars, weight in self.weights.items() if weight != defaults[stars]}
+        return msgspec.structs.replace(self, positive=positive, weights=weights)
+
     def confidence(self, rating: NDArray[np.float32]) -> NDArray[np.float32]:
         """c of each rating."""
         found = (rating >= self.positive).astype(np.float32)

@@ -127,7 +127,7 @@ def evaluate_job(
             rankings[name] = reference(before).rank(task, cold, users)
     scored = {name: PerUser.of(ranking, task, users) for name, ranking in rankings.items()}
     if per_user is not None:
-        write_per_user(per_user, scored, task, before.user_ids, before.item_ids)
+        write_per_user(per_user, scored, task, before.user_ids, before.item_ids, data.synthetic)
     report = _report(data, task, scored, list(family), experiments)
     for experiment in experiments:
         _log(uri, experiment, next(each for each in report.models if each.name == experiment.name), data, again)

@@ -120,13 +120,13 @@ def _show_move(record: Record) -> None:
 
 
 def _show_list(found: Listed) -> None:
-    rows = [("version", "bundle", "bento", "aliases", "created (UTC)", "run", "MAP@10 test")]
+    rows = [("version", "bundle", "bento", "aliases", "created (UTC)", "run", "MAP@10 test", "")]
     for each in found.versions:
         metric = "" if each.map_at_10 is None else f"{each.map_at_10:.4f}"
         aliases = ", ".join(each.aliases)
-        rows.append(
-            (str(each.number), each.bundle_version, each.bento, aliases, utc(each.created_ms), each.run_id[:8], metric)
-        )
+        made_up = "SYNTHETIC" if each.synthetic else ""
+        names = (str(each.number), each.bundle_version, each.bento, aliases)
+        rows.append((*names, utc(each.created_ms), each.run_id[:8], metric, made_up))
     click.echo("\n".join(_aligned(rows)) if found.versions else "no versions")
     for problem in found.problems:
         click.secho(f"! {problem}", fg="yellow")

@@ -3,23 +3,27 @@
 Global temporal splits with every rating, ratings of 3 and of 4 or more as relevant, and a split at random, which lets
 the model learn from ratings given after those that it is tested on. Every model has two rows where a space is given:
 with the settings of its file, and with settings chosen for the protocol by rolling origins before its own test period,
-what the model takes for a positive among them. Lifts over all-time popularity are what the research note expects (§2b:
+what the model takes for a positive among them. All of it uses the test period, so it is logged, and refused a second
+time, as `evaluate` is. Lifts over all-time popularity are what the research note expects (§2b:
 +13.5, +16.0, +22.9 %); those over the best of the family are what this project judges by. Next module:
 `training.evaluate_cli`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 
+from training import tracking
+from training.data_set import DataSet
 from training.evaluate import Lift, average_precisions, best_of, lift
 from training.experiment import Experiment
 from training.interactions import POSITIVE, Interactions, Movie
+from training.jobs import ensure_first
 from training.layouts import NO_TAGS, Tags
 from training.model import fit_model
 from training.popularity import ALL_TIME, family_scores
@@ -62,6 +66,43 @@ class ProtocolRow(msgspec.Struct, frozen=True, kw_only=True):
     """MAP@10 of the model."""
     over_all_time: Lift
     over_best: Lift
+    synthetic: str = ""
+    """What made-up data says of itself; "" for real data."""
+
+
+def rows_of(
+    data: DataSet, experiment: Experiment, space: Space | None, machine: Machine, uri: str, again: str | None
+) -> Iterator[ProtocolRow]:
+    """Every protocol in turn, each row logged as it comes.
+
+    `ConfigurationError` when a model was scored on the test period of this data before and `again` does not say why.
+    """
+    files = {each.name: as_in_file(experiment, each) for each in PROTOCOLS}
+    # What this very command scores may come up under several protocols.
+    known = {each.model_digest for each in files.values()}
+    if again is None:
+        ensure_first(uri, list(files.values()), data.digest)
+    for each in PROTOCOLS:
+        split = split_of(data.interactions, each)
+        row = row_of(split, data.movies, files[each.name], each, machine, data.tags)
+        yield _logged(uri, data, files[each.name], row, again)
+        if space and not each.shuffled:
+            trial, winner = chosen_for(split, data.movies, space, each, machine, data.tags)
+            if again is None and winner.model_digest not in known:
+                ensure_first(uri, [winner], data.digest)
+            known.add(winner.model_digest)
+            row = row_of(split, data.movies, winner, each, machine, data.tags, trial.settings)
+            yield _logged(uri, data, winner, row, again)
+
+
+def _logged(uri: str, data: DataSet, experiment: Experiment, row: ProtocolRow, again: str | None) -> ProtocolRow:
+    """`row` with the mark of the data, after it was logged."""
+    best = row.over_best
+    values = {"map_at_10": row.model, "popularity": row.popularity, "users": float(row.users)}
+    values |= {"lift": best.relative, "lift_lower": best.lower, "lift_upper": best.upper}
+    tags = {"protocol": row.protocol, "lift_over": best.over} | ({"again": again} if again is not None else {})
+    tracking.log_protocol(uri, experiment, data.logged, values, tags)
+    return msgspec.structs.replace(row, synthetic=data.synthetic)
 
 
 def split_of(interactions: Interactions, protocol: Protocol) -> GlobalSplit:

@@ -29,7 +29,7 @@ from training.fetching import digest_of, sha256_of
 from training.ials import IalsSettings
 from training.interactions import Movie
 from training.synthetic import SyntheticSettings, World
-from training.synthetic_mark import GENERATOR, MARK, Mark
+from training.synthetic_mark import GENERATOR, MARK, Mark, metadata
 from training.synthetic_ratings import START_US
 from training.synthetic_tables import Ids, Tally, Writer, facts_writer, films, films_csv, ratings_writer
 
@@ -75,9 +75,10 @@ def write(world: World, source: str, targets: Targets, threads: int, progress: P
             _write_about(staging, mark, items, known)
             writers.append(ratings_writer(stack.enter_context((staging / "ratings.csv").open("wb")), users, items))
         if targets.facts is not None:
+            schema = FACTS.with_metadata(metadata(mark.words))
             temporary = stack.enter_context(replacing(targets.facts))
             writers.append(
-                facts_writer(stack.enter_context(pq.ParquetWriter(temporary, FACTS, compression="zstd")), users, items)
+                facts_writer(stack.enter_context(pq.ParquetWriter(temporary, schema, compression="zstd")), users, items)
             )
         for part in world.parts(threads):
             for each in writers:

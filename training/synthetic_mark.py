@@ -50,6 +50,11 @@ def mark_of(directory: Path) -> str:
         raise DataError(f"{path}: not the mark of made-up data ({error}). Make the data anew") from error
 
 
+def metadata(synthetic: str) -> dict[str, str] | None:
+    """What a Parquet file says of its data beside its columns: the words of the mark; None for real data."""
+    return {"synthetic": synthetic} if synthetic else None
+
+
 def mark_of_titles(movies: Mapping[str, Movie]) -> str:
     """What the titles say when the mark got lost, in a copy of the ratings and films alone; "" for real films."""
     if movies and all(movie.title.startswith(f"{FILM} ") for movie in movies.values()):

@@ -29,6 +29,8 @@ from training.settings import Machine, prepare_mlflow
 
 LIBRARIES: Final = ("torch", "numpy", "faiss-cpu", "pyarrow", "mlflow")
 """Those whose version may show in a bundle's bytes, and MLflow."""
+TESTED: Final = ("evaluation", "protocols")
+"""MLflow experiments whose runs used the test period."""
 COLUMNS: Final = {"user_id": "string", "item_id": "string", "rating": "float", "timestamp_us": "long"}
 
 
@@ -146,6 +148,14 @@ def log_rolling(
     return _log(uri, "rolling", f"{experiment.name} over time", experiment, data, values, {"commit": commit(), **tags})
 
 
+def log_protocol(
+    uri: str, experiment: Experiment, data: LoggedData, values: Mapping[str, float], tags: Mapping[str, str]
+) -> str:
+    """Log what a model has on the test period of a protocol: a use of the test period, but not the headline's."""
+    name = f"{experiment.name}, {tags['protocol']}"
+    return _log(uri, "protocols", name, experiment, data, values, {"commit": commit(), **tags})
+
+
 def log_trial(uri: str, experiment: Experiment, trial: Any, data: LoggedData) -> None:
     """Log one trial of a search as a run of the MLflow experiment "tuning"."""
     names = ("map_at_10", "standard_error", "difference", "difference_error")
@@ -157,11 +167,11 @@ def evaluated(uri: str, experiment: Experiment, digest: str) -> str:
     """The day (UTC) on which this model, under any name, was first scored on the test period; "" when never."""
     with _told(uri):
         mlflow = client(uri)
-        known = mlflow.get_experiment_by_name("evaluation")
-        if known is None:
+        known = [found.experiment_id for name in TESTED if (found := mlflow.get_experiment_by_name(name))]
+        if not known:
             return ""
         wanted = f"tags.model = '{experiment.model_digest}' and tags.data_hash = '{digest}'"
-        runs = mlflow.search_runs([known.experiment_id], wanted, order_by=["attributes.start_time ASC"], max_results=1)
+        runs = mlflow.search_runs(known, wanted, order_by=["attributes.start_time ASC"], max_results=1)
     return time.strftime("%Y-%m-%d", time.gmtime(runs[0].info.start_time / 1000)) if runs else ""
 
 

@@ -73,6 +73,8 @@ class Tuned(msgspec.Struct, frozen=True, kw_only=True):
     baseline_map_at_10: float
     origins_us: list[int]
     winner: Experiment
+    synthetic: str = ""
+    """What made-up data says of itself; "" for real data."""
 
 
 def read_space(path: Path) -> Space:

@@ -14,7 +14,10 @@ from bentos.registered import Dataset, ModelVersion, Run
 from bentos.registry import Registry, checked
 from training.local_registry import open_registry
 
-LABELS = ("fitted_on", "fitted_before_us", "data_hash", "commit", "configuration", "model", "seed", "reproduced_by")
+LABELS = (
+    "synthetic", "fitted_on", "fitted_before_us", "data_hash", "commit", "configuration", "model", "seed",
+    "reproduced_by",
+)  # fmt: skip
 
 
 class Version(msgspec.Struct, frozen=True):
@@ -27,6 +30,8 @@ class Version(msgspec.Struct, frozen=True):
     created_ms: int
     run_id: str
     map_at_10: float | None
+    synthetic: str = ""
+    """What made-up data says of itself; "" for real data."""
 
 
 class Listed(msgspec.Struct, frozen=True):
@@ -127,6 +132,7 @@ def _version(version: ModelVersion, aliases: dict[str, int], evaluations: list[R
         created_ms=version.created_ms,
         run_id=version.run_id,
         map_at_10=evaluation.metric("map_at_10") if evaluation else None,
+        synthetic=version.tag("synthetic"),
     )
 
 

@@ -12,6 +12,7 @@ from mlflow.tracking import MlflowClient
 
 from bentos.bundle import read_manifest
 from shadow.cli import main
+from training.protocols import PROTOCOLS
 from training.synthetic import synthetic_interactions
 
 pytestmark = [
@@ -152,13 +153,37 @@ def test_a_search_tells_every_trial_and_writes_the_winner(place: Path) -> None:
 
 
 def test_protocols_are_printed_and_are_json_for_machines(place: Path) -> None:
-    done = run(place, "protocols", "{place}/small.toml", *DATA)
+    store = ("--tracking", "sqlite:///{place}/protocols.db")
+    done = run(place, "protocols", "{place}/small.toml", *DATA, *store)
     assert done.exit_code == 0, done.output
     assert "random, ≥ 4: leaks" in done.output
-    searched = ("protocols", "{place}/small.toml", "--space", "{place}/space.toml", "--json", *DATA)
-    rows = json.loads(run(place, *searched).output)
+    searched = ("protocols", "{place}/small.toml", "--space", "{place}/space.toml", "--json", *DATA, *store)
+    rows = json.loads(run(place, *searched, "--again", "for the test").output)
     # Each global protocol has two rows; a split at random is no protocol to choose for.
     assert [row["settings"] is None for row in rows] == [True, False, True, False, True, False, True]
+
+
+def test_protocols_use_the_test_period_once_as_evaluate_does(place: Path) -> None:
+    store = ("--tracking", "sqlite:///{place}/once.db")
+    protocols = ("protocols", "{place}/small.toml", *DATA, *store)
+    evaluate = ("evaluate", "{place}/small.toml", "--out", "{place}/once.json", *DATA, *store)
+    assert run(place, *protocols).exit_code == 0
+    for command in (protocols, evaluate):
+        refused = run(place, *command)
+        assert refused.exit_code == 2
+        assert "small with these settings was scored on the test period" in refused.output
+    # A default that is written out is no other model.
+    (place / "written.toml").write_text(CONFIGURATION + "positive = 3.75\n[ials.weights]\n5 = 1\n3 = 0\n")
+    written = run(place, "evaluate", "{place}/written.toml", "--out", "{place}/once.json", *DATA, *store)
+    assert written.exit_code == 2
+    assert "--again" in written.output
+    assert run(place, *evaluate, "--again", "for the test").exit_code == 0
+    client = MlflowClient(f"sqlite:///{place}/once.db")
+    runs = client.search_runs([client.get_experiment_by_name("protocols").experiment_id])
+    assert [each.data.tags["protocol"] for each in sorted(runs, key=lambda run: run.info.start_time)] == [
+        each.name for each in PROTOCOLS
+    ]
+    assert all(each.data.metrics["map_at_10"] > 0 for each in runs)
 
 
 def tagged(place: Path, name: str, later: str) -> Path:
@@ -236,6 +261,21 @@ def test_made_up_data_is_known_as_such_in_every_place(place: Path, made_up: Path
     done = run(place, "evaluate", "{place}/small.toml", "--out", "{place}/made-up.json", *source, *TRACKING)
     assert "SYNTHETIC data; nothing about quality follows from it" in done.output
     assert json.loads((place / "made-up.json").read_text())["synthetic"] == labels["synthetic"]
+    words = labels["synthetic"]
+    users = ("--per-user", "{place}/made-up.parquet", "--again", "for the test")
+    run(place, "evaluate", "{place}/small.toml", "--out", "{place}/made-up.json", *users, *source, *TRACKING)
+    run(place, "data", "facts", "--out", "{place}/made-up-facts.parquet", *source)
+    for name in ("made-up", "made-up-facts", "facts"):
+        assert pq.read_schema(place / f"{name}.parquet").metadata[b"synthetic"].decode() == words
+    run(place, "tune", "{place}/space.toml", "--out", "{place}/made-up-tuned.json", *source, *TRACKING)
+    assert json.loads((place / "made-up-tuned.json").read_text())["synthetic"] == words
+    again = run(place, "protocols", "{place}/small.toml", "--json", "--again", "for the test", *source, *TRACKING)
+    assert {row["synthetic"] for row in json.loads(again.stdout)} == {words}
+    registry = ("--registry", "sqlite:///{place}/mlflow.db")
+    newest, *others = run(place, "models", "list", *registry).output.splitlines()[1:]
+    assert newest.endswith("SYNTHETIC")
+    assert not any("SYNTHETIC" in line for line in others)
+    assert words in run(place, "models", "show", newest.split()[0], *registry).output
     client = MlflowClient(f"sqlite:///{place}/mlflow.db")
     for name in ("training", "evaluation"):
         experiment = client.get_experiment_by_name(name)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from training.errors import ConfigurationError
 from training.experiment import read_experiment
+from training.ials import IalsSettings
 from training.settings import Machine, MachineSettings, TrainingSettings
 
 CONFIGURATION = """
@@ -53,6 +58,46 @@ def test_a_variable_that_cannot_be_read_is_named(text: str) -> None:
 def test_the_data_directory_is_in_the_users_cache(tmp_path: Path) -> None:
     assert TrainingSettings.load({"XDG_CACHE_HOME": str(tmp_path)}).data_dir == tmp_path / "understudy"
     assert TrainingSettings.load({"UNDERSTUDY_DATA_DIR": str(tmp_path)}).data_dir == tmp_path
+
+
+STARS = [half / 2 for half in range(1, 11)]
+
+
+@given(
+    st.integers(2, 20).map(lambda quarter: quarter / 4),
+    st.dictionaries(
+        st.sampled_from([f"{each:g}" for each in STARS]), st.sampled_from([0.0, -0.0, 0.5, 1.0]), max_size=4
+    ),
+)
+def test_settings_are_one_model_when_they_weigh_every_rating_alike(positive: float, weights: dict[str, float]) -> None:
+    """The canonical form weighs and takes for positive what the settings do, and says nothing that is the default."""
+    settings = IalsSettings(positive=positive, weights=weights)
+    canonical, stars = settings.canonical, np.array(STARS, np.float32)
+    np.testing.assert_array_equal(canonical.confidence(stars), settings.confidence(stars))
+    np.testing.assert_array_equal(stars >= canonical.positive, stars >= positive)
+    assert canonical == canonical.canonical
+    for name in canonical.weights:
+        fewer = {key: weight for key, weight in canonical.weights.items() if key != name}
+        assert (IalsSettings(positive=positive, weights=fewer).confidence(stars) != settings.confidence(stars)).any()
+
+
+@pytest.mark.parametrize("path", sorted(Path("training/configs").glob("*.toml")), ids=lambda path: path.stem)
+def test_the_digests_of_the_committed_configurations_are_those_of_their_plain_settings(path: Path) -> None:
+    """What was logged of them before there was a canonical form still refuses them."""
+    experiment = read_experiment(path)
+    plain = msgspec.json.encode((experiment.ials, experiment.content), order="sorted")
+    assert experiment.model_digest == hashlib.sha256(plain).hexdigest()[:12]
+
+
+@pytest.mark.parametrize("more", ["[ials.weights]\n5 = 1\n", "positive = 3.6\n", "[ials.weights]\n2 = -0.0\n4 = 1.0\n"])
+def test_a_default_that_is_written_out_is_no_other_model(tmp_path: Path, more: str) -> None:
+    plain, written = tmp_path / "plain.toml", tmp_path / "written.toml"
+    plain.write_text(CONFIGURATION)
+    written.write_text(CONFIGURATION + more)
+    assert read_experiment(written).model_digest == read_experiment(plain).model_digest
+    assert read_experiment(written).digest == read_experiment(plain).digest
+    written.write_text(CONFIGURATION + "[ials.weights]\n5 = 1.1\n")
+    assert read_experiment(written).model_digest != read_experiment(plain).model_digest
 
 
 def test_the_machine_of_a_file_is_no_part_of_the_model(tmp_path: Path) -> None:
