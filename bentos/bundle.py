@@ -8,9 +8,7 @@ order verified, and `BundleError` names the file and the reason. Next module: `b
 from __future__ import annotations
 
 import errno
-import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,6 +33,7 @@ from bentos.manifest import read_manifest as read_manifest
 from bentos.manifest import set_label as set_label
 from bentos.manifest import verify_bundle as verify_bundle
 from bentos.seen import SeenSource
+from bentos.staging import replacing_directory
 
 REGISTERED: Final = ("mlflow_run", "model_version")
 """Labels that say where the bundle is registered."""
@@ -127,18 +126,15 @@ def replace_index(directory: Path, choice: Choice) -> BundleManifest:
 @contextmanager
 def _replacing(directory: Path) -> Iterator[Path]:
     """An empty directory to fill, which then takes the place of `directory`; after an error nothing is changed."""
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
     try:
-        yield staging
-        staging.chmod(0o755)
-        _move(staging, directory)
+        with replacing_directory(directory) as staging:
+            yield staging
+            if directory.exists() and any(directory.iterdir()) and not (directory / MANIFEST).exists():
+                raise ValueError(f"{directory} is not empty and holds no bundle; choose another directory")
     except OSError as error:
         # numpy tells neither the file nor the number of the error.
         reason = f"{error.strerror or error}: the bundle is not written. Free space or choose another place"
         raise OSError(error.errno or errno.EIO, reason, str(directory)) from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -200,16 +196,3 @@ def _check(ids: Sequence[str], vectors: NDArray[np.float32], kind: str) -> None:
         raise ValueError(f"{kind} vectors hold values that are not finite")
     if not all(isinstance(each, str) and each for each in ids) or list(ids) != sorted(set(ids)):
         raise ValueError(f"{kind} ids must be distinct, non-empty strings in ascending order")
-
-
-def _move(staging: Path, directory: Path) -> None:
-    """Put `staging` in the place of `directory`; a bundle that is there goes away only when the new one is whole."""
-    if directory.exists():
-        if any(directory.iterdir()) and not (directory / MANIFEST).exists():
-            raise ValueError(f"{directory} is not empty and holds no bundle; choose another directory")
-        old = Path(tempfile.mkdtemp(prefix=f".{directory.name}-old-", dir=directory.parent))
-        os.replace(directory, old)
-        os.replace(staging, directory)
-        shutil.rmtree(old)
-    else:
-        os.replace(staging, directory)

@@ -7,9 +7,7 @@ when it is whole; disk is asked for before. Next module: `training.data_cli`.
 
 from __future__ import annotations
 
-import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ import pyarrow.parquet as pq
 from analysis.lists import head_mask
 from bentos.bundle import BundleManifest, write_bundle
 from bentos.catalogue import catalogue_table
+from bentos.staging import replacing_directory
 from training.errors import DataError
 from training.experiment import Experiment
 from training.export import FACTS, fold_in_settings, replacing
@@ -136,20 +135,8 @@ def _staged(directory: Path) -> Iterator[Path]:
     taken = directory.exists() and (not directory.is_dir() or any(directory.iterdir()))
     if taken and not (directory / MARK).is_file():
         raise DataError(f"{directory} is not empty and holds no made-up data. Choose another directory")
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
-    try:
+    with replacing_directory(directory) as staging:
         yield staging
-        staging.chmod(0o755)
-        if directory.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{directory.name}-old-", dir=directory.parent))
-            os.replace(directory, old)
-            os.replace(staging, directory)
-            shutil.rmtree(old)
-        else:
-            os.replace(staging, directory)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 def check_room(settings: SyntheticSettings, targets: Targets) -> None:
