@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import functools
 import resource
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -42,7 +44,8 @@ def told(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
         try:
-            command(*args, **kwargs)
+            with stoppable():
+                command(*args, **kwargs)
         except PromotionLostError as error:
             click.secho(str(error), fg="yellow", err=True)
             sys.exit(LOST)
@@ -51,6 +54,28 @@ def told(command: Callable[..., None]) -> Callable[..., None]:
             sys.exit(2)
 
     return run
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """SIGTERM and SIGHUP end a command as Ctrl-C does, by an exception: what it began is closed and cleared.
+
+    A second one ends it at once. What the command was started to ignore (nohup) stays ignored.
+    """
+
+    def stop(number: int, _frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        raise SystemExit(128 + number)
+
+    of_interest = (signal.SIGTERM, signal.SIGHUP) if threading.current_thread() is threading.main_thread() else ()
+    taken = [number for number in of_interest if signal.getsignal(number) is signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def fetched(name: str) -> Path:

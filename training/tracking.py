@@ -25,6 +25,7 @@ from bentos.mlflow_rest import without_credentials
 from training.errors import TrackingError
 from training.experiment import Experiment
 from training.local_registry import SQLITE, artifact_root
+from training.processes import is_gone, this_process
 from training.settings import Machine, prepare_mlflow
 
 LIBRARIES: Final = ("torch", "numpy", "faiss-cpu", "pyarrow", "mlflow")
@@ -119,10 +120,15 @@ def commit() -> str:
 def training_run(
     uri: str, experiment: Experiment, data: LoggedData, tags: Mapping[str, str], machine: Machine
 ) -> Iterator[TrainingRun]:
-    """The run of one training, from before the fit: FINISHED at the end, FAILED or KILLED by what is raised inside."""
+    """The run of one training, from before the fit: FINISHED at the end, FAILED or KILLED by what is raised inside.
+
+    Runs of processes that were killed before they could say so are marked as KILLED first.
+    """
     with _told(uri):
         mlflow = client(uri)
-        info = mlflow.create_run(_experiment(mlflow, uri, "training"), run_name=experiment.name).info
+        trainings = _experiment(mlflow, uri, "training")
+        _close_gone(mlflow, trainings)
+        info = mlflow.create_run(trainings, run_name=experiment.name, tags=this_process()).info
         run = TrainingRun(info.run_id, info.artifact_uri, info.start_time, mlflow)
     try:
         with _told(uri):
@@ -239,6 +245,14 @@ def _describe(
     texts = [json.dumps(each) for each in (source, schema, profile)]
     dataset = Dataset(data.name, data.digest, "code", *texts)
     mlflow.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
+
+
+def _close_gone(mlflow: Any, experiment_id: str) -> None:
+    """Mark as KILLED what says RUNNING and whose process is certainly gone."""
+    for run in mlflow.search_runs([experiment_id], "attributes.status = 'RUNNING'"):
+        if is_gone(run.data.tags):
+            mlflow.set_tag(run.info.run_id, "error", "its process was gone when the next training began")
+            mlflow.set_terminated(run.info.run_id, "KILLED")
 
 
 def _failed(run: TrainingRun, error: BaseException) -> None:

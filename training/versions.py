@@ -5,6 +5,9 @@ Next module: `training.models_cli`, which prints it.
 
 from __future__ import annotations
 
+import time
+from typing import Final
+
 import msgspec
 
 from bentos.errors import RegistryError
@@ -13,11 +16,15 @@ from bentos.promotions import Promotions, whoami
 from bentos.registered import Dataset, ModelVersion, Run
 from bentos.registry import Registry, checked
 from training.local_registry import open_registry
+from training.processes import is_gone
 
 LABELS = (
     "synthetic", "fitted_on", "fitted_before_us", "data_hash", "commit", "configuration", "model", "seed",
     "reproduced_by",
 )  # fmt: skip
+
+LONGEST_MS: Final = 86_400_000
+"""A day: a training that has not ended by then is asked after."""
 
 
 class Version(msgspec.Struct, frozen=True):
@@ -79,7 +86,8 @@ async def listed(uri: str) -> Listed:
         log = await Promotions(registry).read()
         runs = await registry.runs("evaluation")
         versions = [_version(each, aliases, runs) for each in reversed(await registry.versions())]
-        return Listed(registry.address, versions, aliases, _problems(log, aliases))
+        problems = _problems(log, aliases) + _unfinished(await registry.runs("training"), time.time_ns() // 1_000_000)
+        return Listed(registry.address, versions, aliases, problems)
 
 
 async def shown(uri: str, wanted: str) -> Shown:
@@ -163,6 +171,23 @@ def _training(run: Run) -> Training:
         metrics={each.key: each.value for each in run.data.metrics},
         data=[each.dataset for each in run.inputs.dataset_inputs],
     )
+
+
+def _unfinished(runs: list[Run], now_ms: int) -> list[str]:
+    """Trainings that say RUNNING and are not: certainly, or because no training takes so long."""
+    found = []
+    for run in runs:
+        told = f"run {run.info.run_id[:8]} ({run.info.run_name}) says RUNNING"
+        if run.info.status != "RUNNING":
+            continue
+        if is_gone({each.key: each.value for each in run.data.tags}):
+            found.append(f"{told}, but its process is gone: the next understudy train marks it as KILLED")
+        elif now_ms - run.info.start_time > LONGEST_MS:
+            found.append(
+                f"{told} for more than a day, and it is not known here whether its process is there. If it is not: "
+                f"MlflowClient().set_terminated({run.info.run_id!r}, 'KILLED')"
+            )
+    return found
 
 
 def _problems(log: PromotionLog, aliases: dict[str, int]) -> list[str]:
