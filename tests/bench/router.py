@@ -13,30 +13,53 @@ from pathlib import Path
 from typing import Final
 
 from shadow.processes import StepError
+from tests.bench.router_blackout import blackout_report, measure_blackout
 from tests.bench.router_costs import cpu_report, fan_report, measure_cpu, measure_fan
+from tests.bench.router_fault_report import fault_report
+from tests.bench.router_faults import measure_faults
+from tests.bench.router_ill import FAULTS
 from tests.bench.router_latency import latency_report, measure_latency
 from tests.bench.router_profile import profile
 from tests.bench.router_proxies import KINDS
 from tests.bench.router_results import Results
 from tests.bench.router_stage import ROOT, Bench, Cores, MissingError, program
 
-REPORTS: Final = {"cpu": cpu_report, "latency": latency_report, "fanout": fan_report}
+REPORTS: Final = {
+    "cpu": cpu_report,
+    "latency": latency_report,
+    "faults": fault_report,
+    "blackout": blackout_report,
+    "fanout": fan_report,
+}
 RESULTS: Final = ROOT / ".understudy" / "bench" / "router.json"
 
 
 def measure(bench: Bench, name: str, options: argparse.Namespace) -> str:
     """One measurement; its report."""
-    results, quick = Results(options.results, options.keep), options.quick
-    rounds = options.rounds or (2 if quick else 5)
+    results, large, rate = Results(options.results, options.keep), options.large, options.rate
+    rounds, seconds = _sizes(name, options)
     if name == "cpu" and options.profile:
-        return profile(bench, options.seconds or (4 if quick else 15), options.large)
+        return profile(bench, seconds, large)
     if name == "cpu":
-        measure_cpu(bench, results, options.kinds, rounds, options.seconds or (2 if quick else 8), options.large)
+        measure_cpu(bench, results, options.kinds, rounds, seconds, large)
     elif name == "latency":
-        measure_latency(bench, results, rounds, options.seconds or (3 if quick else 20), options.large, options.rate)
-    elif name == "fanout":
-        measure_fan(bench, results, rounds, options.seconds or (2 if quick else 8), options.large)
+        measure_latency(bench, results, rounds, seconds, large, rate)
+    elif name == "faults":
+        calm = options.calm or (2 if options.quick else 15)
+        measure_faults(bench, results, options.kinds, options.faults, rounds, calm, seconds, rate)
+    elif name == "blackout":
+        measure_blackout(bench, results, options.blackout or (20 if options.quick else 600), rate)
+    else:
+        measure_fan(bench, results, rounds, seconds, large)
     return REPORTS[name](results)
+
+
+def _sizes(name: str, options: argparse.Namespace) -> tuple[int, float]:
+    """Rounds and the seconds of each."""
+    usual = {"latency": (5, 20), "faults": (3, 60)}.get(name, (5, 8))
+    quick = {"latency": (2, 3), "faults": (1, 3)}.get(name, (2, 2))
+    rounds, seconds = quick if options.quick else usual
+    return options.rounds or rounds, options.seconds or seconds
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -51,6 +74,10 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--large", action="store_true", help="answers of 1 KB, not of 170 bytes")
     parser.add_argument("--rate", type=float, default=0, help="requests/s [half of the router's capacity, measured]")
     parser.add_argument("--kinds", type=lambda text: tuple(text.split(",")), default=KINDS, help="router,nginx,envoy")
+    names = f"of faults: {', '.join(FAULTS)}"
+    parser.add_argument("--faults", type=lambda text: tuple(text.split(",")), default=tuple(FAULTS), help=names)
+    parser.add_argument("--calm", type=float, default=0, help="seconds without a fault before each fault [15]")
+    parser.add_argument("--blackout", type=float, default=0, help="seconds of the blackout [600]")
     parser.add_argument("--profile", action="store_true", help="of cpu: where the router's time goes, by function")
     return parser
 

@@ -49,12 +49,15 @@ class Connection:
 class OpenLoop:
     """The run. All times in seconds of `time.perf_counter`."""
 
-    def __init__(self, port: int, rate: float, seconds: float, expect: bytes) -> None:
+    def __init__(
+        self, port: int, rate: float, seconds: float, expect: bytes, deadline: float = DEADLINE_SECONDS
+    ) -> None:
         self.total = int(rate * seconds)
         self.latencies, self.late = array("d"), array("d")
         self.errors: Counter[str] = Counter()
         self.opened = self.number = 0
         self._address, self._rate, self._expect = ("127.0.0.1", port), rate, expect
+        self._deadline = deadline
         self._epoll = select.epoll()
         self._waiting: deque[float] = deque()
         self._idle: list[Connection] = []
@@ -70,7 +73,7 @@ class OpenLoop:
             while self.number < self.total and begin + self.number / self._rate <= now:
                 self._waiting.append(begin + self.number / self._rate)
                 self.number += 1
-            self._expire(now - DEADLINE_SECONDS)
+            self._expire(now - self._deadline)
             while self._waiting and self._send(now):
                 pass
             # select, for epoll's own timeout is a whole number of milliseconds.
@@ -79,6 +82,12 @@ class OpenLoop:
                 select.select([self._epoll], [], [], min(pause, 0.05))
             for number, events in self._epoll.poll(0):
                 self._event(number, events)
+
+    def close(self) -> None:
+        """Close what is open."""
+        for connection in self._all.values():
+            connection.socket.close()
+        self._epoll.close()
 
     def document(self) -> dict[str, object]:
         """The counts; latencies in ms from when a request was due, `late_ms` is this client's own share of them."""
@@ -138,7 +147,7 @@ class OpenLoop:
         except BlockingIOError:  # still connecting
             self._epoll.modify(number, select.EPOLLIN | select.EPOLLOUT)
         except OSError as error:
-            self._fail(number, type(error).__name__)
+            self._fail(number, kind_of(error))
 
     def _event(self, number: int, events: int) -> None:
         connection = self._all.get(number)
@@ -153,7 +162,7 @@ class OpenLoop:
         except BlockingIOError:
             return
         except OSError as error:
-            self._fail(number, type(error).__name__)
+            self._fail(number, kind_of(error))
             return
         if not data or number not in self._busy:
             self._fail(number, "closed")
@@ -193,6 +202,13 @@ class OpenLoop:
         else:
             self._idle.remove(connection)
         connection.socket.close()
+
+
+def kind_of(error: OSError) -> str:
+    """`reset`, `refused`, or the error's own name."""
+    return {ConnectionResetError: "reset", BrokenPipeError: "reset", ConnectionRefusedError: "refused"}.get(
+        type(error), type(error).__name__
+    )
 
 
 def main() -> None:

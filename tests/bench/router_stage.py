@@ -108,12 +108,12 @@ class Proxy:
         with urllib.request.urlopen(f"http://{HOST}:{self.admin}/counters", timeout=5) as answer:
             return json.load(answer)
 
-    def settle(self) -> None:
-        """Wait until no copy is under way and all records are compressed and uploaded. `StepError` when it never is."""
-        deadline = time.monotonic() + SETTLE_SECONDS
+    def settle(self, seconds: float = SETTLE_SECONDS) -> None:
+        """Wait until no copy is under way and all records are uploaded. `StepError` when it is not within `seconds`."""
+        deadline = time.monotonic() + seconds
         while not self._idle():
             if time.monotonic() > deadline:
-                raise StepError(f"{self.name} still has copies or records after {SETTLE_SECONDS:.0f} s")
+                raise StepError(f"{self.name} still has copies or records after {seconds:.0f} s")
             time.sleep(0.1)
 
     def _idle(self) -> bool:
