@@ -11,7 +11,9 @@ from typing import Final
 
 import msgspec
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
+READABLE_VERSIONS: Final = (1, 2)
+"""What readers take: version 2 only added (docs/decisions/0012)."""
 
 PAIRED: Final = "paired"
 ARM_ERROR: Final = "arm_error"
@@ -21,7 +23,8 @@ PRIMARY_ERROR: Final = "primary_error"
 DROPPED: Final = "dropped:"
 """Prefix of the outcomes of a copy that was never sent; the reason follows, see `DROP_REASONS`."""
 
-DROP_REASONS: Final = ("queue_full", "too_large", "breaker_open", "shutdown", "loop")
+DROP_REASONS: Final = ("queue_full", "too_large", "breaker_open", "shutdown", "loop", "incomplete")
+"""`incomplete`: the primary answered before the whole request had come, so there was nothing to copy."""
 
 OUTCOMES: Final = (
     PAIRED,
@@ -66,7 +69,7 @@ class PairRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="record", 
     time of the request (from the event-time header in a replay, else the arrival). `unit` is the keyed hash of
     the user id (hex) or "" where the request named no user; the raw id stands in no field: in `target` it is
     replaced by the unit. `bucket` is the sampling bucket in [0, 1000000). `arm_answer` is None unless the copy was
-    sent.
+    sent. `request_bytes` is the length of the request's body, copied or not (since version 2).
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -84,6 +87,31 @@ class PairRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="record", 
     outcome: str
     primary: Answer | None
     arm_answer: Answer | None = None
+    request_bytes: int = 0
+
+
+class Exposure(msgspec.Struct, frozen=True, kw_only=True, tag_field="record", tag="exposure"):
+    """Which arm one user's request was assigned to in a split, and which answered (since version 2).
+
+    `assigned` follows from `bucket` alone; `served` is the arm whose answer the user got, "" when none came. `error`
+    says why the assigned arm did not answer, in one token (those of `Answer.error`, `status_5xx`, `breaker_open`,
+    `busy`, `too_large`). The rest is as in `PairRecord`, whose sequence it shares.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    request_id: str
+    experiment: str
+    incarnation: str
+    sequence: int
+    arrival_us: int
+    event_time_us: int
+    unit: str
+    bucket: int
+    assigned: str
+    served: str
+    version: str
+    status: int
+    error: str = ""
 
 
 class Hello(msgspec.Struct, frozen=True, kw_only=True, tag_field="record", tag="hello"):
@@ -136,5 +164,5 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     segments: tuple[SegmentEntry, ...] = ()
 
 
-Frame = Hello | Goodbye | PairRecord
+Frame = Hello | Goodbye | PairRecord | Exposure
 """What may come over the pipe from router to shipper: a 4-byte big-endian length, then one of these as JSON."""

@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from shadow.contracts import SCHEMA_VERSION, Manifest, PairRecord, SegmentEntry
+from shadow.contracts import READABLE_VERSIONS, Manifest, PairRecord, SegmentEntry
 from shadow.log_health import LogHealth, SequenceRuns
 from shadow.segment_lines import SegmentLines
 from shadow.segment_writer import OPEN_SUFFIX, SUFFIX
@@ -136,7 +136,7 @@ def read_manifest(path: Path) -> Manifest | None:
         manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
     except (OSError, msgspec.DecodeError):
         return None
-    return manifest if manifest.schema_version == SCHEMA_VERSION else None
+    return manifest if manifest.schema_version in READABLE_VERSIONS else None
 
 
 def _records(incarnation: Incarnation, health: LogHealth) -> Iterator[PairRecord]:
@@ -184,7 +184,7 @@ def _decode(line: bytes, incarnation: Incarnation, runs: SequenceRuns, health: L
         health.foreign += 1
     elif record.sequence < 0:
         health.undecodable += 1
-    elif record.schema_version != SCHEMA_VERSION:
+    elif record.schema_version not in READABLE_VERSIONS:
         health.unknown_schema += 1
         runs.add(record.sequence)
     elif not runs.add(record.sequence):
@@ -201,7 +201,7 @@ def _count_stranger(line: bytes, owner: tuple[str, str], runs: SequenceRuns, hea
     except msgspec.DecodeError:
         health.undecodable += 1
         return
-    if envelope.schema_version == SCHEMA_VERSION:
+    if envelope.schema_version in READABLE_VERSIONS:
         health.undecodable += 1
         return
     health.unknown_schema += 1

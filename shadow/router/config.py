@@ -6,8 +6,9 @@ Next module: `shadow.router.server`, which is started with it.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 from urllib.parse import unquote_to_bytes, urlsplit
 
 import msgspec
@@ -16,6 +17,12 @@ from msgspec import Meta
 Name = Annotated[str, Meta(pattern="^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 """A DNS label: it becomes a directory, a metric's label, a header's value."""
 Milliseconds = Annotated[int, Meta(ge=1, le=600_000)]
+HeaderName = Annotated[str, Meta(pattern="^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
+HeaderValue = Annotated[str, Meta(pattern="^([\\x21-\\x7e]([\\x20-\\x7e]*[\\x21-\\x7e])?)?$")]
+NEVER_COPIED: Final = frozenset({"/events"})
+"""Paths whose requests change the facts that all arms share: a copy would count them twice (DESIGN §4)."""
+CREDENTIALS: Final = frozenset({"authorization", "cookie", "proxy-authorization", "set-cookie", "x-api-key"})
+"""Headers that no arm gets from a client."""
 
 
 class ConfigError(Exception):
@@ -57,13 +64,21 @@ class Arm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """So many failures in a row open the breaker."""
     breaker_seconds: Annotated[float, Meta(gt=0)] = 1.0
     """An open breaker lets one copy through as a probe after this time."""
+    sampling: Literal["hash", "counter"] = "hash"
+    """hash: by user, the same at every replica; counter: every n-th request of this router, exact but not by user."""
+    host: HeaderValue = ""
+    """The Host header of copies; empty: the client's."""
+    paths: dict[str, str] = {}
+    """Path of a route: path at the arm, where it differs."""
+    headers: dict[HeaderName, HeaderValue] = {}
+    """Set on every copy, over what the client sent: a key of the arm's own, say."""
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is eligible for copying."""
+    """What is eligible for copying. A method that changes something is copied only if it is named here."""
 
-    method: str
-    path: str
+    method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+    path: Annotated[str, Meta(pattern="^/[!-~]*$")]
     """Compared exactly with the path of the target."""
 
 
@@ -95,6 +110,14 @@ class RouterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """What the primary has for its operators: 404 here, with all below them, however they are spelt."""
     unit_parameter: str = "user_id"
     """The query parameter that names the user."""
+    copy_bytes: Annotated[int, Meta(ge=0, le=16 << 20)] = 256 << 10
+    """Longest request body that is copied; a longer one is served, and its pair is dropped:too_large."""
+    copy_headers: tuple[HeaderName, ...] = ()
+    """Headers of the client that arms get besides the usual ones; never credentials."""
+    connections: Annotated[int, Meta(ge=1, le=1_000_000)] = 20_000
+    """Clients' connections at once; one more is closed at once, and counted."""
+    connection_seconds: Annotated[float, Meta(gt=0)] = 600.0
+    """A client's connection ends with the next answer after this time (up to a tenth later), so that load moves on."""
     drain_seconds: Annotated[float, Meta(gt=0, le=600)] = 10.0
     """How long copies under way may take after SIGTERM."""
 
@@ -136,9 +159,21 @@ def check(config: RouterConfig) -> None:
         upstream(f"arms.{arm.name}.url", arm.url)
         if names.count(arm.name) > 1 or arm.name == "primary":
             raise ValueError(f"arms: the name {arm.name!r} is taken; every arm needs its own")
+        _check_headers(f"arms.{arm.name}.headers", arm.headers, _OWN)
     for route in config.routes:
-        if route.method != "GET":
-            raise ValueError(f"routes: method {route.method!r} cannot be copied yet, only GET")
+        if route.path in NEVER_COPIED:
+            raise ValueError(f"routes: {route.path} tells what users did and is never copied; remove it")
+    _check_headers("copy_headers", config.copy_headers, CREDENTIALS | _OWN)
+
+
+def _check_headers(field: str, names: Iterable[str], refused: frozenset[str]) -> None:
+    for name in names:
+        if name.lower() in refused or name.lower().startswith("x-understudy-"):
+            raise ValueError(f"{field}: {name!r} cannot be set or copied here; remove it")
+
+
+_OWN: Final = frozenset({"host", "connection", "content-length", "transfer-encoding", "x-request-id", "expect"})
+"""Headers that the router alone decides on (`host` has a field of its own)."""
 
 
 def is_private(target: bytes, private: frozenset[bytes]) -> bool:

@@ -68,7 +68,9 @@ class Counters:
     answered: int = 0
     """Requests answered with what the primary said."""
     primary_errors: int = 0
-    """Requests answered 502 or 504 because the primary did not."""
+    """Requests answered 502 or 504, or broken off, because the primary did not answer whole."""
+    turned_away: int = 0
+    """Connections closed at once because there were too many."""
 
     @staticmethod
     def of(names: Iterable[str]) -> Counters:
@@ -89,7 +91,11 @@ class Counters:
             }
             for name, arm in self.arms.items()
         }
-        return {"arms": arms, "primary": {"answered": self.answered, "errors": self.primary_errors}}
+        return {
+            "arms": arms,
+            "primary": {"answered": self.answered, "errors": self.primary_errors},
+            "turned_away": self.turned_away,
+        }
 
 
 class RouterCollector(Collector):
@@ -115,9 +121,11 @@ class RouterCollector(Collector):
         primary = CounterMetricFamily("understudy_primary", "Answers to users by result.", labels=["result"])
         for result, count in document["primary"].items():
             primary.add_metric([result], count)
+        away = CounterMetricFamily("understudy_connections_turned_away", "Connections beyond the limit.")
+        away.add_metric([], document.get("turned_away", 0))
         log = CounterMetricFamily("understudy_pair_log", "Records by what became of them.", labels=["state"])
         for state in ("numbered", "written", "dropped"):
             log.add_metric([state], document["pair_log"][state])
         queued = GaugeMetricFamily("understudy_pair_log_queued_bytes", "Bytes that wait for the shipper.")
         queued.add_metric([], document["pair_log"]["queued_bytes"])
-        yield from (requests, outcomes, flying, waiting, primary, log, queued)
+        yield from (requests, outcomes, flying, waiting, primary, away, log, queued)

@@ -1,102 +1,118 @@
 """One request from its arrival to its last record, to be read from top to bottom.
 
-begin → which arms → the primary → the answer leaves → only then are copies offered. Nothing an arm does can reach back
-above that line. Next module: `shadow.router.server`, which owns the client's connection.
+Arrival → which arms → the primary, while the request still comes → its answer leaves as it comes → only when its last
+byte has left are copies offered. Nothing an arm does can reach back above that line.
+Next module: `shadow.router.client`, which owns the client's connection.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from shadow.contracts import CLIENT_CANCELLED, PRIMARY_ERROR, Answer
-from shadow.router.config import RouterConfig, is_private
-from shadow.router.config import upstream as address_of
-from shadow.router.counters import Counters
-from shadow.router.headers import event_time_of, hops_of, request_id_of, to_arm, to_client, to_primary
-from shadow.router.http1 import Request, problem
-from shadow.router.mirror import OVERHEAD_BYTES, Copy, Mirror
-from shadow.router.pairlog import PairLog
-from shadow.router.records import Draft, answer_of
-from shadow.router.sampling import bucket_of, sampled, unit_of, user_of, without_user
-from shadow.router.upstream import Exchanged, Leg, Pool
+from shadow.router.answers import UNTIL_CLOSE, AnswerReader
+from shadow.router.headers import event_time_of, hops_of, interim_to_client, request_id_of, to_client, to_primary
+from shadow.router.http1 import CHUNKED, IDEMPOTENT, RefusalError, Request, problem
+from shadow.router.mirror import Copy, Mirror
+from shadow.router.records import Body, Draft, answer_of
+from shadow.router.router import Router
+from shadow.router.sampling import bucket_of, unit_of, user_of, without_user
+from shadow.router.upstream import Exchanged, Leg
 
 PRIMARY_BODY_BYTES: Final = 256 << 10
 """Bytes of the primary's body that are kept in a record."""
+LAST_CHUNK: Final = b"0\r\n\r\n"
 
 
-@dataclass
-class Router:
-    """What every exchange needs: the configuration, the primary's pool, the arms, the counters and the log."""
+class Respondent(Protocol):
+    """The client's connection, as an exchange sees it."""
 
-    config: RouterConfig
-    unit_key: bytes
-    incarnation: str
-    counters: Counters
-    log: PairLog
-    pool: Pool
-    mirrors: list[Mirror]
-    paths: frozenset[bytes]
-    """The paths of the routes."""
-    private: frozenset[bytes]
-    """The paths that users do not get."""
-    parameter: bytes
-    """The query parameter that names the user."""
+    address: bytes
+    """The client's IP address."""
 
-    @staticmethod
-    def of(config: RouterConfig, unit_key: bytes, incarnation: str, log: PairLog) -> Router:
-        """A router for `config`; must be called inside a running loop."""
-        counters = Counters.of(arm.name for arm in config.arms)
-        pool = Pool(*address_of("primary.url", config.primary.url), config.primary.idle_connections)
-        mirrors = [Mirror(arm, counters.arms[arm.name], log.write) for arm in config.arms]
-        paths = frozenset(route.path.encode() for route in config.routes)
-        private = frozenset(path.encode() for path in config.private_paths)
-        parameter = config.unit_parameter.encode()
-        return Router(config, unit_key, incarnation, counters, log, pool, mirrors, paths, private, parameter)
+    def write(self, data: bytes) -> None:
+        """Bytes for the client."""
 
-    def serves(self, request: Request) -> bool:
-        """Whether the request may go to the primary; the routes may, whatever `private_paths` says."""
-        return request.target.partition(b"?")[0] in self.paths or not is_private(request.target, self.private)
+    def finish(self, close: bool) -> None:
+        """The answer has left whole; `close` when nothing may come after it."""
 
-    def refuse(self) -> None:
-        """Count a request that was none, or not for the primary."""
-        for mirror in self.mirrors:
-            mirror.counters.refuse()
+    def break_off(self, abort: bool) -> None:
+        """The answer cannot become whole, and the client must be able to tell; `abort` when only a reset can say so."""
 
-    def document(self) -> dict[str, object]:
-        """What `/counters` shows."""
-        document = self.counters.document()
-        for mirror in self.mirrors:
-            document["arms"][mirror.arm.name]["queue_bytes"] = mirror.queued_bytes
-        names = {"incarnation": self.incarnation, "experiment": self.config.experiment}
-        return names | document | {"pair_log": self.log.document()}
+    def pause(self) -> None:
+        """Read no more of the request for now."""
+
+    def resume(self) -> None:
+        """Read on."""
 
 
 class Exchange:
-    """One request. `respond(answer, close)` writes to the client; it is called exactly once, unless cancelled."""
+    """One request; `body` and `ended` are what came of its body together with its head."""
 
-    def __init__(self, router: Router, request: Request, client: bytes, respond: Callable[[bytes, bool], None]) -> None:
+    def __init__(self, router: Router, request: Request, body: bytes, whole: bool, client: Respondent) -> None:
         self._router = router
         self._request = request
-        self._respond = respond
+        self._client = client
+        self._whole = whole
         self._request_id = request_id_of(request)
         self._arrival_us = time.time_ns() // 1000
         self._identify()
         self._chosen = self._choose()
-        payload = to_primary(request, self._request_id, client)
-        self._leg: Leg | None = Leg(router.pool, payload, router.config.primary.deadline_ms / 1000, self._primary_ended)
+        # What comes of the request is kept for the copies, if there are any; it goes to the primary at once.
+        self._kept = Body(router.config.copy_bytes if self._chosen else 0)
+        self._answer = Body(PRIMARY_BODY_BYTES if self._chosen else 0)
+        self._begun = self._cancelled = self._closing = False
+        self._refusal: RefusalError | None = None
+        self._framing = 0
+        head = to_primary(request, self._request_id, client.address)
+        self._leg = Leg(
+            router.pool,
+            self,
+            head + self._framed(body, whole),
+            whole=whole,
+            head_only=request.method == b"HEAD",
+            replay=request.method in IDEMPOTENT,
+        )
+
+    # --- the request -------------------------------------------------------------------------------------------------
+
+    def more(self, body: bytes, whole: bool) -> None:
+        """More of the request's body came; `whole` with the last of it."""
+        self._whole = whole
+        data = self._framed(body, whole)
+        if data or whole:
+            self._leg.send(data, whole)
+
+    def refuse(self, refusal: RefusalError) -> None:
+        """The rest of the request is none: the primary must not act on what came so far."""
+        self._refusal = refusal
+        self._leg.cancel()
 
     def cancel(self) -> None:
         """The client went away before its answer."""
-        leg, self._leg = self._leg, None
-        if leg is not None:
-            leg.cancel()
+        self._cancelled = True
+        self._leg.cancel()
 
     def be_the_last(self) -> None:
         """The connection ends with this answer, and the answer says so."""
         self._request.keep_alive = False
+
+    def client_full(self) -> None:
+        """The client does not take more of the answer for now."""
+        self._leg.pause()
+
+    def client_takes(self) -> None:
+        """It does again."""
+        self._leg.resume()
+
+    def _framed(self, body: bytes, whole: bool) -> bytes:
+        """A part of the request's body as the primary gets it; kept for the copies."""
+        if body:
+            self._kept.add(body)
+        if self._request.length != CHUNKED:
+            return body
+        return (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + (LAST_CHUNK if whole else b"")
 
     def _identify(self) -> None:
         """The raw user id, which never leaves this object; its unit ("" when there is none); the bucket."""
@@ -109,58 +125,108 @@ class Exchange:
 
     def _choose(self) -> list[Mirror]:
         """The arms that will get an outcome; the others are counted at once."""
-        eligible = self._path in self._router.paths
+        eligible = (self._request.method, self._path) in self._router.routes
         chosen = []
         for mirror in self._router.mirrors:
             if not eligible:
                 mirror.counters.ineligible()
-            elif not sampled(self._bucket, mirror.arm.fraction):
+            elif not mirror.sampler.takes(self._bucket):
                 mirror.counters.unsampled()
             else:
                 mirror.counters.begin()
                 chosen.append(mirror)
         return chosen
 
-    def _primary_ended(self, end: Exchanged) -> None:
+    # --- the primary's answer ----------------------------------------------------------------------------------------
+
+    def pause_sending(self) -> None:
+        """The primary does not take more of the request for now."""
+        self._client.pause()
+
+    def resume_sending(self) -> None:
+        """It does again."""
+        self._client.resume()
+
+    def interim(self, answer: AnswerReader) -> None:
+        """Interim answers (100 Continue, say) are passed on to who can understand them."""
+        if not self._request.is_http10:
+            self._client.write(b"".join(interim_to_client(status, headers) for status, headers in answer.interim))
+
+    def received(self, answer: AnswerReader, data: bytes, done: bool) -> None:
+        """The answer, or a part of it, leaves for the client."""
+        head = b"" if self._begun else self._begin(answer)
+        if self._answer.size < PRIMARY_BODY_BYTES:
+            self._answer.add(data)
+        if self._framing == CHUNKED:
+            data = (b"%x\r\n%b\r\n" % (len(data), data) if data else b"") + (LAST_CHUNK if done else b"")
+        if head or data:
+            self._client.write(head + data)
+
+    def _begin(self, answer: AnswerReader) -> bytes:
+        self._begun = True
+        # An answer to a request that is still coming ends the connection: what comes of it later is read by nobody.
+        self._closing = not (self._request.keep_alive and self._whole)
+        head, self._framing = to_client(answer, self._request, self._request_id, self._closing)
+        return head
+
+    def ended(self, end: Exchanged) -> None:
         """The primary's answer is whole, or will never be."""
-        cancelled = self._leg is None and end.error == "cancelled"
-        self._leg = None
-        close = not self._request.keep_alive
-        if end.answer is not None:
+        if not end.error:
             self._router.counters.answered += 1
-            self._respond(to_client(end.answer, self._request_id, close), close)
+            self._client.finish(self._closing or self._framing == UNTIL_CLOSE)
             self._offer_copies(end)
-            return
-        if not cancelled:
+        elif self._cancelled:
+            self._without_copies(CLIENT_CANCELLED, None)
+        elif self._refusal is not None:
+            self._without_copies(CLIENT_CANCELLED, None)
+            self._fail(self._refusal.status, self._refusal.detail, True)
+        else:
             self._router.counters.primary_errors += 1
             status = 504 if end.error == "timeout" else 502
-            detail = f"the primary did not answer ({end.error})"
-            self._respond(problem(status, detail, self._request_id, close), close)
-        self._without_copies(CLIENT_CANCELLED if cancelled else PRIMARY_ERROR, end)
+            self._fail(
+                status, f"the primary did not answer ({end.error})", not (self._request.keep_alive and self._whole)
+            )
+            self._without_copies(PRIMARY_ERROR, end)
+
+    def _fail(self, status: int, detail: str, close: bool) -> None:
+        """Say what is wrong, or break the answer off if some of it has left."""
+        if self._begun:
+            self._client.break_off(self._framing == UNTIL_CLOSE)
+            return
+        self._client.write(problem(status, detail, self._request_id, close, self._request.method == b"HEAD"))
+        self._client.finish(close)
+
+    # --- the line: from here on the client has its answer -------------------------------------------------------------
 
     def _offer_copies(self, end: Exchanged) -> None:
-        """The line: from here on the client has its answer."""
         if not self._chosen:
             return
-        config = self._router.config
-        primary = answer_of(config.primary.version, end, 0, PRIMARY_BODY_BYTES)
+        primary = answer_of(self._router.config.primary.version, end, self._answer)
         draft = self._draft(primary)
-        looped = hops_of(self._request) > 0
+        reason = self._not_copied()
+        body = self._kept.kept
         # Whoever is asked first has the machine for a moment to itself: the arms take turns, or shadow − control would
         # measure the order in which the configuration names them.
         first = self._router.counters.answered % len(self._chosen)
         for mirror in self._chosen[first:] + self._chosen[:first]:
-            if looped:
-                mirror.drop(draft, "loop")
+            if reason:
+                mirror.drop(draft, reason)
             else:
-                payload = to_arm(self._request, self._request_id, mirror.arm.name, config.experiment)
-                mirror.offer(Copy(payload, draft, len(payload) + len(primary.body) + OVERHEAD_BYTES))
+                payload = mirror.headers.copy(self._request, self._request_id, body)
+                mirror.offer(Copy(mirror, payload, draft, len(primary.body)))
 
-    def _without_copies(self, outcome: str, end: Exchanged) -> None:
+    def _not_copied(self) -> str:
+        """Why no arm gets a copy; "" when all do."""
+        if hops_of(self._request) > 0:
+            return "loop"
+        if self._kept.truncated:
+            return "too_large"
+        return "" if self._whole else "incomplete"
+
+    def _without_copies(self, outcome: str, end: Exchanged | None) -> None:
         if not self._chosen:
             return
-        version = self._router.config.primary.version
-        primary = None if outcome == CLIENT_CANCELLED else answer_of(version, end, 0, PRIMARY_BODY_BYTES)
+        primary = None if end is None else answer_of(self._router.config.primary.version, end, self._answer)
         draft = self._draft(primary)
         for mirror in self._chosen:
             mirror.decide(draft, outcome, None)
@@ -172,7 +238,9 @@ class Exchange:
             incarnation=self._router.incarnation,
             arrival_us=self._arrival_us,
             event_time_us=event_time_of(self._request, self._arrival_us),
+            method=self._request.method.decode(),
             target=without_user(self._request.target, self._router.parameter, self._user, self._unit),
+            request_bytes=self._kept.size,
             unit=self._unit,
             bucket=self._bucket,
             primary=primary,

@@ -1,17 +1,21 @@
 """What is passed on and what is not: heads for the primary, for the arms, and for the answer.
 
 Hop-by-hop headers end here (RFC 9110 §7.6.1). An arm is less trusted than the primary: it gets an allow-list, so no
-credentials, and a marker. Next module: `shadow.router.upstream`, which sends them.
+credentials, and a marker. Next module: `shadow.router.resolver`, the addresses of upstreams.
 """
 
 from __future__ import annotations
 
+import os
 import re
-import uuid
+from dataclasses import dataclass
 from http import HTTPStatus
+from itertools import count
 from typing import Final
 
-from shadow.router.http1 import AnswerReader, Headers, Request
+from shadow.router.answers import UNTIL_CLOSE, AnswerReader
+from shadow.router.config import Arm
+from shadow.router.http1 import CHUNKED, Headers, Request
 
 HOP_BY_HOP: Final = frozenset(
     {
@@ -38,6 +42,7 @@ TO_ARMS: Final = frozenset(
         b"accept-charset",
         b"accept-encoding",
         b"accept-language",
+        b"content-encoding",
         b"content-type",
         b"host",
         b"traceparent",
@@ -46,8 +51,13 @@ TO_ARMS: Final = frozenset(
         EVENT_TIME,
     }
 )
-"""All that an arm gets of a user's headers, besides the request id."""
+"""All that an arm gets of a user's headers, besides the request id and what the configuration adds."""
 _REQUEST_ID_FORM: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+_REASONS: Final = {int(status): status.phrase.encode() for status in HTTPStatus}
+_NOT_TO_PRIMARY: Final = HOP_BY_HOP | MARKERS | {REQUEST_ID, b"content-length"}
+_NOT_TO_CLIENT: Final = HOP_BY_HOP | {b"content-length"}
+_OWN_IDS: Final = (os.urandom(10).hex().encode() + b"%012x" % number for number in count())
+"""80 random bits of this process, then a number: as unique as a random id, and no call of the system for each."""
 
 
 def value_of(headers: Headers, name: bytes) -> bytes | None:
@@ -61,7 +71,7 @@ def value_of(headers: Headers, name: bytes) -> bytes | None:
 def request_id_of(request: Request) -> bytes:
     """The client's request id when it is one plain token of at most 128 characters, else a new one."""
     given = value_of(request.headers, REQUEST_ID)
-    return given if given and _REQUEST_ID_FORM.fullmatch(given) else uuid.uuid4().hex.encode()
+    return given if given and _REQUEST_ID_FORM.fullmatch(given) else next(_OWN_IDS)
 
 
 def hops_of(request: Request) -> int:
@@ -77,61 +87,115 @@ def event_time_of(request: Request, arrival_us: int) -> int:
 
 
 def to_primary(request: Request, request_id: bytes, client: bytes) -> bytes:
-    """The request as the primary gets it: re-serialised, hop-by-hop headers and markers removed."""
+    """The head as the primary gets it: re-serialised, hop-by-hop headers and markers removed.
+
+    X-Forwarded-For gets the client's address appended; -Proto and -Host stay as an ingress set them.
+    """
     listed = _connection_listed(request.headers)
-    lines = [b"GET " + request.target + b" HTTP/1.1"]
-    forwarded = client
+    lines = [request.method + b" " + request.target + b" HTTP/1.1"]
+    forwarded, host, given = client, b"", set()
     for name, value in request.headers:
         if name == b"x-forwarded-for":
             forwarded = value + b", " + forwarded
-        elif name not in HOP_BY_HOP and name not in MARKERS and name not in listed and name not in _REWRITTEN:
+        elif name not in _NOT_TO_PRIMARY and name not in listed:
             lines.append(name + b": " + value)
-    lines += [REQUEST_ID + b": " + request_id, b"x-forwarded-for: " + forwarded, b"x-forwarded-proto: http"]
-    return _whole(lines, request.body)
+            if name == b"host":
+                host = value
+            elif name.startswith(b"x-forwarded-"):
+                given.add(name)
+    lines.append(REQUEST_ID + b": " + request_id)
+    lines.append(b"x-forwarded-for: " + forwarded)
+    if b"x-forwarded-proto" not in given:
+        lines.append(b"x-forwarded-proto: http")
+    if b"x-forwarded-host" not in given:
+        lines.append(b"x-forwarded-host: " + host)
+    if request.length == CHUNKED:
+        lines.append(b"transfer-encoding: chunked")
+    elif request.length or request.method in (b"POST", b"PUT", b"PATCH"):
+        lines.append(b"content-length: %d" % request.length)
+    return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
-def to_arm(request: Request, request_id: bytes, arm: str, experiment: str) -> bytes:
-    """The copy as an arm gets it: allowed headers, and the marker with one hop more."""
-    listed = _connection_listed(request.headers)
-    lines = [b"GET " + request.target + b" HTTP/1.1"]
-    lines += [name + b": " + value for name, value in request.headers if name in TO_ARMS and name not in listed]
-    lines += [REQUEST_ID + b": " + request_id, ARM + b": " + arm.encode(), EXPERIMENT + b": " + experiment.encode()]
-    lines.append(HOPS + b": %d" % (hops_of(request) + 1))
-    return _whole(lines, request.body)
+@dataclass(frozen=True)
+class ArmHeaders:
+    """What the configuration makes of the copies of one arm."""
 
+    allowed: frozenset[bytes]
+    always: bytes
+    """Header lines that do not depend on the request."""
+    paths: dict[bytes, bytes]
 
-def to_client(answer: AnswerReader, request_id: bytes, close: bool) -> bytes:
-    """The primary's answer, re-serialised with its length."""
-    listed = _connection_listed(answer.headers)
-    lines = [b"HTTP/1.1 %d %s" % (answer.status, _REASONS.get(answer.status, b""))]
-    given = False
-    for name, value in answer.headers:
-        if name not in HOP_BY_HOP and name not in listed and name != b"content-length":
-            lines.append(name + b": " + value)
-            given = given or name == REQUEST_ID
-    if not given:
+    @staticmethod
+    def of(arm: Arm, experiment: str, extra: tuple[str, ...]) -> ArmHeaders:
+        """From the arm's configuration; `extra` are headers that are copied besides `TO_ARMS`."""
+        allowed = TO_ARMS | {name.lower().encode() for name in extra}
+        fixed = {ARM.decode(): arm.name, EXPERIMENT.decode(): experiment}
+        fixed |= {name.lower(): value for name, value in arm.headers.items()}
+        if arm.host:
+            fixed["host"] = arm.host
+        always = "".join(f"{name}: {value}\r\n" for name, value in fixed.items()).encode("latin-1")
+        paths = {path.encode(): other.encode() for path, other in arm.paths.items()}
+        return ArmHeaders(allowed - {name.encode() for name in fixed}, always, paths)
+
+    def copy(self, request: Request, request_id: bytes, body: bytes) -> bytes:
+        """The copy as the arm gets it, whole: allowed headers, and the marker with one hop more."""
+        listed = _connection_listed(request.headers)
+        allowed, target = self.allowed, request.target
+        if self.paths:
+            path, mark, query = target.partition(b"?")
+            target = self.paths.get(path, path) + mark + query
+        lines = [request.method + b" " + target + b" HTTP/1.1"]
+        lines += [name + b": " + value for name, value in request.headers if name in allowed and name not in listed]
         lines.append(REQUEST_ID + b": " + request_id)
-    body = answer.body
-    if answer.status not in (204, 304):
-        lines.append(b"content-length: %d" % len(body))
-    if close:
+        lines.append(HOPS + b": %d" % (hops_of(request) + 1))
+        if request.length:
+            lines.append(b"content-length: %d" % len(body))
+        return b"\r\n".join(lines) + b"\r\n" + self.always + b"\r\n" + body
+
+
+def to_client(answer: AnswerReader, request: Request, request_id: bytes, close: bool) -> tuple[bytes, int]:
+    """The answer's head for the client, and how the body that follows is framed.
+
+    The framing is the number of bytes, `CHUNKED`, or `UNTIL_CLOSE` (HTTP/1.0 clients only).
+    """
+    listed = _connection_listed(answer.headers)
+    status, framing = answer.status, answer.length
+    lines = [b"HTTP/1.1 %d %s" % (status, _REASONS.get(status, b""))]
+    told_id, told_length = False, None
+    for name, value in answer.headers:
+        if name == b"content-length":
+            told_length = b"%d" % int(value)
+        elif name not in _NOT_TO_CLIENT and name not in listed:
+            lines.append(name + b": " + value)
+            told_id = told_id or name == REQUEST_ID
+    if not told_id:
+        lines.append(REQUEST_ID + b": " + request_id)
+    if request.method == b"HEAD" or status in (204, 304):
+        framing = 0
+    elif framing < 0:
+        framing = UNTIL_CLOSE if request.is_http10 else CHUNKED
+    if framing == CHUNKED:
+        lines.append(b"transfer-encoding: chunked")
+    elif told_length is not None and status != 204:
+        lines.append(b"content-length: " + told_length)
+    if close or framing == UNTIL_CLOSE:
         lines.append(b"connection: close")
-    return b"\r\n".join(lines) + b"\r\n\r\n" + body
+    return b"\r\n".join(lines) + b"\r\n\r\n", framing
 
 
-_REASONS: Final = {int(status): status.phrase.encode() for status in HTTPStatus}
-_REWRITTEN: Final = frozenset({REQUEST_ID, b"content-length", b"x-forwarded-proto"})
-
-
-def _whole(lines: list[bytes], body: bytes) -> bytes:
-    if body:
-        lines.append(b"content-length: %d" % len(body))
-    return b"\r\n".join(lines) + b"\r\n\r\n" + body
+def interim_to_client(status: int, headers: Headers) -> bytes:
+    """An interim answer (1xx), passed on."""
+    lines = [b"HTTP/1.1 %d %s" % (status, _REASONS.get(status, b""))]
+    lines += [name + b": " + value for name, value in headers if name not in _NOT_TO_CLIENT]
+    return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
 def _connection_listed(headers: Headers) -> frozenset[bytes]:
     """Headers that a Connection header declares hop-by-hop; `host` cannot be made to disappear."""
     named = [value for name, value in headers if name == b"connection"]
     if not named:
-        return frozenset()
+        return _NONE
     return frozenset(token.strip().lower() for value in named for token in value.split(b",")) - {b"host"}
+
+
+_NONE: Final[frozenset[bytes]] = frozenset()

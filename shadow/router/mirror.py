@@ -9,30 +9,60 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from shadow.contracts import ARM_ERROR, ARM_TIMEOUT, DROPPED, PAIRED, Answer
-from shadow.router.config import Arm, upstream
+from shadow.router.answers import AnswerReader
+from shadow.router.config import Arm, RouterConfig, upstream
 from shadow.router.counters import ArmCounters
-from shadow.router.records import Draft, answer_of
-from shadow.router.records import as_text as as_text  # tests/contracts/test_pair_record.py still looks for it here
+from shadow.router.headers import ArmHeaders
+from shadow.router.http1 import IDEMPOTENT
+from shadow.router.records import Body, Draft, answer_of
+from shadow.router.sampling import CounterSampler, HashSampler
 from shadow.router.upstream import Exchanged, Leg, Pool
 
 Write = Callable[[Draft, str, str, Answer | None], None]
 """Takes a decided record: draft, arm, outcome, the arm's answer."""
 OVERHEAD_BYTES: Final = 2_048
 """What a waiting copy costs besides its bytes (measured: record, objects, queue entry, about 1.7 KB)."""
+ANSWER_BYTES: Final = 1 << 20
+"""An arm's answer that goes on beyond this, and beyond what is kept of it, is cut off as too_large."""
 
 
-@dataclass(slots=True)
 class Copy:
-    """One copy and the draft of the record that waits for its outcome; `size` is what it counts in the queue."""
+    """One copy, the draft of the record that waits for its outcome, and what comes back."""
 
-    payload: bytes
-    draft: Draft
-    size: int
-    offered_at: float = 0.0
+    __slots__ = ("body", "draft", "leg", "mirror", "offered_at", "payload", "queue_us", "size")
+
+    def __init__(self, mirror: Mirror, payload: bytes, draft: Draft, primary_bytes: int) -> None:
+        self.mirror = mirror
+        self.payload = payload
+        self.draft = draft
+        self.size = len(payload) + primary_bytes + OVERHEAD_BYTES
+        """What it counts in the queue."""
+        self.offered_at = 0.0
+        self.queue_us = 0
+        self.body = Body(mirror.arm.answer_bytes)
+        self.leg: Leg | None = None
+
+    def interim(self, answer: AnswerReader) -> None:
+        """Nobody waits for it here."""
+
+    def received(self, answer: AnswerReader, data: bytes, done: bool) -> None:  # noqa: ARG002 - the protocol's
+        """More of the answer."""
+        self.body.add(data)
+        if self.body.size > max(ANSWER_BYTES, self.mirror.arm.answer_bytes) and self.leg is not None:
+            self.leg.give_up("too_large")
+
+    def ended(self, end: Exchanged) -> None:
+        """It is over."""
+        self.mirror.ended(self, end)
+
+    def pause_sending(self) -> None:
+        """All of it is in the buffer already; the deadline bounds how long."""
+
+    def resume_sending(self) -> None:
+        """See `pause_sending`."""
 
 
 class Breaker:
@@ -74,15 +104,16 @@ class Breaker:
 class Mirror:
     """One arm. `write` takes each decided record."""
 
-    def __init__(self, arm: Arm, counters: ArmCounters, write: Write) -> None:
+    def __init__(self, arm: Arm, config: RouterConfig, counters: ArmCounters, write: Write) -> None:
         self.arm = arm
         self.counters = counters
+        self.sampler = (CounterSampler if arm.sampling == "counter" else HashSampler)(arm.fraction)
+        self.headers = ArmHeaders.of(arm, config.experiment, config.copy_headers)
         self.queued_bytes = 0
         self._write = write
-        self._pool = Pool(*upstream("url", arm.url), most_idle=arm.concurrency)
+        self._pool = Pool(*upstream("url", arm.url), most_idle=arm.concurrency, deadline=arm.deadline_ms / 1000)
         self._queue: deque[Copy] = deque()
-        self._legs: dict[int, tuple[Leg, Copy]] = {}
-        self._begun = 0
+        self._under_way: set[Copy] = set()
         self._loop = asyncio.get_running_loop()
         self._breaker = Breaker(arm.breaker_failures, arm.breaker_seconds, self._loop.time)
         self._open = True
@@ -90,7 +121,7 @@ class Mirror:
     @property
     def busy(self) -> bool:
         """Whether any copy waits or is under way."""
-        return bool(self._queue or self._legs)
+        return bool(self._queue or self._under_way)
 
     def offer(self, copy: Copy) -> None:
         """Send the copy when there is room and a slot; drop it otherwise. Never waits."""
@@ -122,12 +153,24 @@ class Mirror:
             copy = self._queue.popleft()
             self.queued_bytes -= copy.size
             self.drop(copy.draft, "shutdown")
-        for leg, _ in list(self._legs.values()):
-            leg.cancel()
+        for copy in list(self._under_way):
+            if copy.leg is not None:
+                copy.leg.cancel()
         self._pool.close()
 
+    def ended(self, copy: Copy, end: Exchanged) -> None:
+        """A copy came to its end."""
+        self._under_way.discard(copy)
+        copy.leg = None
+        self.queued_bytes -= copy.size
+        self._breaker.report(bool(end.error) or end.status >= 500)
+        answer = answer_of(self.arm.version, end, copy.body, copy.queue_us)
+        self.decide(copy.draft, _OUTCOMES.get(end.error, ARM_ERROR), answer)
+        if self._open:
+            self._pump()
+
     def _pump(self) -> None:
-        while self._queue and len(self._legs) < self.arm.concurrency:
+        while self._queue and len(self._under_way) < self.arm.concurrency:
             copy = self._queue.popleft()
             if self._breaker.allows():
                 self._begin(copy)
@@ -137,23 +180,13 @@ class Mirror:
                 self.drop(copy.draft, "breaker_open")
 
     def _begin(self, copy: Copy) -> None:
-        queue_us = int((self._loop.time() - copy.offered_at) * 1e6)
-        self._begun += 1
-        number = self._begun
-        # Within this turn of the loop the leg cannot end yet, so it is in the table before it calls back.
-        deadline = self.arm.deadline_ms / 1000
-        leg = Leg(self._pool, copy.payload, deadline, lambda end: self._ended(number, queue_us, end))
-        self._legs[number] = (leg, copy)
-
-    def _ended(self, number: int, queue_us: int, end: Exchanged) -> None:
-        _, copy = self._legs.pop(number)
-        self.queued_bytes -= copy.size
-        failed = bool(end.error) or (end.answer is not None and end.answer.status >= 500)
-        self._breaker.report(failed)
-        answer = answer_of(self.arm.version, end, queue_us, self.arm.answer_bytes)
-        self.decide(copy.draft, _OUTCOMES.get(end.error, ARM_ERROR), answer)
-        if self._open:
-            self._pump()
+        copy.queue_us = int((self._loop.time() - copy.offered_at) * 1e6)
+        self._under_way.add(copy)
+        # Within this turn of the loop the leg cannot end yet, so the copy knows it before it is told anything.
+        method = copy.draft.method.encode()
+        replay = method in IDEMPOTENT
+        copy.leg = Leg(self._pool, copy, copy.payload, whole=True, head_only=method == b"HEAD", replay=replay)
+        copy.payload = b""
 
 
 _OUTCOMES: Final = {"": PAIRED, "timeout": ARM_TIMEOUT, "cancelled": ARM_TIMEOUT}

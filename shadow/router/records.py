@@ -22,8 +22,10 @@ class Draft:
     incarnation: str
     arrival_us: int
     event_time_us: int
+    method: str
     target: str
     """With the unit in the place of the user id."""
+    request_bytes: int
     unit: str
     bucket: int
     primary: Answer | None
@@ -37,8 +39,9 @@ class Draft:
             sequence=sequence,
             arrival_us=self.arrival_us,
             event_time_us=self.event_time_us,
-            method="GET",
+            method=self.method,
             target=self.target,
+            request_bytes=self.request_bytes,
             unit=self.unit,
             bucket=self.bucket,
             arm=arm,
@@ -48,34 +51,56 @@ class Draft:
         )
 
 
-def answer_of(version: str, end: Exchanged, queue_us: int, most_bytes: int) -> Answer:
-    """One side of a record from the end of an exchange; at most `most_bytes` of its body are kept.
+class Body:
+    """A body as far as a record keeps it: its first `most` bytes, and how long it was in the end."""
 
-    An exchange that the router itself cut off ("cancelled", at shutdown) is a timeout: its time was over.
+    __slots__ = ("_most", "_parts", "size")
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._parts: list[bytes] = []
+        self.size = 0
+
+    def add(self, data: bytes) -> None:
+        """More of it."""
+        room = self._most - self.size
+        if data and room > 0:
+            self._parts.append(data if len(data) <= room else data[:room])
+        self.size += len(data)
+
+    @property
+    def truncated(self) -> bool:
+        """Whether it was longer than what is kept."""
+        return self.size > self._most
+
+    @property
+    def kept(self) -> bytes:
+        """What is kept."""
+        return self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+
+
+def answer_of(version: str, end: Exchanged, body: Body, queue_us: int = 0) -> Answer:
+    """One side of a record from the end of an exchange.
+
+    An exchange that the router itself cut off ("cancelled", at shutdown) is a timeout: its time was over. Of an answer
+    that did not become whole nothing is kept.
     """
-    reader = end.answer
-    if reader is None:
+    if end.error:
         error = "timeout" if end.error == "cancelled" else end.error
-        return Answer(
-            version=version,
-            status=0,
-            connect_us=end.connect_us,
-            queue_us=queue_us,
-            upstream_us=end.upstream_us,
-            error=error,
-        )
-    whole = reader.body
-    truncated = len(whole) > most_bytes
-    text, encoding = as_text(whole[:most_bytes] if truncated else whole, truncated)
+        text, encoding, truncated, status = "", "utf-8", False, 0
+    else:
+        error, status, truncated = "", end.status, body.truncated
+        text, encoding = as_text(body.kept, truncated)
     return Answer(
         version=version,
-        status=reader.status,
+        status=status,
         connect_us=end.connect_us,
         queue_us=queue_us,
         upstream_us=end.upstream_us,
         body=text,
         body_encoding=encoding,
         truncated=truncated,
+        error=error,
     )
 
 

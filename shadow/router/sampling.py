@@ -1,7 +1,7 @@
 """Who is shown to an arm: by keyed hash of the user, so that a user is in or out at every replica and every time.
 
 A user's bucket does not depend on the arm or the fraction: raising a fraction keeps those who were in (nested buckets).
-Next module: `shadow.router.exchange`, which asks.
+Next module: `shadow.router.router`.
 """
 
 from __future__ import annotations
@@ -30,9 +30,31 @@ def bucket_of(unit: str) -> int:
     return int(unit[:16], 16) % BUCKETS
 
 
-def sampled(bucket: int, fraction: float) -> bool:
-    """Whether an arm with this fraction is shown this bucket."""
-    return bucket < round(fraction * BUCKETS)
+class HashSampler:
+    """Takes the buckets below a fraction: users are in or out, and a raised fraction keeps those who were in."""
+
+    def __init__(self, fraction: float) -> None:
+        self._below = round(fraction * BUCKETS)
+
+    def takes(self, bucket: int) -> bool:
+        """Whether the arm is shown this bucket."""
+        return bucket < self._below
+
+
+class CounterSampler:
+    """Takes an exact share of requests, evenly spread: after n of them n·f, rounded, were taken (Bresenham's line)."""
+
+    def __init__(self, fraction: float) -> None:
+        self._step = round(fraction * BUCKETS)
+        self._owed = BUCKETS // 2
+
+    def takes(self, bucket: int) -> bool:  # noqa: ARG002 - the same call for both
+        """Whether the arm is shown this request, whoever asks."""
+        self._owed += self._step
+        if self._owed < BUCKETS:
+            return False
+        self._owed -= BUCKETS
+        return True
 
 
 def user_of(query: bytes, parameter: bytes) -> bytes | None:

@@ -2,7 +2,7 @@
 
 A connection serves one exchange at a time. Whatever is doubtful about it afterwards (late bytes, extra bytes, a
 deadline, a cancel) closes it, so an answer can never reach another request. The only retry is for a pooled connection
-that turns out to have been closed before it said anything: the same request once more on a new one.
+that turns out to have been closed before it said anything: an idempotent request once more on a new one.
 Next module: `shadow.router.mirror`.
 """
 
@@ -10,33 +10,61 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, Protocol
 
-from shadow.router.http1 import AnswerReader
+from shadow.router.answers import AnswerReader
+from shadow.router.resolver import Resolver
+
+REPLAY_BYTES: Final = 256 << 10
+"""A request that is longer is not sent a second time."""
+PENDING_BYTES: Final = 64 << 10
+"""What waits for a connection; beyond it the sender is asked to pause."""
 
 
 @dataclass(slots=True)
 class Exchanged:
-    """The end of an exchange: a whole answer, or an error token (`refused`, `reset`, `timeout`, `short`, `garbage`,
-    `too_large`, `cancelled`). Times in microseconds: connecting (0 on a pooled connection); first byte sent to last
-    byte received."""
+    """The end of an exchange: `error` "" after a whole answer, else a token (`refused`, `reset`, `timeout`, `short`,
+    `garbage`, `too_large`, `cancelled`); `status` 0 when no head came. Times in microseconds: connecting (0 on a pooled
+    connection); first byte sent to last byte received."""
 
-    answer: AnswerReader | None
+    status: int
     error: str
     connect_us: int
     upstream_us: int
 
 
-class Pool:
-    """The idle connections to one upstream, the most recently used first; at most `most_idle`."""
+class Receiver(Protocol):
+    """Who waits for an answer. After `ended` nothing more is called."""
 
-    def __init__(self, host: str, port: int, most_idle: int) -> None:
-        self.host = host
-        self.port = port
+    def interim(self, answer: AnswerReader) -> None:
+        """Interim answers came: `answer.interim`."""
+
+    def received(self, answer: AnswerReader, data: bytes, done: bool) -> None:
+        """The head is there; `data` came of the body since the last call; `done` with its last part."""
+
+    def ended(self, end: Exchanged) -> None:
+        """It is over."""
+
+    def pause_sending(self) -> None:
+        """The upstream does not take more of the request for now."""
+
+    def resume_sending(self) -> None:
+        """It does again."""
+
+
+class Pool:
+    """The connections to one upstream: idle ones, the most recently used first, at most `most_idle`; and the deadlines
+    of what is under way, `deadline` seconds each, behind one timer."""
+
+    def __init__(self, host: str, port: int, most_idle: int, deadline: float) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.resolver = Resolver(host, port)
+        self.deadline = deadline
         self._most_idle = most_idle
         self._idle: deque[Connection] = deque()
+        self._due: dict[Leg, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
 
     def take(self) -> Connection | None:
         """An idle connection that looks open, or None."""
@@ -58,10 +86,36 @@ class Pool:
         if connection in self._idle:
             self._idle.remove(connection)
 
+    def watch(self, leg: Leg) -> None:
+        """`leg` has the whole deadline before it, from now."""
+        # All deadlines are equally long, so the order of insertion is the order in which they come.
+        self._due.pop(leg, None)
+        self._due[leg] = when = self.loop.time() + self.deadline
+        if self._timer is None:
+            self._timer = self.loop.call_at(when, self._sweep)
+
+    def unwatch(self, leg: Leg) -> None:
+        """The clock of `leg` stands still."""
+        self._due.pop(leg, None)
+
     def close(self) -> None:
         """Close all idle connections."""
         while self._idle:
             self._idle.pop().close()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _sweep(self) -> None:
+        self._timer = None
+        now = self.loop.time()
+        late = []
+        for leg, when in self._due.items():
+            if when > now:
+                self._timer = self.loop.call_at(when, self._sweep)
+                break
+            late.append(leg)
+        for leg in late:
+            leg.give_up("timeout")
 
 
 class Connection(asyncio.Protocol):
@@ -70,21 +124,18 @@ class Connection(asyncio.Protocol):
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self.leg: Leg | None = None
-        self._transport: Any = None
+        self.reader = AnswerReader()
+        self.paused = False
+        self.transport: Any = None
 
     @property
     def closing(self) -> bool:
         """Whether it cannot be used any more."""
-        return self._transport is None or self._transport.is_closing()
+        return self.transport is None or self.transport.is_closing()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio's callback."""
-        self._transport = transport
-
-    def send(self, leg: Leg, payload: bytes) -> None:
-        """Serve `leg`."""
-        self.leg = leg
-        self._transport.write(payload)
+        self.transport = transport
 
     def data_received(self, data: bytes) -> None:
         """asyncio's callback: bytes for the leg, or bytes that nobody asked for."""
@@ -97,6 +148,16 @@ class Connection(asyncio.Protocol):
         """asyncio's callback: close our side too."""
         return False
 
+    def pause_writing(self) -> None:
+        """asyncio's callback."""
+        if self.leg is not None:
+            self.leg.receiver.pause_sending()
+
+    def resume_writing(self) -> None:
+        """asyncio's callback."""
+        if self.leg is not None:
+            self.leg.receiver.resume_sending()
+
     def connection_lost(self, error: Exception | None) -> None:
         """asyncio's callback."""
         self.pool.forget(self)
@@ -105,100 +166,185 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Close in order."""
-        self._transport.close()
+        self.transport.close()
 
     def abort(self) -> None:
         """Close at once."""
         self.leg = None
-        self._transport.abort()
+        self.transport.abort()
 
 
 class Leg:
-    """One request on its way to one upstream and back; calls `on_done` exactly once."""
+    """One request on its way to one upstream and back; tells `receiver` of it and of its one end.
 
-    def __init__(self, pool: Pool, payload: bytes, deadline: float, on_done: Callable[[Exchanged], None]) -> None:
-        self._loop = asyncio.get_running_loop()
+    `data` is the first of the request, with `whole` all of it; `send` takes the rest. The deadline counts from the
+    last byte that was sent. `replay` allows the one retry on a stale connection.
+    """
+
+    __slots__ = (
+        "_connect_us",
+        "_connection",
+        "_ended",
+        "_head_only",
+        "_heard",
+        "_pool",
+        "_replay",
+        "_reused",
+        "_sent",
+        "_sent_at",
+        "_sent_bytes",
+        "_task",
+        "_whole",
+        "receiver",
+    )
+
+    def __init__(
+        self, pool: Pool, receiver: Receiver, data: bytes, *, whole: bool, head_only: bool, replay: bool
+    ) -> None:
         self._pool = pool
-        self._payload = payload
-        self._on_done: Callable[[Exchanged], None] | None = on_done
-        self._reader = AnswerReader()
+        self.receiver = receiver
+        self._sent = [data]
+        self._sent_bytes = len(data)
+        self._whole = whole
+        self._head_only = head_only
+        self._replay = replay
         self._connection: Connection | None = None
         self._task: asyncio.Task[None] | None = None
         self._connect_us = 0
-        self._heard = False
-        self._reused = False
-        self._sent_at = self._loop.time()
-        self._timer = self._loop.call_later(deadline, self._finish, "timeout")
+        self._heard = self._ended = False
+        self._sent_at = pool.loop.time()
+        pool.watch(self)
         reused = pool.take()
+        self._reused = reused is not None
         if reused is not None:
-            self._reused = True
-            self._send(reused)
+            self._begin(reused)
         else:
-            self._task = self._loop.create_task(self._connect())
+            self._task = pool.loop.create_task(self._connect())
+
+    def send(self, data: bytes, whole: bool) -> None:
+        """More of the request; `whole` with the last of it."""
+        if self._ended:
+            return
+        self._whole = whole
+        self._pool.watch(self)
+        if self._connection is not None and not (self._reused and self._replay):
+            self._connection.transport.write(data)
+            return
+        self._sent.append(data)
+        self._sent_bytes += len(data)
+        if self._connection is not None:
+            self._connection.transport.write(data)
+            if self._sent_bytes > REPLAY_BYTES:
+                self._replay = False
+                self._sent = []
+        elif self._sent_bytes > PENDING_BYTES:
+            self.receiver.pause_sending()
 
     def cancel(self) -> None:
-        """Give up; `on_done` gets "cancelled"."""
+        """Give up; `ended` gets "cancelled"."""
         self._finish("cancelled")
+
+    def give_up(self, error: str) -> None:
+        """Cut it off as `error`: "timeout" when the deadline came, or what the receiver finds wrong."""
+        self._finish(error)
+
+    def pause(self) -> None:
+        """Whom the answer is for does not take it for now: the upstream waits, and its clock stands still."""
+        if self._connection is not None and not self._ended:
+            self._connection.paused = True
+            self._connection.transport.pause_reading()
+            self._pool.unwatch(self)
+
+    def resume(self) -> None:
+        """It is taken again."""
+        if self._connection is not None and not self._ended:
+            self._connection.paused = False
+            self._connection.transport.resume_reading()
+            self._pool.watch(self)
 
     def received(self, data: bytes) -> None:
         """Bytes of the answer."""
+        connection = self._connection
+        if connection is None:
+            return
         self._heard = True
-        self._reader.feed(data)
-        if self._reader.done or self._reader.error:
-            self._finish("" if self._reader.done else self._reader.error)
+        reader = connection.reader
+        reader.feed(data)
+        if reader.interim:
+            self.receiver.interim(reader)
+            reader.interim.clear()
+        if reader.begun and not reader.error:
+            self.receiver.received(reader, reader.take(), reader.done)
+        if reader.done or reader.error:
+            self._finish("" if reader.done else reader.error)
 
     def lost(self, error: Exception | None) -> None:
         """The connection was closed before the answer was whole."""
-        self._connection = None
-        if self._reused and not self._heard:
+        connection, self._connection = self._connection, None
+        if self._reused and not self._heard and self._replay:
             self._reused = False
-            self._task = self._loop.create_task(self._connect())
+            self._task = self._pool.loop.create_task(self._connect())
             return
-        if error is not None or not self._heard:
+        reader = connection.reader if connection is not None else None
+        if error is not None or not self._heard or reader is None:
             # Also when the body was to end with the connection: a reset is no orderly end.
-            self._finish("reset")
+            self._finish("reset", reader)
             return
-        self._reader.end()
-        self._finish("" if self._reader.done else self._reader.error)
+        reader.end()
+        if reader.done:
+            self.receiver.received(reader, b"", True)
+        self._finish(reader.error, reader)
 
     async def _connect(self) -> None:
-        started = self._loop.time()
+        started = self._pool.loop.time()
         try:
-            _, connection = await self._loop.create_connection(
-                lambda: Connection(self._pool), self._pool.host, self._pool.port
-            )
+            host, port = await self._pool.resolver.address()
+            _, connection = await self._pool.loop.create_connection(lambda: Connection(self._pool), host, port)
         except OSError:
             self._finish("refused")
             return
-        self._connect_us = int((self._loop.time() - started) * 1e6)
-        if self._on_done is None:
+        self._connect_us = int((self._pool.loop.time() - started) * 1e6)
+        if self._ended:
             connection.abort()
         else:
-            self._send(connection)
+            self._begin(connection)
+            self.receiver.resume_sending()
 
-    def _send(self, connection: Connection) -> None:
+    def _begin(self, connection: Connection) -> None:
         self._connection = connection
-        self._sent_at = self._loop.time()
-        connection.send(self, self._payload)
+        self._sent_at = self._pool.loop.time()
+        connection.leg = self
+        connection.reader.expect(self._head_only)
+        sent = self._sent
+        connection.transport.write(sent[0] if len(sent) == 1 else b"".join(sent))
+        if not (self._reused and self._replay):
+            self._sent = []
 
-    def _finish(self, error: str) -> None:
-        if self._on_done is None:
+    def _finish(self, error: str, reader: AnswerReader | None = None) -> None:
+        if self._ended:
             return
-        on_done, self._on_done = self._on_done, None
-        upstream_us = int((self._loop.time() - self._sent_at) * 1e6)
-        self._timer.cancel()
+        self._ended = True
+        self._pool.unwatch(self)
+        self._sent = []
+        upstream_us = int((self._pool.loop.time() - self._sent_at) * 1e6)
         if self._task is not None and not self._task.done() and self._task is not asyncio.current_task():
             self._task.cancel()
+        if self._connection is not None:
+            reader = self._connection.reader
+        status = reader.status if reader is not None and self._heard else 0
         self._release(error)
-        on_done(Exchanged(None if error else self._reader, error, self._connect_us, upstream_us))
+        self.receiver.ended(Exchanged(status, error, self._connect_us, upstream_us))
 
     def _release(self, error: str) -> None:
-        """Back to the pool after a whole answer that allows it; closed otherwise."""
+        """Back to the pool after a whole answer to a whole request, if it allows that; closed otherwise."""
         connection, self._connection = self._connection, None
         if connection is None:
             return
         connection.leg = None
-        if error or not self._reader.keep_alive or self._reader.error or connection.closing:
+        if error or not self._whole or not connection.reader.keep_alive or connection.closing:
             connection.abort()
-        else:
-            self._pool.give(connection)
+            return
+        if connection.paused:
+            connection.paused = False
+            connection.transport.resume_reading()
+        self._pool.give(connection)

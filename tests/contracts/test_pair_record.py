@@ -22,7 +22,7 @@ from shadow.contracts import (
     PairRecord,
     SegmentEntry,
 )
-from shadow.router.mirror import as_text
+from shadow.router.records import as_text
 
 text = st.text(max_size=40)
 count = st.integers(0, 2**53)
@@ -71,14 +71,15 @@ def test_a_body_that_is_no_text_is_base64() -> None:
     assert as_text("ä".encode()) == ("ä", "utf-8")
 
 
-def test_the_fields_of_version_1_are_these() -> None:
+def test_the_fields_of_version_2_are_these() -> None:
     """A change here is a change of the contract: it needs a new SCHEMA_VERSION and a decision record."""
-    assert SCHEMA_VERSION == 1
+    assert SCHEMA_VERSION == 2
     fields: dict[str, Any] = {kind.__name__: kind.__struct_fields__ for kind in (PairRecord, Answer)}
     assert fields == {
         "PairRecord": (
             "schema_version", "request_id", "experiment", "incarnation", "sequence", "arrival_us", "event_time_us",
             "method", "target", "unit", "bucket", "arm", "outcome", "primary", "arm_answer",
+            "request_bytes",
         ),
         "Answer": (
             "version", "status", "connect_us", "queue_us", "upstream_us", "body", "body_encoding", "truncated", "error",

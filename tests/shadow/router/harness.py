@@ -57,6 +57,17 @@ async def short(head: str, reader: asyncio.StreamReader, writer: asyncio.StreamW
     return False
 
 
+async def stuck(head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    """Half an answer, and then nothing."""
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nonly this")
+    return await silent(head, reader, writer)
+
+
+async def short_chunks(head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n")
+    return False
+
+
 async def garbage(head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
     writer.write(b"\x00\x01\x02 no HTTP at all\r\n\r\n")
     return False

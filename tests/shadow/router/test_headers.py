@@ -5,12 +5,19 @@ from __future__ import annotations
 import h11
 import pytest
 
-from shadow.router.headers import event_time_of, hops_of, request_id_of, to_arm, to_client, to_primary
-from shadow.router.http1 import AnswerReader, Headers, Request
+from shadow.router.answers import UNTIL_CLOSE, AnswerReader
+from shadow.router.config import Arm
+from shadow.router.headers import ArmHeaders, event_time_of, hops_of, request_id_of, to_client, to_primary
+from shadow.router.http1 import CHUNKED, Headers, Request
 
 
-def asked(*headers: tuple[bytes, bytes], body: bytes = b"") -> Request:
-    return Request(b"GET", b"/recommend?user_id=1", [(b"host", b"reco"), *headers], body, True)
+def asked(*headers: tuple[bytes, bytes], method: bytes = b"GET", length: int = 0, is_http10: bool = False) -> Request:
+    return Request(method, b"/recommend?user_id=1", [(b"host", b"reco"), *headers], length, True, is_http10)
+
+
+def copied(request: Request, body: bytes = b"", extra: tuple[str, ...] = (), **arm: object) -> bytes:
+    arms = Arm(name="shadow", url="http://a:1", **arm)  # type: ignore[arg-type]
+    return ArmHeaders.of(arms, "demo", extra).copy(request, b"id-1", body)
 
 
 def seen(raw: bytes) -> tuple[h11.Request, Headers, bytes]:
@@ -38,9 +45,9 @@ def test_the_primary_gets_the_request_without_what_is_for_one_hop_only() -> None
         (b"x-understudy-hops", b"3"),
         (b"x-forwarded-for", b"10.0.0.1"),
         (b"content-length", b"3"),
-        body=b"abc",
+        length=3,
     )
-    head, headers, body = seen(to_primary(request, b"id-1", b"10.0.0.2"))
+    head, headers, body = seen(to_primary(request, b"id-1", b"10.0.0.2") + b"abc")
     assert (head.method, head.target, body) == (b"GET", b"/recommend?user_id=1", b"abc")
     assert headers == [
         (b"host", b"reco"),
@@ -49,8 +56,22 @@ def test_the_primary_gets_the_request_without_what_is_for_one_hop_only() -> None
         (b"x-request-id", b"id-1"),
         (b"x-forwarded-for", b"10.0.0.1, 10.0.0.2"),
         (b"x-forwarded-proto", b"http"),
+        (b"x-forwarded-host", b"reco"),
         (b"content-length", b"3"),
     ]
+
+
+def test_what_an_ingress_said_about_the_client_stays() -> None:
+    request = asked((b"x-forwarded-proto", b"https"), (b"x-forwarded-host", b"shop"), method=b"POST", length=CHUNKED)
+    raw = to_primary(request, b"id-1", b"10.0.0.2")
+    _, headers, body = seen(raw + b"2\r\nab\r\n0\r\n\r\n")
+    assert [value for name, value in headers if name.startswith(b"x-forwarded-")] == [b"https", b"shop", b"10.0.0.2"]
+    assert (b"transfer-encoding", b"chunked") in headers
+    assert body == b"ab"
+
+
+def test_a_post_without_a_body_says_so() -> None:
+    assert b"content-length: 0" in to_primary(asked(method=b"POST"), b"id-1", b"10.0.0.2")
 
 
 def test_an_arm_gets_the_allowed_headers_and_the_marker_with_one_hop_more() -> None:
@@ -62,48 +83,76 @@ def test_an_arm_gets_the_allowed_headers_and_the_marker_with_one_hop_more() -> N
         (b"x-understudy-hops", b"2"),
         (b"x-understudy-experiment", b"forged"),
     )
-    _, headers, _ = seen(to_arm(request, b"id-1", "shadow", "demo"))
+    _, headers, _ = seen(copied(request))
     assert headers == [
         (b"host", b"reco"),
         (b"user-agent", b"test"),
         (b"x-understudy-event-time", b"42"),
         (b"x-request-id", b"id-1"),
+        (b"x-understudy-hops", b"3"),
         (b"x-understudy-arm", b"shadow"),
         (b"x-understudy-experiment", b"demo"),
-        (b"x-understudy-hops", b"3"),
     ]
+
+
+def test_an_arm_may_have_its_own_path_host_and_headers_and_a_body_has_its_length() -> None:
+    request = asked((b"x-tenant", b"7"), (b"authorization", b"secret"), method=b"POST", length=CHUNKED)
+    raw = copied(
+        request,
+        b"abc",
+        extra=("X-Tenant",),
+        host="shadow.svc:80",
+        paths={"/recommend": "/v2/recommend"},
+        headers={"Authorization": "Bearer its-own"},
+    )
+    head, headers, body = seen(raw)
+    assert (head.method, head.target, body) == (b"POST", b"/v2/recommend?user_id=1", b"abc")
+    assert dict(headers) == {
+        b"host": b"shadow.svc:80",
+        b"x-tenant": b"7",
+        b"authorization": b"Bearer its-own",
+        b"x-request-id": b"id-1",
+        b"x-understudy-hops": b"1",
+        b"x-understudy-arm": b"shadow",
+        b"x-understudy-experiment": b"demo",
+        b"content-length": b"3",
+    }
 
 
 @pytest.mark.parametrize(
-    ("raw", "body"),
+    ("raw", "is_http10", "framing", "head"),
     [
-        (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx-model-version: 7\r\nkeep-alive: 5\r\n\r\nok", b"ok"),
-        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nx-model-version: 7\r\n\r\n2\r\nok\r\n0\r\n\r\n", b"ok"),
+        (b"content-length: 2", False, 2, [(b"content-length", b"2")]),
+        (b"content-length: 002", False, 2, [(b"content-length", b"2")]),
+        (b"transfer-encoding: chunked", False, CHUNKED, [(b"transfer-encoding", b"chunked")]),
+        (b"x: y", False, CHUNKED, [(b"x", b"y"), (b"transfer-encoding", b"chunked")]),
+        (b"transfer-encoding: chunked", True, UNTIL_CLOSE, []),
+        (b"content-length: 2", True, 2, [(b"content-length", b"2")]),
     ],
 )
-def test_the_client_gets_the_answer_with_its_length_however_it_was_framed(raw: bytes, body: bytes) -> None:
+def test_the_answer_is_framed_for_the_client_whatever_the_primary_did(
+    raw: bytes, is_http10: bool, framing: int, head: Headers
+) -> None:
     answer = AnswerReader()
-    answer.feed(raw)
+    answer.feed(b"HTTP/1.1 200 OK\r\nkeep-alive: 5\r\n" + raw + b"\r\n\r\n")
+    told, how = to_client(answer, asked(is_http10=is_http10), b"id-1", close=True)
+    assert how == framing
     connection = h11.Connection(h11.CLIENT)
     connection.send(h11.Request(method="GET", target="/", headers=[("host", "reco")]))
     connection.send(h11.EndOfMessage())
-    connection.receive_data(to_client(answer, b"id-1", close=True))
-    head, data = connection.next_event(), connection.next_event()
-    assert isinstance(head, h11.Response)
-    assert isinstance(data, h11.Data)
-    assert (head.status_code, bytes(head.reason), bytes(data.data)) == (200, b"OK", body)
-    assert [(bytes(name), bytes(value)) for name, value in head.headers] == [
-        (b"x-model-version", b"7"),
-        (b"x-request-id", b"id-1"),
-        (b"content-length", b"2"),
-        (b"connection", b"close"),
-    ]
+    connection.receive_data(told)
+    response = connection.next_event()
+    assert isinstance(response, h11.Response)
+    assert (response.status_code, bytes(response.reason)) == (200, b"OK")
+    headers = {bytes(name): bytes(value) for name, value in response.headers}
+    assert headers == {b"x-request-id": b"id-1", b"connection": b"close"} | dict(head)
 
 
 def test_an_answer_without_content_has_no_length_and_keeps_its_own_request_id() -> None:
     answer = AnswerReader()
     answer.feed(b"HTTP/1.1 204 No Content\r\nx-request-id: theirs\r\n\r\n")
-    assert to_client(answer, b"ours", close=False) == b"HTTP/1.1 204 No Content\r\nx-request-id: theirs\r\n\r\n"
+    told, framing = to_client(answer, asked(), b"ours", close=False)
+    assert (told, framing) == (b"HTTP/1.1 204 No Content\r\nx-request-id: theirs\r\n\r\n", 0)
 
 
 @pytest.mark.parametrize(

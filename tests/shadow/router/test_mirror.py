@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from shadow.contracts import Answer
-from shadow.router.config import Arm
+from shadow.router.config import Arm, Primary, RouterConfig
 from shadow.router.counters import ArmCounters
 from shadow.router.mirror import Breaker, Copy, Mirror
 from shadow.router.records import Draft
@@ -76,7 +76,12 @@ class OneArm:
         self.counters = ArmCounters()
         self.ended: list[tuple[str, str, Answer | None]] = []
         self.changed = asyncio.Event()
-        self.mirror = Mirror(Arm(name="shadow", version="v2", **settings), self.counters, self._write)
+        arm = Arm(name="shadow", version="v2", **settings)
+        primary = Primary(url="http://127.0.0.1:1")
+        config = RouterConfig(
+            experiment="test", listen="127.0.0.1:0", admin="127.0.0.1:0", shipper="", primary=primary, arms=(arm,)
+        )
+        self.mirror = Mirror(arm, config, self.counters, self._write)
 
     def _write(self, draft: Draft, arm: str, outcome: str, answer: Answer | None) -> None:
         assert self.counters.balance == 0
@@ -84,9 +89,11 @@ class OneArm:
         self.changed.set()
 
     def offer(self, name: str, size: int = 100) -> None:
-        draft = Draft(name, "e", "i", 0, 0, "/", "", 0, None)
+        draft = Draft(name, "e", "i", 0, 0, "GET", "/", 0, "", 0, None)
         self.counters.begin()
-        self.mirror.offer(Copy(f"GET /{name} HTTP/1.1\r\nhost: a\r\n\r\n".encode(), draft, size))
+        copy = Copy(self.mirror, f"GET /{name} HTTP/1.1\r\nhost: a\r\n\r\n".encode(), draft, 0)
+        copy.size = size
+        self.mirror.offer(copy)
 
     async def until(self, number: int) -> list[tuple[str, str]]:
         async with asyncio.timeout(5):
@@ -133,7 +140,7 @@ async def test_no_more_copies_are_under_way_than_allowed(held: Any) -> None:
     async with asyncio.timeout(5):
         while len(held.heads) < 3:
             await asyncio.sleep(0.001)
-    assert len(arm.mirror._legs) == 3
+    assert len(arm.mirror._under_way) == 3
     held.gate.set()
     assert {outcome for _, outcome in await arm.until(10)} == {"paired"}
     assert len(arm.mirror._pool._idle) <= 3

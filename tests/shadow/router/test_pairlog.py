@@ -25,7 +25,7 @@ async def path() -> AsyncIterator[Path]:
 
 
 def write(log: PairLog, number: int, body: str = "") -> None:
-    draft = Draft(f"r{number}", "e", "i", 0, 0, "/", "", 0, Answer(version="v", status=200, body=body))
+    draft = Draft(f"r{number}", "e", "i", 0, 0, "GET", "/", 0, "", 0, Answer(version="v", status=200, body=body))
     log.write(draft, "shadow", "paired", None)
     balanced(log)
 
@@ -53,7 +53,7 @@ async def test_what_was_logged_before_the_shipper_came_arrives_in_order(path: Pa
     assert [record["request_id"] for record in collector.records] == [f"r{number}" for number in range(100)]
     assert collector.frames[-1] == {
         "record": "goodbye",
-        "schema_version": 1,
+        "schema_version": 2,
         "incarnation": "i",
         "records": 100,
         "dropped": 0,

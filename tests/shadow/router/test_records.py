@@ -6,15 +6,17 @@ import base64
 
 import pytest
 
-from shadow.router.http1 import AnswerReader
-from shadow.router.records import answer_of, as_text
+from shadow.contracts import Answer
+from shadow.router.records import Body, answer_of, as_text
 from shadow.router.upstream import Exchanged
 
 
-def ended(body: bytes) -> Exchanged:
-    reader = AnswerReader()
-    reader.feed(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
-    return Exchanged(reader, "", 5, 7)
+def kept_of(whole: bytes, most: int, part: int = 1_000) -> Answer:
+    """The record's side of a whole answer that came in parts of `part` bytes."""
+    body = Body(most)
+    for start in range(0, len(whole), part):
+        body.add(whole[start : start + part])
+    return answer_of("v1", Exchanged(200, "", 5, 7), body, 3)
 
 
 @pytest.mark.parametrize(
@@ -28,14 +30,14 @@ def ended(body: bytes) -> Exchanged:
     ],
 )
 def test_a_body_is_text_and_is_cut_between_characters(body: bytes, most: int, kept: str, truncated: bool) -> None:
-    answer = answer_of("v1", ended(body), 3, most)
+    answer = kept_of(body, most)
     assert (answer.body, answer.body_encoding, answer.truncated) == (kept, "utf-8", truncated)
     assert (answer.status, answer.connect_us, answer.queue_us, answer.upstream_us) == (200, 5, 3, 7)
 
 
 def test_what_is_not_text_is_base64_and_comes_back_byte_for_byte() -> None:
     body = bytes(range(256))
-    answer = answer_of("v1", ended(body), 0, 1_000)
+    answer = kept_of(body, 1_000, part=7)
     assert answer.body_encoding == "base64"
     assert answer.body_bytes() == body
     assert as_text(b"ab\xff", truncated=True) == (base64.b64encode(b"ab\xff").decode(), "base64")
@@ -43,5 +45,5 @@ def test_what_is_not_text_is_base64_and_comes_back_byte_for_byte() -> None:
 
 @pytest.mark.parametrize(("error", "told"), [("reset", "reset"), ("cancelled", "timeout")])
 def test_no_answer_is_status_0_with_the_reason(error: str, told: str) -> None:
-    answer = answer_of("v1", Exchanged(None, error, 0, 9), 0, 10)
+    answer = answer_of("v1", Exchanged(200, error, 0, 9), Body(10))
     assert (answer.status, answer.error, answer.body, answer.upstream_us) == (0, told, "", 9)

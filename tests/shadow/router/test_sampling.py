@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shadow.router.sampling import BUCKETS, bucket_of, sampled, unit_of, user_of, without_user
+from shadow.router.sampling import BUCKETS, CounterSampler, HashSampler, bucket_of, unit_of, user_of, without_user
 from shadow.router.settings import RouterSettings
 from tests.shadow.router.harness import KEY
 
@@ -30,20 +30,40 @@ def test_raising_the_fraction_keeps_those_who_were_in(user: bytes, one: float, o
     bucket = bucket_of(unit_of(user, KEY))
     low, high = sorted((one, other))
     assert 0 <= bucket < BUCKETS
-    assert sampled(bucket, high) or not sampled(bucket, low)
-    assert sampled(bucket, 1.0)
-    assert not sampled(bucket, 0.0)
+    assert HashSampler(high).takes(bucket) or not HashSampler(low).takes(bucket)
+    assert HashSampler(1.0).takes(bucket)
+    assert not HashSampler(0.0).takes(bucket)
 
 
 def test_a_millionth_is_one_bucket() -> None:
-    assert sampled(0, 1e-6)
-    assert not sampled(1, 1e-6)
+    assert HashSampler(1e-6).takes(0)
+    assert not HashSampler(1e-6).takes(1)
+
+
+@pytest.mark.parametrize("percent", [20, 50, 35])
+@given(start=st.integers(0, 3_000))
+def test_a_counter_passes_the_percentage_test_of_the_gateway_api_from_wherever_it_begins(
+    percent: int, start: int
+) -> None:
+    """500 requests, within 5 % of the share: sigs.k8s.io/gateway-api conformance, HTTPRouteRequestPercentageMirror."""
+    sampler = CounterSampler(percent / 100)
+    for _ in range(start):
+        sampler.takes(0)
+    taken = sum(sampler.takes(0) for _ in range(500))
+    assert abs(taken - 5 * percent) <= 0.05 * 5 * percent
+
+
+@given(fraction=st.integers(0, BUCKETS), requests=st.integers(1, 2_000))
+def test_a_counter_is_never_off_by_more_than_half_a_request(fraction: int, requests: int) -> None:
+    sampler = CounterSampler(fraction / BUCKETS)
+    taken = sum(sampler.takes(0) for _ in range(requests))
+    assert 2 * abs(taken * BUCKETS - requests * fraction) <= BUCKETS
 
 
 @pytest.mark.parametrize("fraction", [0.005, 0.2, 0.5])
 def test_the_realised_share_is_within_four_standard_deviations(fraction: float) -> None:
     users = 20_000
-    taken = sum(sampled(bucket_of(unit_of(b"%d" % user, KEY)), fraction) for user in range(users))
+    taken = sum(HashSampler(fraction).takes(bucket_of(unit_of(b"%d" % user, KEY))) for user in range(users))
     assert abs(taken - users * fraction) < 4 * (users * fraction * (1 - fraction)) ** 0.5
 
 

@@ -5,27 +5,78 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 import pytest
 
+from shadow.router.answers import AnswerReader
 from shadow.router.upstream import Exchanged, Leg, Pool
 from tests.ports import free_port
 from tests.shadow.router import harness
 from tests.shadow.router.harness import Answer, Upstream
 
-Ask = Callable[[str], Awaitable[Exchanged]]
+
+@dataclass
+class End:
+    """What came back, whole."""
+
+    status: int
+    body: bytes | None
+    error: str
+    connect_us: int
+
+
+Ask = Callable[[str], Awaitable[End]]
+
+
+class Receiver:
+    """Keeps what comes; `end` once it is over."""
+
+    def __init__(self, most: int = 1 << 20) -> None:
+        self.end: asyncio.Future[End] = asyncio.get_running_loop().create_future()
+        self.parts: list[bytes] = []
+        self.interims: list[int] = []
+        self.pauses = 0
+        self.ends = 0
+        self._most = most
+        self.leg: Leg | None = None
+
+    def interim(self, answer: AnswerReader) -> None:
+        self.interims += [status for status, _ in answer.interim]
+
+    def received(self, answer: AnswerReader, data: bytes, done: bool) -> None:
+        self.parts.append(data)
+        if sum(map(len, self.parts)) > self._most and self.leg is not None:
+            self.leg.give_up("too_large")
+
+    def ended(self, end: Exchanged) -> None:
+        self.ends += 1
+        body = None if end.error else b"".join(self.parts)
+        self.end.set_result(End(end.status, body, end.error, end.connect_us))
+
+    def pause_sending(self) -> None:
+        self.pauses += 1
+
+    def resume_sending(self) -> None:
+        self.pauses -= 1
+
+
+def begin(pool: Pool, receiver: Receiver, path: str, method: str = "GET") -> Leg:
+    head = f"{method} {path} HTTP/1.1\r\nhost: a\r\n\r\n".encode()
+    receiver.leg = Leg(pool, receiver, head, whole=True, head_only=method == "HEAD", replay=method != "POST")
+    return receiver.leg
 
 
 @asynccontextmanager
 async def asking(answer: Answer, deadline: float = 5.0) -> AsyncIterator[tuple[Ask, Upstream, Pool]]:
     upstream = Upstream(answer)
     await upstream.start()
-    pool = Pool("127.0.0.1", upstream.port, most_idle=2)
+    pool = Pool("127.0.0.1", upstream.port, most_idle=2, deadline=deadline)
 
-    async def ask(path: str) -> Exchanged:
-        end: asyncio.Future[Exchanged] = asyncio.get_running_loop().create_future()
-        Leg(pool, f"GET {path} HTTP/1.1\r\nhost: a\r\n\r\n".encode(), deadline, end.set_result)
-        return await asyncio.wait_for(end, 10)
+    async def ask(path: str, method: str = "GET") -> End:
+        receiver = Receiver()
+        begin(pool, receiver, path, method)
+        return await asyncio.wait_for(receiver.end, 10)
 
     yield ask, upstream, pool
     pool.close()
@@ -35,7 +86,7 @@ async def asking(answer: Answer, deadline: float = 5.0) -> AsyncIterator[tuple[A
 async def test_a_connection_is_used_again_and_costs_no_connecting_then() -> None:
     async with asking(harness.echo) as (ask, _, pool):
         ends = [await ask(f"/{number}") for number in range(3)]
-        assert [end.answer and end.answer.body for end in ends] == [b'{"target": "/%d"}' % n for n in range(3)]
+        assert [end.body for end in ends] == [b'{"target": "/%d"}' % n for n in range(3)]
         assert ends[0].connect_us > 0
         assert (ends[1].connect_us, ends[2].connect_us, len(pool._idle)) == (0, 0, 1)
 
@@ -60,8 +111,7 @@ async def test_a_late_byte_on_an_idle_connection_closes_it() -> None:
             while pool._idle:
                 await asyncio.sleep(0.001)
         end = await ask("/2")
-        assert end.answer is not None
-        assert end.answer.body == b'{"target": "/2"}'
+        assert end.body == b'{"target": "/2"}'
         assert len(writers) == 2
 
 
@@ -78,7 +128,7 @@ async def test_a_late_byte_on_an_idle_connection_closes_it() -> None:
 async def test_failures_are_told_apart_and_their_connection_is_not_kept(answer: Answer, error: str) -> None:
     async with asking(answer, deadline=0.2 if answer is harness.silent else 5.0) as (ask, _, pool):
         end = await ask("/")
-        assert (end.answer, end.error, len(pool._idle)) == (None, error, 0)
+        assert (end.body, end.error, len(pool._idle)) == (None, error, 0)
 
 
 async def test_a_head_that_never_ends_is_too_large() -> None:
@@ -105,10 +155,9 @@ async def test_a_reset_is_no_end_of_a_body_that_ends_with_the_connection() -> No
 
 
 async def test_nobody_there_is_refused() -> None:
-    port = free_port()
-    end: asyncio.Future[Exchanged] = asyncio.get_running_loop().create_future()
-    Leg(Pool("127.0.0.1", port, 1), b"GET / HTTP/1.1\r\nhost: a\r\n\r\n", 5.0, end.set_result)
-    assert (await asyncio.wait_for(end, 10)).error == "refused"
+    receiver = Receiver()
+    begin(Pool("127.0.0.1", free_port(), 1, 5.0), receiver, "/")
+    assert (await asyncio.wait_for(receiver.end, 10)).error == "refused"
 
 
 async def test_a_stale_connection_is_replaced_once_and_a_second_failure_is_told() -> None:
@@ -134,12 +183,56 @@ async def test_a_connection_that_said_something_is_not_tried_again() -> None:
 
 async def test_cancelling_tells_once_and_closes() -> None:
     async with asking(harness.silent) as (_, upstream, pool):
-        ends: list[Exchanged] = []
-        leg = Leg(pool, b"GET / HTTP/1.1\r\nhost: a\r\n\r\n", 5.0, ends.append)
+        receiver = Receiver()
+        leg = begin(pool, receiver, "/")
         async with asyncio.timeout(5):
             while not upstream.heads:
                 await asyncio.sleep(0.001)
         leg.cancel()
         leg.cancel()
-        assert [end.error for end in ends] == ["cancelled"]
+        assert (receiver.end.result().error, receiver.ends) == ("cancelled", 1)
         assert not pool._idle
+
+
+async def test_what_must_not_be_done_twice_is_not_tried_again() -> None:
+    async with asking(harness.echo) as (ask, upstream, pool):
+        await ask("/1")
+
+        async def gone(head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+            return False
+
+        upstream.answer = gone
+        receiver = Receiver()
+        begin(pool, receiver, "/2", "POST")
+        assert (await asyncio.wait_for(receiver.end, 10)).error == "reset"
+        assert [harness.target_of(head) for head in upstream.heads] == ["/1", "/2"]
+
+
+async def test_an_answer_to_head_has_no_body_and_its_connection_is_used_again() -> None:
+    async def answer(head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
+        return True
+
+    async with asking(answer) as (_, upstream, pool):
+        for _ in range(3):
+            receiver = Receiver()
+            begin(pool, receiver, "/", "HEAD")
+            end = await asyncio.wait_for(receiver.end, 10)
+            assert (end.status, end.body, end.error) == (200, b"", "")
+        assert len(pool._idle) == 1
+        assert len(upstream.heads) == 3
+
+
+async def test_deadlines_behind_one_timer_each_come_in_their_time() -> None:
+    async with asking(harness.silent, deadline=0.1) as (ask, _, pool):
+        ends = await asyncio.gather(*(ask(f"/{number}") for number in range(20)))
+        assert {end.error for end in ends} == {"timeout"}
+        assert not pool._due
+
+
+async def test_a_name_that_is_not_there_is_refused_and_holds_up_nobody_else() -> None:
+    receiver = Receiver()
+    begin(Pool("nobody.invalid", 80, 1, 5.0), receiver, "/")
+    async with asking(harness.echo) as (ask, _, _):
+        assert (await ask("/")).status == 200
+    assert (await asyncio.wait_for(receiver.end, 10)).error in ("refused", "timeout")
