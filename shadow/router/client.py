@@ -61,8 +61,8 @@ class Client(asyncio.Protocol):
 
     @property
     def busy(self) -> bool:
-        """Whether a request is under way."""
-        return self._exchange is not None
+        """Whether a request is under way, or its answer still leaves."""
+        return self._exchange is not None or bool(self._transport.get_write_buffer_size())
 
     # --- asyncio's callbacks -----------------------------------------------------------------------------------------
 
@@ -133,6 +133,8 @@ class Client(asyncio.Protocol):
         """The answer has left whole."""
         self._exchange = None
         self.active_at = time.monotonic()
+        if self._held:
+            self.resume()  # what the primary did not take of an answered request holds up nobody
         if close or self._server.draining:
             self._end()
         elif self._reader.events or self._refusal is not None or self._eof:
@@ -178,8 +180,9 @@ class Client(asyncio.Protocol):
             self._refusal = RefusalError(408, "the request took too long to come")
             self._deliver()
             return
-        idle_since = self._full_since if self._full_since is not None else None if self.busy else self.active_at
-        if idle_since is not None and now - idle_since > IDLE_SECONDS:
+        idle_since = self._full_since if self._full_since is not None else self.active_at
+        waits = self._exchange is not None and self._full_since is None
+        if not waits and now - idle_since > IDLE_SECONDS:
             self.abort()
 
     def abort(self) -> None:
@@ -278,4 +281,14 @@ class Client(asyncio.Protocol):
         self._held = False
         self._regulate()
         self._transport.write_eof()
-        asyncio.get_running_loop().call_later(LINGER_SECONDS, self._transport.abort)
+        self._linger()
+
+    def _linger(self) -> None:
+        """End once the client has had its time, and had the whole answer; `sweep` bounds how long that may take."""
+        asyncio.get_running_loop().call_later(LINGER_SECONDS, self._lingered)
+
+    def _lingered(self) -> None:
+        if self._transport.get_write_buffer_size():
+            self._linger()
+        else:
+            self._transport.abort()

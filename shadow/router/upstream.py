@@ -341,7 +341,8 @@ class Leg:
         if connection is None:
             return
         connection.leg = None
-        if error or not self._whole or not connection.reader.keep_alive or connection.closing:
+        unsent = not error and connection.transport.get_write_buffer_size()
+        if error or unsent or not self._whole or not connection.reader.keep_alive or connection.closing:
             connection.abort()
             return
         if connection.paused:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import socket
 import struct
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -95,12 +96,45 @@ async def extra(head: str, reader: asyncio.StreamReader, writer: asyncio.StreamW
     return True
 
 
+async def body_parts(head: str, reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    """The parts of a request's body as they come, whichever way it is framed."""
+    headers = headers_of(head)
+    if "chunked" in headers.get("transfer-encoding", ""):
+        while size := int(await reader.readline(), 16):
+            yield await reader.readexactly(size)
+            await reader.readexactly(2)
+        await reader.readline()
+        return
+    left = int(headers.get("content-length", "0"))
+    while left:
+        part = await reader.read(min(left, 1 << 16))
+        if not part:
+            raise asyncio.IncompleteReadError(b"", left)
+        left -= len(part)
+        yield part
+
+
+async def digest(head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    """Reads the body and answers with its length and hash."""
+    found, size = hashlib.sha256(), 0
+    async for part in body_parts(head, reader):
+        found.update(part)
+        size += len(part)
+    writer.write(reply(json.dumps({"target": target_of(head), "bytes": size, "sha256": found.hexdigest()})))
+    return True
+
+
+def headers_of(head: str) -> dict[str, str]:
+    return dict(line.lower().split(": ", 1) for line in head.split("\r\n")[1:] if line)
+
+
 class Upstream:
     """One fake upstream; `answer` may be changed while it runs."""
 
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
         self.heads: list[str] = []
+        self.connections = 0
         self._server: Any = None
         self.port = 0
 
@@ -112,6 +146,7 @@ class Upstream:
         self._server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
@@ -158,10 +193,17 @@ class Set:
 
     def __init__(self, server: Server, port: int, primary: Upstream, shadow: Upstream, collector: Collector) -> None:
         self.server, self.port, self.primary, self.shadow, self.collector = server, port, primary, shadow, collector
+        self.upstreams = {"shadow": shadow}
+        """By arm."""
 
     @property
     def arm(self) -> Any:
-        return self.server.router.counters.arms["shadow"]
+        return self.arms["shadow"]
+
+    @property
+    def arms(self) -> dict[str, Any]:
+        """The counters by arm."""
+        return self.server.router.counters.arms
 
     @property
     def outcomes(self) -> dict[str, int]:
@@ -183,8 +225,12 @@ class Set:
         """Until nothing is in flight and the collector has every record."""
         log = self.server.log
         async with asyncio.timeout(10):
-            while self.arm.in_flight or log.queued_bytes or len(self.collector.records) < log.numbered - log.dropped:
+            while any(arm.in_flight for arm in self.arms.values()) or log.queued_bytes or self._missing():
                 await asyncio.sleep(0.005)
+
+    def _missing(self) -> bool:
+        log = self.server.log
+        return len(self.collector.records) < log.numbered - log.dropped
 
 
 def request(target: str, headers: str = "") -> bytes:
@@ -207,14 +253,19 @@ async def running(
     shipper: bool = True,
     primary_ms: int = 5_000,
     control: bool = False,
+    arms: Mapping[str, Mapping[str, Any]] | None = None,
+    config: Mapping[str, Any] | None = None,
     **arm: Any,
 ) -> AsyncIterator[Set]:
     """A router on free ports with one arm, `shadow`; `arm` are further settings of it. Drained at the end.
 
-    With `control` the shadow's upstream is a second arm too.
+    With `control` the shadow's upstream is a second arm too. `arms` are further ones by their names, each with an
+    upstream of its own (`answer`, by default echo) and settings over those of `arm`; `config` are further settings of
+    the router.
     """
+    others = {name: Upstream(settings.get("answer", echo)) for name, settings in (arms or {}).items()}
     upstreams = Upstream(primary), Upstream(shadow)
-    for each in upstreams:
+    for each in (*upstreams, *others.values()):
         await each.start()
     collector = Collector()
     with tempfile.TemporaryDirectory(dir="/tmp") as directory:
@@ -223,29 +274,39 @@ async def running(
         port = free_port()
         names = ("shadow", "control") if control else ("shadow",)
         url = f"http://127.0.0.1:{upstreams[1].port}"
-        config = RouterConfig(
+        further = tuple(
+            Arm(**{"name": name, "url": f"http://127.0.0.1:{others[name].port}"} | arm | _settings(settings))
+            for name, settings in (arms or {}).items()
+        )
+        whole = RouterConfig(
             experiment="test",
             listen=f"127.0.0.1:{port}",
             admin="127.0.0.1:0",
             shipper=str(path),
             primary=Primary(url=f"http://127.0.0.1:{upstreams[0].port}", version="champion:1", deadline_ms=primary_ms),
-            arms=tuple(Arm(name=name, url=url, version="challenger:2", **arm) for name in names),
-            drain_seconds=1,
+            arms=tuple(Arm(**{"name": name, "url": url, "version": "challenger:2"} | arm) for name in names) + further,
+            **{"drain_seconds": 1} | dict(config or {}),
         )
-        server = Server(config, KEY)
+        server = Server(whole, KEY)
         await server.start()
+        stage = Set(server, port, *upstreams, collector)
+        stage.upstreams |= others
         try:
-            yield Set(server, port, *upstreams, collector)
+            yield stage
         finally:
             if shipper:
                 await server.drain()
                 await asyncio.wait_for(collector.ended.wait(), 10)
             else:
                 await abandon(server)
-            for each in upstreams:
+            for each in (*upstreams, *others.values()):
                 await each.stop()
             if listener is not None:
                 listener.close()
+
+
+def _settings(arm: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in arm.items() if name != "answer"}
 
 
 async def abandon(server: Server) -> None:
