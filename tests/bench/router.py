@@ -7,6 +7,7 @@ made from that file: `--keep` measures only what is missing there, `show` nothin
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -22,7 +23,7 @@ from tests.bench.router_latency import latency_report, measure_latency
 from tests.bench.router_profile import profile
 from tests.bench.router_proxies import KINDS
 from tests.bench.router_results import Results
-from tests.bench.router_stage import ROOT, Bench, Cores, MissingError, program
+from tests.bench.router_stage import ROOT, Bench, MissingError, program
 
 REPORTS: Final = {
     "cpu": cpu_report,
@@ -89,11 +90,13 @@ def main() -> None:
     if options.name == "show":
         print("\n\n".join(report(Results(options.results)) for report in REPORTS.values()))
         return
+    # As Ctrl-C does, so that no process is left behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         for each in ("nginx", "wrk", "envoy", "taskset", *(["py-spy"] if options.profile else [])):
             program(each)
         with tempfile.TemporaryDirectory(prefix="understudy-router-") as place, Bench.opened(Path(place)) as bench:
-            print(f"{Cores.text(bench.cores)}. Answers of {'1 KB' if options.large else '170 bytes'}.\n")
+            print(f"{bench.cores.text()}.\n")
             for name in names:
                 print(measure(bench, name, options) + "\n", flush=True)
     except (MissingError, StepError) as error:

@@ -54,10 +54,10 @@ def measure_latency(bench: Bench, results: Results, rounds: int, seconds: float,
         rate = rate or capacity(bench, results, to, "latency", min(5, seconds)) / 2
         for number in range(1, rounds + 1):
             for case in CASES:
-                results.measured(f"latency/{case}/{number}", _measure(bench, to, case, rate, seconds))
+                results.measured(f"latency/{case}/{number}", _measure(bench, to, case, rate, seconds, large))
 
 
-def _measure(bench: Bench, to: Upstreams, case: str, rate: float, seconds: float) -> Callable[[], Cell]:
+def _measure(bench: Bench, to: Upstreams, case: str, rate: float, seconds: float, large: bool) -> Callable[[], Cell]:
     def measured() -> Cell:
         kind = case if case in ("nginx", "envoy") else "router"
         arms = () if case.startswith("off") else ("shadow",)
@@ -67,7 +67,7 @@ def _measure(bench: Bench, to: Upstreams, case: str, rate: float, seconds: float
             before = under_test.cpu_seconds()
             found = open_loop(under_test.port, rate, seconds)
             spent = sum(after - before[part] for part, after in under_test.cpu_seconds().items())
-            return found | {"rate": rate, "us": spent / max(1, found["answered"]) * 1e6}
+            return found | {"large": large, "rate": rate, "us": spent / max(1, found["answered"]) * 1e6}
 
     return measured
 

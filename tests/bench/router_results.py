@@ -59,13 +59,14 @@ class Results:
         return self._cells.get(name)
 
     def origin(self, prefix: str) -> str:
-        """Commits that the cells of a measurement come from, and how busy the machine was."""
+        """Commits that the cells of a measurement come from, the size of answers, and how busy the machine was."""
         cells = [cell for name, cell in self._cells.items() if name.startswith(prefix)]
         commits = sorted({cell["commit"] for cell in cells})
         busy = [cell["busy"] for cell in cells] or [0.0]
+        sizes = " and ".join(sorted({"1 KB" if cell.get("large") else "170 bytes" for cell in cells}))
         return (
-            f"{len(cells)} cells at {', '.join(commits)}; processes that wanted a core, a minute's mean, the bench's "
-            f"own among them: {min(busy):.1f} – {max(busy):.1f}."
+            f"{len(cells)} cells at {', '.join(commits)}; answers of {sizes}; processes that wanted a core, a minute's "
+            f"mean, the bench's own among them: {min(busy):.1f} – {max(busy):.1f}."
         )
 
     def _write(self) -> None:
