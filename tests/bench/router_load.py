@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from shadow.rehearsal import HOST
 from tests.bench.router_proxies import Upstreams
-from tests.bench.router_stage import PEERS, ROOT, Bench, Proxy, program
+from tests.bench.router_stage import PEERS, ROOT, Bench, Proxy, Watch, program
 
 CONNECTIONS: Final = 32
 ERRORS: Final = ("connect", "read", "write", "status", "timeout")
@@ -61,16 +61,17 @@ def cost(bench: Bench, proxy: Proxy, to: Upstreams, seconds: float, warm: float 
     """
     closed_loop(proxy.port, warm)
     proxy.settle()
-    before, had, logged = proxy.cpu_seconds(), served(to), recorded(proxy)
+    watch, had, logged = Watch(bench.cores, proxy), served(to), recorded(proxy)
     found = closed_loop(proxy.port, seconds)
     proxy.settle()
-    after, has = proxy.cpu_seconds(), served(to)
+    spent, others, has = watch.spent(), watch.others(), served(to)
     requests = found["answered"]
-    us = {part: (after[part] - before[part]) / requests * 1e6 for part in after}
+    us = {part: seconds / requests * 1e6 for part, seconds in spent.items()}
     # One request of nginx's count is that of asking for it.
     copies = has - had - 1 - requests
     return found | {
         "us": us,
+        "others": others,
         "total_us": sum(us.values()),
         "per_second": requests / found["seconds"],
         "copies_per_request": copies / requests,

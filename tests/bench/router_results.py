@@ -7,16 +7,19 @@ cells that it was asked for anew, or with `keep` only those that are missing; ta
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from statistics import median
+from typing import Any, Final
 
 from training.tracking import commit
 
 Cell = dict[str, Any]
+LOUD: Final = 0.05
+"""A cell is named when others had more of the proxy's core than this."""
+SHOWN: Final = 12
 
 
 class Results:
@@ -35,7 +38,7 @@ class Results:
         started = time.time()
         print(f"{time.strftime('%H:%M:%S')} {name} …", end=" ", file=sys.stderr, flush=True)
         about = {"commit": self._commit, "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
-        self._cells[name] = measure() | about | {"busy": round(os.getloadavg()[0], 1)}
+        self._cells[name] = measure() | about
         self._write()
         print(f"{time.time() - started:.0f} s", file=sys.stderr, flush=True)
         return self._cells[name]
@@ -59,15 +62,20 @@ class Results:
         return self._cells.get(name)
 
     def origin(self, prefix: str) -> str:
-        """Commits that the cells of a measurement come from, the size of answers, and how busy the machine was."""
-        cells = [cell for name, cell in self._cells.items() if name.startswith(prefix)]
-        commits = sorted({cell["commit"] for cell in cells})
-        busy = [cell["busy"] for cell in cells] or [0.0]
-        sizes = " and ".join(sorted({"1 KB" if cell.get("large") else "170 bytes" for cell in cells}))
-        return (
-            f"{len(cells)} cells at {', '.join(commits)}; answers of {sizes}; processes that wanted a core, a minute's "
-            f"mean, the bench's own among them: {min(busy):.1f} – {max(busy):.1f}."
-        )
+        """Commits that the cells of a measurement come from, the size of answers, how quiet the proxy's core was."""
+        cells = {name: cell for name, cell in self._cells.items() if name.startswith(prefix)}
+        commits = sorted({cell["commit"] for cell in cells.values()})
+        sizes = " and ".join(sorted({"1 KB" if cell.get("large") else "170 bytes" for cell in cells.values()}))
+        others = {name: cell["others"] for name, cell in cells.items() if "others" in cell}
+        text = f"{len(cells)} cells at {', '.join(commits)}; answers of {sizes}."
+        if others:
+            loud = [name for name, share in others.items() if share > LOUD]
+            text += (
+                f" Of the proxy's core others had {median(others.values()):.1%} in the median and at most "
+                f"{max(others.values()):.1%}; more than {LOUD:.0%} in {len(loud)} cells"
+                f"{': ' + ', '.join(loud[:SHOWN]) if loud else ''}{', …' if len(loud) > SHOWN else ''}."
+            )
+        return text
 
     def _write(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -124,6 +124,31 @@ class Proxy:
         return not busy and not [path for path in self.spool.glob("*/*/*") if path.name != "manifest.json"]
 
 
+class Watch:
+    """What a proxy spends from now on, and what of its core others have meanwhile."""
+
+    def __init__(self, cores: Cores, proxy: Proxy) -> None:
+        self._core = cores.proxy
+        self._proxy = proxy
+        self._began = time.monotonic(), idle_seconds(self._core), proxy.cpu_seconds()
+
+    def spent(self) -> dict[str, float]:
+        """CPU seconds of each part."""
+        return {part: seconds - self._began[2][part] for part, seconds in self._proxy.cpu_seconds().items()}
+
+    def others(self) -> float:
+        """The share of the core's time that was neither the proxy's nor idle: other processes, or other guests."""
+        elapsed = time.monotonic() - self._began[0]
+        idle = idle_seconds(self._core) - self._began[1]
+        return max(0.0, 1 - (idle + sum(self.spent().values())) / elapsed)
+
+
+def idle_seconds(core: int) -> float:
+    """How long a core has had nothing to do since the machine's start."""
+    line = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith(f"cpu{core} "))
+    return sum(map(int, line.split()[4:6])) / os.sysconf("SC_CLK_TCK")
+
+
 def _processes(running: Running) -> list[int]:
     return [each.pid for each in family(running)]
 

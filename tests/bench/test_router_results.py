@@ -52,3 +52,10 @@ def test_forgetting_drops_one_measurement_unless_cells_are_kept(tmp_path: Path) 
     assert results.get("cpu/a/1") is None
     assert results.get("latency/a/1") is not None
     assert "1 cells at " in results.origin("latency/")
+
+
+def test_cells_that_others_disturbed_are_named(tmp_path: Path) -> None:
+    results = Results(tmp_path / "cells.json")
+    results.measured("cpu/quiet/1", lambda: {"others": 0.01})
+    results.measured("cpu/loud/1", lambda: {"others": 0.4})
+    assert "at most 40.0%; more than 5% in 1 cells: cpu/loud/1." in results.origin("cpu/")
