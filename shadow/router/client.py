@@ -176,7 +176,8 @@ class Client(asyncio.Protocol):
         if self._paused and self._partial_since is not None:
             self._partial_since = now  # it is we who do not read
         allowed = REQUEST_SECONDS + self._partial_bytes / BYTES_PER_SECOND
-        if self._partial_since is not None and now - self._partial_since > allowed and self._refusal is None:
+        late = self._partial_since is not None and now - self._partial_since > allowed
+        if late and self._refusal is None and not self._ended:
             self._refusal = RefusalError(408, "the request took too long to come")
             self._deliver()
             return

@@ -1,13 +1,14 @@
 """The router's process: it listens, looks after all connections, and comes to an orderly end.
 
-SIGTERM: stop accepting, answer what is under
-way, give the copies their time, say goodbye to the shipper. Next module: `shadow.router.admin`.
+SIGTERM: stop accepting, answer what is under way, give the copies their time, say goodbye to the shipper.
+Next module: `shadow.router.admin`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 import signal
 import socket
 import time
@@ -62,6 +63,7 @@ class Server:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
+        allow_files(self.config.connections)
         await self.start()
         logger.info(
             "router ready on %s, admin on %s, incarnation %s",
@@ -119,6 +121,20 @@ class Server:
             now = time.monotonic()
             for client in list(self.clients):
                 client.sweep(now)
+
+
+def allow_files(connections: int) -> None:
+    """Raise this process's limit of open files as far as it may: every connection is one, on either side."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = soft
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        allowed = hard
+    except (ValueError, OSError) as error:  # macOS says unlimited and means less
+        logger.warning("the limit of open files stays at %d (%s)", soft, error)
+    logger.info("at most %d open files (%d before)", allowed, soft)
+    if 0 <= allowed < connections:
+        logger.warning("connections is %d, but only %d files may be open: raise `ulimit -n`", connections, allowed)
 
 
 async def serve(config: RouterConfig, unit_key: bytes) -> None:
