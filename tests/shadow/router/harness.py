@@ -255,13 +255,14 @@ async def running(
     control: bool = False,
     arms: Mapping[str, Mapping[str, Any]] | None = None,
     config: Mapping[str, Any] | None = None,
+    port: int = 0,
     **arm: Any,
 ) -> AsyncIterator[Set]:
     """A router on free ports with one arm, `shadow`; `arm` are further settings of it. Drained at the end.
 
     With `control` the shadow's upstream is a second arm too. `arms` are further ones by their names, each with an
     upstream of its own (`answer`, by default echo) and settings over those of `arm`; `config` are further settings of
-    the router.
+    the router, `port` where it listens (0: a free one).
     """
     others = {name: Upstream(settings.get("answer", echo)) for name, settings in (arms or {}).items()}
     upstreams = Upstream(primary), Upstream(shadow)
@@ -271,7 +272,7 @@ async def running(
     with tempfile.TemporaryDirectory(dir="/tmp") as directory:
         path = Path(directory) / "shipper.sock"
         listener = await asyncio.start_unix_server(collector.serve, str(path)) if shipper else None
-        port = free_port()
+        port = port or free_port()
         names = ("shadow", "control") if control else ("shadow",)
         url = f"http://127.0.0.1:{upstreams[1].port}"
         further = tuple(
@@ -280,11 +281,11 @@ async def running(
         )
         whole = RouterConfig(
             experiment="test",
-            listen=f"127.0.0.1:{port}",
             admin="127.0.0.1:0",
             shipper=str(path),
             primary=Primary(url=f"http://127.0.0.1:{upstreams[0].port}", version="champion:1", deadline_ms=primary_ms),
             arms=tuple(Arm(**{"name": name, "url": url, "version": "challenger:2"} | arm) for name in names) + further,
+            listen=f"127.0.0.1:{port}",
             **{"drain_seconds": 1} | dict(config or {}),
         )
         server = Server(whole, KEY)
