@@ -13,6 +13,7 @@ from shadow.router.http1 import CHUNKED, HEAD_BYTES, Headers
 
 UNTIL_CLOSE: Final = -2
 """The length of a body that ends with its connection."""
+_RULING: Final = frozenset({b"content-length", b"transfer-encoding", b"connection"})
 MOST_INTERIM: Final = 16
 """Interim answers (1xx) before the answer; more are garbage."""
 
@@ -34,6 +35,7 @@ class AnswerReader:
         "begun",
         "done",
         "error",
+        "has_connection",
         "headers",
         "interim",
         "keep_alive",
@@ -53,6 +55,8 @@ class AnswerReader:
         """Bytes of the body, `CHUNKED` or `UNTIL_CLOSE`."""
         self.interim: list[tuple[int, Headers]] = []
         self.begun = self.done = self.keep_alive = False
+        self.has_connection = False
+        """Whether there is a Connection header."""
         self.error = ""
         self._head_only = head_only
         self._head_bytes = 0
@@ -97,10 +101,13 @@ class AnswerReader:
             return  # a trailer: it ends at this hop
         name = name.lower()
         self.headers.append((name, value))
-        if name == b"content-length":
-            self._lengths.append(value)
-        elif name == b"transfer-encoding":
-            self._codings.append(value.lower())
+        if name in _RULING:
+            if name == b"content-length":
+                self._lengths.append(value)
+            elif name == b"transfer-encoding":
+                self._codings.append(value.lower())
+            else:
+                self.has_connection = True
 
     def on_headers_complete(self) -> None:  # noqa: D102
         status = self._parser.get_status_code()

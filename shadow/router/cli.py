@@ -20,7 +20,7 @@ path_option = functools.partial(click.Path, path_type=Path)
 @click.option("--config", "file", type=path_option(exists=True, dir_okay=False), required=True, help="JSON file.")
 def router(file: Path) -> None:
     """Answer users from the primary and copy their requests to the arms, until SIGTERM."""
-    import asyncio
+    import uvloop
 
     from shadow.router.config import ConfigError, read_config
     from shadow.router.server import serve
@@ -32,7 +32,7 @@ def router(file: Path) -> None:
     except (ConfigError, ValueError) as error:
         _fail(str(error))
     try:
-        asyncio.run(serve(config, settings.unit_key))
+        uvloop.run(serve(config, settings.unit_key))
     except OSError as error:
         _fail(f"{error.strerror or error}. Stop what uses it, or choose another address in {file}.")
 

@@ -22,6 +22,8 @@ from shadow.router.upstream import Exchanged, Leg
 
 PRIMARY_BODY_BYTES: Final = 256 << 10
 """Bytes of the primary's body that are kept in a record."""
+NO_BODY: Final = Body(0)
+"""Of a request without one; nothing is ever added to it."""
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
 
@@ -60,8 +62,8 @@ class Exchange:
         self._identify()
         self._chosen = self._choose()
         # What comes of the request is kept for the copies, if there are any; it goes to the primary at once.
-        self._kept = Body(router.config.copy_bytes if self._chosen else 0)
-        self._answer = Body(PRIMARY_BODY_BYTES if self._chosen else 0)
+        self._kept = Body(router.config.copy_bytes if self._chosen else 0) if request.length else NO_BODY
+        self._answer = Body(PRIMARY_BODY_BYTES) if self._chosen else None
         self._begun = self._cancelled = self._closing = False
         self._refusal: RefusalError | None = None
         self._framing = 0
@@ -155,7 +157,7 @@ class Exchange:
     def received(self, answer: AnswerReader, data: bytes, done: bool) -> None:
         """The answer, or a part of it, leaves for the client."""
         head = b"" if self._begun else self._begin(answer)
-        if self._answer.size < PRIMARY_BODY_BYTES:
+        if self._answer is not None:
             self._answer.add(data)
         if self._framing == CHUNKED:
             data = (b"%x\r\n%b\r\n" % (len(data), data) if data else b"") + (LAST_CHUNK if done else b"")
@@ -201,7 +203,7 @@ class Exchange:
     def _offer_copies(self, end: Exchanged) -> None:
         if not self._chosen:
             return
-        primary = answer_of(self._router.config.primary.version, end, self._answer)
+        primary = answer_of(self._router.config.primary.version, end, self._answer or NO_BODY)
         draft = self._draft(primary)
         reason = self._not_copied()
         body = self._kept.kept
@@ -226,7 +228,7 @@ class Exchange:
     def _without_copies(self, outcome: str, end: Exchanged | None) -> None:
         if not self._chosen:
             return
-        primary = None if end is None else answer_of(self._router.config.primary.version, end, self._answer)
+        primary = None if end is None else answer_of(self._router.config.primary.version, end, self._answer or NO_BODY)
         draft = self._draft(primary)
         for mirror in self._chosen:
             mirror.decide(draft, outcome, None)

@@ -15,7 +15,7 @@ from typing import Final
 
 from shadow.router.answers import UNTIL_CLOSE, AnswerReader
 from shadow.router.config import Arm
-from shadow.router.http1 import CHUNKED, Headers, Request
+from shadow.router.http1 import CHUNKED, EVENT_TIME, HOPS, REQUEST_ID, Headers, Request
 
 HOP_BY_HOP: Final = frozenset(
     {
@@ -30,11 +30,8 @@ HOP_BY_HOP: Final = frozenset(
         b"upgrade",
     }
 )
-REQUEST_ID: Final = b"x-request-id"
-EVENT_TIME: Final = b"x-understudy-event-time"
 ARM: Final = b"x-understudy-arm"
 EXPERIMENT: Final = b"x-understudy-experiment"
-HOPS: Final = b"x-understudy-hops"
 MARKERS: Final = frozenset({ARM, EXPERIMENT, HOPS})
 TO_ARMS: Final = frozenset(
     {
@@ -53,36 +50,29 @@ TO_ARMS: Final = frozenset(
 )
 """All that an arm gets of a user's headers, besides the request id and what the configuration adds."""
 _REQUEST_ID_FORM: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
-_REASONS: Final = {int(status): status.phrase.encode() for status in HTTPStatus}
-_NOT_TO_PRIMARY: Final = HOP_BY_HOP | MARKERS | {REQUEST_ID, b"content-length"}
+_STATUS_LINES: Final = {int(each): b"HTTP/1.1 %d %b" % (each, each.phrase.encode()) for each in HTTPStatus}
+_FORWARDED: Final = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"})
+_NOT_TO_PRIMARY: Final = HOP_BY_HOP | MARKERS | _FORWARDED | {REQUEST_ID, b"content-length"}
 _NOT_TO_CLIENT: Final = HOP_BY_HOP | {b"content-length"}
 _OWN_IDS: Final = (os.urandom(10).hex().encode() + b"%012x" % number for number in count())
 """80 random bits of this process, then a number: as unique as a random id, and no call of the system for each."""
 
 
-def value_of(headers: Headers, name: bytes) -> bytes | None:
-    """The first value of a header."""
-    for each, value in headers:
-        if each == name:
-            return value
-    return None
-
-
 def request_id_of(request: Request) -> bytes:
     """The client's request id when it is one plain token of at most 128 characters, else a new one."""
-    given = value_of(request.headers, REQUEST_ID)
+    given = request.known.get(REQUEST_ID)
     return given if given and _REQUEST_ID_FORM.fullmatch(given) else next(_OWN_IDS)
 
 
 def hops_of(request: Request) -> int:
     """How many routers copied this request before: 0 for a user's own."""
-    given = value_of(request.headers, HOPS)
+    given = request.known.get(HOPS)
     return int(given) if given and given.isdigit() and len(given) < 4 else 0
 
 
 def event_time_of(request: Request, arrival_us: int) -> int:
     """The logical time in the header, else the arrival; microseconds since the epoch."""
-    given = value_of(request.headers, EVENT_TIME)
+    given = request.known.get(EVENT_TIME)
     return int(given) if given and given.isdigit() and len(given) < 18 else arrival_us
 
 
@@ -91,24 +81,25 @@ def to_primary(request: Request, request_id: bytes, client: bytes) -> bytes:
 
     X-Forwarded-For gets the client's address appended; -Proto and -Host stay as an ingress set them.
     """
-    listed = _connection_listed(request.headers)
-    lines = [request.method + b" " + request.target + b" HTTP/1.1"]
-    forwarded, host, given = client, b"", set()
+    dropped = _NOT_TO_PRIMARY
+    if b"connection" in request.known:
+        dropped = dropped | _connection_listed(request.headers)
+    lines = [b"%b %b HTTP/1.1" % (request.method, request.target)]
+    forwarded, proto, host = client, b"http", request.known[b"host"]
     for name, value in request.headers:
-        if name == b"x-forwarded-for":
-            forwarded = value + b", " + forwarded
-        elif name not in _NOT_TO_PRIMARY and name not in listed:
-            lines.append(name + b": " + value)
-            if name == b"host":
+        if name in dropped:
+            if name == b"x-forwarded-for":
+                forwarded = value + b", " + forwarded
+            elif name == b"x-forwarded-proto":
+                proto = value
+            elif name == b"x-forwarded-host":
                 host = value
-            elif name.startswith(b"x-forwarded-"):
-                given.add(name)
-    lines.append(REQUEST_ID + b": " + request_id)
-    lines.append(b"x-forwarded-for: " + forwarded)
-    if b"x-forwarded-proto" not in given:
-        lines.append(b"x-forwarded-proto: http")
-    if b"x-forwarded-host" not in given:
-        lines.append(b"x-forwarded-host: " + host)
+        else:
+            lines.append(b"%b: %b" % (name, value))
+    lines.append(
+        b"x-request-id: %b\r\nx-forwarded-for: %b\r\nx-forwarded-proto: %b\r\nx-forwarded-host: %b"
+        % (request_id, forwarded, proto, host)
+    )
     if request.length == CHUNKED:
         lines.append(b"transfer-encoding: chunked")
     elif request.length or request.method in (b"POST", b"PUT", b"PATCH"):
@@ -139,15 +130,15 @@ class ArmHeaders:
 
     def copy(self, request: Request, request_id: bytes, body: bytes) -> bytes:
         """The copy as the arm gets it, whole: allowed headers, and the marker with one hop more."""
-        listed = _connection_listed(request.headers)
         allowed, target = self.allowed, request.target
+        if b"connection" in request.known:
+            allowed = allowed - _connection_listed(request.headers)
         if self.paths:
             path, mark, query = target.partition(b"?")
             target = self.paths.get(path, path) + mark + query
-        lines = [request.method + b" " + target + b" HTTP/1.1"]
-        lines += [name + b": " + value for name, value in request.headers if name in allowed and name not in listed]
-        lines.append(REQUEST_ID + b": " + request_id)
-        lines.append(HOPS + b": %d" % (hops_of(request) + 1))
+        lines = [b"%b %b HTTP/1.1" % (request.method, target)]
+        lines += [b"%b: %b" % header for header in request.headers if header[0] in allowed]
+        lines.append(b"x-request-id: %b\r\nx-understudy-hops: %d" % (request_id, hops_of(request) + 1))
         if request.length:
             lines.append(b"content-length: %d" % len(body))
         return b"\r\n".join(lines) + b"\r\n" + self.always + b"\r\n" + body
@@ -158,16 +149,17 @@ def to_client(answer: AnswerReader, request: Request, request_id: bytes, close: 
 
     The framing is the number of bytes, `CHUNKED`, or `UNTIL_CLOSE` (HTTP/1.0 clients only).
     """
-    listed = _connection_listed(answer.headers)
     status, framing = answer.status, answer.length
-    lines = [b"HTTP/1.1 %d %s" % (status, _REASONS.get(status, b""))]
+    dropped = _NOT_TO_CLIENT | _connection_listed(answer.headers) if answer.has_connection else _NOT_TO_CLIENT
+    lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d " % status]
     told_id, told_length = False, None
     for name, value in answer.headers:
         if name == b"content-length":
             told_length = b"%d" % int(value)
-        elif name not in _NOT_TO_CLIENT and name not in listed:
-            lines.append(name + b": " + value)
-            told_id = told_id or name == REQUEST_ID
+        elif name not in dropped:
+            lines.append(b"%b: %b" % (name, value))
+            if name == REQUEST_ID:
+                told_id = True
     if not told_id:
         lines.append(REQUEST_ID + b": " + request_id)
     if request.method == b"HEAD" or status in (204, 304):
@@ -185,7 +177,7 @@ def to_client(answer: AnswerReader, request: Request, request_id: bytes, close: 
 
 def interim_to_client(status: int, headers: Headers) -> bytes:
     """An interim answer (1xx), passed on."""
-    lines = [b"HTTP/1.1 %d %s" % (status, _REASONS.get(status, b""))]
+    lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d " % status]
     lines += [name + b": " + value for name, value in headers if name not in _NOT_TO_CLIENT]
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
@@ -193,9 +185,4 @@ def interim_to_client(status: int, headers: Headers) -> bytes:
 def _connection_listed(headers: Headers) -> frozenset[bytes]:
     """Headers that a Connection header declares hop-by-hop; `host` cannot be made to disappear."""
     named = [value for name, value in headers if name == b"connection"]
-    if not named:
-        return _NONE
     return frozenset(token.strip().lower() for value in named for token in value.split(b",")) - {b"host"}
-
-
-_NONE: Final[frozenset[bytes]] = frozenset()

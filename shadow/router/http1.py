@@ -33,7 +33,11 @@ REASONS: Final = {
     504: "Gateway Timeout",
 }
 _HOST: Final = re.compile(rb"[A-Za-z0-9._~%-]+(:[0-9]{0,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{0,5})?")
-_RULED: Final = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
+REQUEST_ID: Final = b"x-request-id"
+EVENT_TIME: Final = b"x-understudy-event-time"
+HOPS: Final = b"x-understudy-hops"
+_ONCE: Final = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
+_KNOWN: Final = _ONCE | {b"connection", REQUEST_ID, EVENT_TIME, HOPS}
 Headers = list[tuple[bytes, bytes]]
 """Names in lower case, in the order of arrival."""
 
@@ -54,6 +58,8 @@ class Request:
     method: bytes
     target: bytes
     headers: Headers
+    known: dict[bytes, bytes]
+    """The first value of each header that the router itself reads (`_KNOWN`), so that nobody searches for them."""
     length: int
     """Bytes of the body, or `CHUNKED`."""
     keep_alive: bool
@@ -107,21 +113,24 @@ class RequestReader:
 
     def on_headers_complete(self) -> None:  # noqa: D102
         self._in_head = False
-        head_bytes = len(self._target) + sum([len(name) + len(value) + 4 for name, value in self._headers])
+        head_bytes = (
+            len(self._target) + sum([len(name) + len(value) for name, value in self._headers]) + 4 * len(self._headers)
+        )
         if head_bytes > HEAD_BYTES:
             self._refuse(431, f"the request's head is longer than {HEAD_BYTES} bytes")
         method, version = self._parser.get_method(), self._parser.get_http_version()
         if version not in ("1.1", "1.0"):
             self._refuse(400, f"HTTP/{version} is not spoken here, HTTP/1.1 is")
         if method not in METHODS:
-            known = ", ".join(sorted(each.decode() for each in METHODS))
-            self._refuse(501, f"method {method.decode('latin-1')} is not supported; {known} are")
+            supported = ", ".join(sorted(each.decode() for each in METHODS))
+            self._refuse(501, f"method {method.decode('latin-1')} is not supported; {supported} are")
         if not self._target.startswith(b"/") or b"#" in self._target:
             self._refuse(400, "the target must be a path, without a fragment")
-        length = self._length_of(version)
+        known = self._known()
+        length = self._length_of(known, version)
         # HTTP/1.0 knows persistence only by an extension; it gets one answer per connection.
         keep_alive = version == "1.1" and self._parser.should_keep_alive()
-        self.events.append(Request(method, self._target, self._headers, length, keep_alive, version == "1.0"))
+        self.events.append(Request(method, self._target, self._headers, known, length, keep_alive, version == "1.0"))
 
     def on_body(self, body: bytes) -> None:  # noqa: D102
         self.events.append(body)
@@ -130,26 +139,37 @@ class RequestReader:
         self.idle = True
         self.events.append(None)
 
-    def _length_of(self, version: str) -> int:
-        """The length of the body, once the headers that rule over the message are clear."""
-        ruled: dict[bytes, list[bytes]] = {}
+    def _known(self) -> dict[bytes, bytes]:
+        """The headers that the router reads, once those that rule over the message are clear."""
+        known: dict[bytes, bytes] = {}
         for name, value in self._headers:
-            if name in _RULED:
-                ruled.setdefault(name, []).append(value)
-        hosts, lengths, codings = (ruled.get(name, []) for name in (b"host", b"content-length", b"transfer-encoding"))
-        if len(hosts) != 1 or not _HOST.fullmatch(hosts[0]):
+            if name in _KNOWN:
+                if name in known and name in _ONCE:
+                    self._refuse(400, f"there is more than one {name.decode()} header")
+                known.setdefault(name, value)
+        host = known.get(b"host")
+        if host is None or not _HOST.fullmatch(host):
             self._refuse(400, "exactly one Host header with one host is needed")
-        if b"upgrade" in ruled:
+        if b"upgrade" in known:
             self._refuse(501, "upgrades and CONNECT are not supported")
-        if [value.lower() for value in ruled.get(b"expect", [])] not in ([], [b"100-continue"]):
+        if b"expect" in known and known[b"expect"].lower() != b"100-continue":
             self._refuse(417, "only the expectation 100-continue is supported")
-        if codings and (lengths or version == "1.0" or len(codings) > 1):
-            self._refuse(400, "a request body is framed either by one Content-Length or by one Transfer-Encoding")
-        if codings and codings[0].lower() != b"chunked":
-            self._refuse(501, "the only transfer coding that is supported is chunked")
-        if len(lengths) > 1 or (lengths and not (lengths[0].isdigit() and len(lengths[0]) < 19)):
+        return known
+
+    def _length_of(self, known: dict[bytes, bytes], version: str) -> int:
+        """The length of the body."""
+        length, coding = known.get(b"content-length"), known.get(b"transfer-encoding")
+        if coding is not None:
+            if length is not None or version == "1.0":
+                self._refuse(400, "a request body is framed either by a Content-Length or by a Transfer-Encoding")
+            if coding.lower() != b"chunked":
+                self._refuse(501, "the only transfer coding that is supported is chunked")
+            return CHUNKED
+        if length is None:
+            return 0
+        if not length.isdigit() or len(length) > 18:
             self._refuse(400, "Content-Length must be one number")
-        return CHUNKED if codings else int(lengths[0]) if lengths else 0
+        return int(length)
 
     def _refuse(self, status: int, detail: str) -> None:
         # httptools wraps what a callback raises; the refusal is kept so that `feed` can raise it as it is.

@@ -17,9 +17,10 @@ from shadow.router.config import Arm, RouterConfig, upstream
 from shadow.router.counters import ArmCounters
 from shadow.router.headers import ArmHeaders
 from shadow.router.http1 import IDEMPOTENT
+from shadow.router.pool import Pool
 from shadow.router.records import Body, Draft, answer_of
 from shadow.router.sampling import CounterSampler, HashSampler
-from shadow.router.upstream import Exchanged, Leg, Pool
+from shadow.router.upstream import Exchanged, Leg
 
 Write = Callable[[Draft, str, str, Answer | None], None]
 """Takes a decided record: draft, arm, outcome, the arm's answer."""

@@ -1,7 +1,7 @@
 """The addresses of an upstream, looked up beside the loop: no upstream's name server can hold up another upstream.
 
 asyncio looks names up in one small pool of threads that all share, and waits for them at the end; here every upstream
-has a daemon thread of its own while a look-up runs. Next module: `shadow.router.upstream`.
+has a daemon thread of its own while a look-up runs. Next module: `shadow.router.pool`.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from shadow.router.counters import Counters
 from shadow.router.http1 import Request
 from shadow.router.mirror import Mirror
 from shadow.router.pairlog import PairLog
-from shadow.router.upstream import Pool
+from shadow.router.pool import Pool
 
 
 @dataclass

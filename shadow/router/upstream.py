@@ -1,20 +1,18 @@
-"""One exchange with one upstream: pooled keep-alive connections, a deadline, and errors told apart.
+"""One exchange with one upstream: a deadline, one retry, and errors told apart.
 
-A connection serves one exchange at a time. Whatever is doubtful about it afterwards (late bytes, extra bytes, a
-deadline, a cancel) closes it, so an answer can never reach another request. The only retry is for a pooled connection
-that turns out to have been closed before it said anything: an idempotent request once more on a new one.
-Next module: `shadow.router.mirror`.
+Whatever is doubtful about a connection afterwards (late bytes, extra bytes, a deadline, a cancel) closes it, so an
+answer can never reach another request. The only retry is for a pooled connection that turns out to have been closed
+before it said anything: an idempotent request once more on a new one. Next module: `shadow.router.mirror`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from shadow.router.answers import AnswerReader
-from shadow.router.resolver import Resolver
+from shadow.router.pool import Connection, Pool
 
 REPLAY_BYTES: Final = 256 << 10
 """A request that is longer is not sent a second time."""
@@ -51,127 +49,6 @@ class Receiver(Protocol):
 
     def resume_sending(self) -> None:
         """It does again."""
-
-
-class Pool:
-    """The connections to one upstream: idle ones, the most recently used first, at most `most_idle`; and the deadlines
-    of what is under way, `deadline` seconds each, behind one timer."""
-
-    def __init__(self, host: str, port: int, most_idle: int, deadline: float) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.resolver = Resolver(host, port)
-        self.deadline = deadline
-        self._most_idle = most_idle
-        self._idle: deque[Connection] = deque()
-        self._due: dict[Leg, float] = {}
-        self._timer: asyncio.TimerHandle | None = None
-
-    def take(self) -> Connection | None:
-        """An idle connection that looks open, or None."""
-        while self._idle:
-            connection = self._idle.pop()
-            if not connection.closing:
-                return connection
-        return None
-
-    def give(self, connection: Connection) -> None:
-        """Take a connection back for reuse, or close it when there are enough."""
-        if len(self._idle) < self._most_idle:
-            self._idle.append(connection)
-        else:
-            connection.close()
-
-    def forget(self, connection: Connection) -> None:
-        """An idle connection was closed by the other side."""
-        if connection in self._idle:
-            self._idle.remove(connection)
-
-    def watch(self, leg: Leg) -> None:
-        """`leg` has the whole deadline before it, from now."""
-        # All deadlines are equally long, so the order of insertion is the order in which they come.
-        self._due.pop(leg, None)
-        self._due[leg] = when = self.loop.time() + self.deadline
-        if self._timer is None:
-            self._timer = self.loop.call_at(when, self._sweep)
-
-    def unwatch(self, leg: Leg) -> None:
-        """The clock of `leg` stands still."""
-        self._due.pop(leg, None)
-
-    def close(self) -> None:
-        """Close all idle connections."""
-        while self._idle:
-            self._idle.pop().close()
-        if self._timer is not None:
-            self._timer.cancel()
-
-    def _sweep(self) -> None:
-        self._timer = None
-        now = self.loop.time()
-        late = []
-        for leg, when in self._due.items():
-            if when > now:
-                self._timer = self.loop.call_at(when, self._sweep)
-                break
-            late.append(leg)
-        for leg in late:
-            leg.give_up("timeout")
-
-
-class Connection(asyncio.Protocol):
-    """One connection; `leg` is the exchange it is serving now."""
-
-    def __init__(self, pool: Pool) -> None:
-        self.pool = pool
-        self.leg: Leg | None = None
-        self.reader = AnswerReader()
-        self.paused = False
-        self.transport: Any = None
-
-    @property
-    def closing(self) -> bool:
-        """Whether it cannot be used any more."""
-        return self.transport is None or self.transport.is_closing()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """asyncio's callback."""
-        self.transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        """asyncio's callback: bytes for the leg, or bytes that nobody asked for."""
-        if self.leg is None:
-            self.abort()
-        else:
-            self.leg.received(data)
-
-    def eof_received(self) -> bool:
-        """asyncio's callback: close our side too."""
-        return False
-
-    def pause_writing(self) -> None:
-        """asyncio's callback."""
-        if self.leg is not None:
-            self.leg.receiver.pause_sending()
-
-    def resume_writing(self) -> None:
-        """asyncio's callback."""
-        if self.leg is not None:
-            self.leg.receiver.resume_sending()
-
-    def connection_lost(self, error: Exception | None) -> None:
-        """asyncio's callback."""
-        self.pool.forget(self)
-        if self.leg is not None:
-            self.leg.lost(error)
-
-    def close(self) -> None:
-        """Close in order."""
-        self.transport.close()
-
-    def abort(self) -> None:
-        """Close at once."""
-        self.leg = None
-        self.transport.abort()
 
 
 class Leg:
@@ -262,6 +139,14 @@ class Leg:
             self._connection.transport.resume_reading()
             self._pool.watch(self)
 
+    def pause_sending(self) -> None:
+        """The upstream takes no more of the request for now."""
+        self.receiver.pause_sending()
+
+    def resume_sending(self) -> None:
+        """It does again."""
+        self.receiver.resume_sending()
+
     def received(self, data: bytes) -> None:
         """Bytes of the answer."""
         connection = self._connection
@@ -333,7 +218,11 @@ class Leg:
             reader = self._connection.reader
         status = reader.status if reader is not None and self._heard else 0
         self._release(error)
-        self.receiver.ended(Exchanged(status, error, self._connect_us, upstream_us))
+        receiver, self.receiver = (
+            self.receiver,
+            _NOBODY,
+        )  # no cycle: what is over is freed at once, without the collector
+        receiver.ended(Exchanged(status, error, self._connect_us, upstream_us))
 
     def _release(self, error: str) -> None:
         """Back to the pool after a whole answer to a whole request, if it allows that; closed otherwise."""
@@ -349,3 +238,25 @@ class Leg:
             connection.paused = False
             connection.transport.resume_reading()
         self._pool.give(connection)
+
+
+class _Nobody:
+    """Whom an ended leg would tell: a late callback of its connection, say."""
+
+    def interim(self, answer: AnswerReader) -> None:
+        pass
+
+    def received(self, answer: AnswerReader, data: bytes, done: bool) -> None:
+        pass
+
+    def ended(self, end: Exchanged) -> None:
+        pass
+
+    def pause_sending(self) -> None:
+        pass
+
+    def resume_sending(self) -> None:
+        pass
+
+
+_NOBODY: Final = _Nobody()

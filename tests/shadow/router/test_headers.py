@@ -12,7 +12,8 @@ from shadow.router.http1 import CHUNKED, Headers, Request
 
 
 def asked(*headers: tuple[bytes, bytes], method: bytes = b"GET", length: int = 0, is_http10: bool = False) -> Request:
-    return Request(method, b"/recommend?user_id=1", [(b"host", b"reco"), *headers], length, True, is_http10)
+    every = [(b"host", b"reco"), *headers]
+    return Request(method, b"/recommend?user_id=1", every, dict(reversed(every)), length, True, is_http10)
 
 
 def copied(request: Request, body: bytes = b"", extra: tuple[str, ...] = (), **arm: object) -> bytes:
@@ -65,7 +66,7 @@ def test_what_an_ingress_said_about_the_client_stays() -> None:
     request = asked((b"x-forwarded-proto", b"https"), (b"x-forwarded-host", b"shop"), method=b"POST", length=CHUNKED)
     raw = to_primary(request, b"id-1", b"10.0.0.2")
     _, headers, body = seen(raw + b"2\r\nab\r\n0\r\n\r\n")
-    assert [value for name, value in headers if name.startswith(b"x-forwarded-")] == [b"https", b"shop", b"10.0.0.2"]
+    assert [value for name, value in headers if name.startswith(b"x-forwarded-")] == [b"10.0.0.2", b"https", b"shop"]
     assert (b"transfer-encoding", b"chunked") in headers
     assert body == b"ab"
 

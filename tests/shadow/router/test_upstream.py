@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import pytest
 
 from shadow.router.answers import AnswerReader
-from shadow.router.upstream import Exchanged, Leg, Pool
+from shadow.router.pool import Pool
+from shadow.router.upstream import Exchanged, Leg
 from tests.ports import free_port
 from tests.shadow.router import harness
 from tests.shadow.router.harness import Answer, Upstream
