@@ -29,7 +29,7 @@ FAILED: Final = 2
 ANSWERED: Final = 3
 """States of one arm at one request; from FAILED on it is judged. ABSENT: the arm was not shown the request."""
 
-FAILURES: Final = (ARM_ERROR, ARM_TIMEOUT, DROPPED + "breaker_open")
+FAILURES: Final = (ARM_ERROR, ARM_TIMEOUT, DROPPED + "breaker_open", DROPPED + "expired")
 FAILED_SOURCE: Final = "(failed)"
 """Stands for the `source` of an answer that never came."""
 

@@ -23,8 +23,9 @@ PRIMARY_ERROR: Final = "primary_error"
 DROPPED: Final = "dropped:"
 """Prefix of the outcomes of a copy that was never sent; the reason follows, see `DROP_REASONS`."""
 
-DROP_REASONS: Final = ("queue_full", "too_large", "breaker_open", "shutdown", "loop", "incomplete")
-"""`incomplete`: the primary answered before the whole request had come, so there was nothing to copy."""
+DROP_REASONS: Final = ("queue_full", "too_large", "breaker_open", "shutdown", "loop", "incomplete", "expired")
+"""`expired`: it waited too long for a slot. `incomplete`: the primary answered before the whole request had come, so
+there was nothing to copy."""
 
 OUTCOMES: Final = (
     PAIRED,

@@ -56,6 +56,8 @@ class Arm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """A copy that is not answered by then is arm_timeout; the wait in the queue does not count."""
     queue_bytes: Annotated[int, Meta(ge=1, le=1 << 32)] = 64 << 20
     """Bytes of copies that may wait; a copy that does not fit is dropped:queue_full."""
+    queue_seconds: Annotated[float, Meta(gt=0)] = 5.0
+    """A copy that has waited longer is dropped:expired: a slow arm is asked about now, not about long ago."""
     concurrency: Annotated[int, Meta(ge=1, le=4096)] = 16
     """Copies under way at once."""
     answer_bytes: Annotated[int, Meta(ge=0, le=16 << 20)] = 256 << 10

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from time import monotonic
 from typing import Final
 
 from shadow.contracts import ARM_ERROR, ARM_TIMEOUT, DROPPED, PAIRED, Answer
@@ -26,6 +27,8 @@ Write = Callable[[Draft, str, str, Answer | None], None]
 """Takes a decided record: draft, arm, outcome, the arm's answer."""
 OVERHEAD_BYTES: Final = 2_048
 """What a waiting copy costs besides its bytes (measured: record, objects, queue entry, about 1.7 KB)."""
+DROPPED_AT_ONCE: Final = 50
+"""Waiting copies that are dropped in one turn of the loop: about a millisecond."""
 ANSWER_BYTES: Final = 1 << 20
 """An arm's answer that goes on beyond this, and beyond what is kept of it, is cut off as too_large."""
 
@@ -116,8 +119,9 @@ class Mirror:
         self._queue: deque[Copy] = deque()
         self._under_way: set[Copy] = set()
         self._loop = asyncio.get_running_loop()
-        self._breaker = Breaker(arm.breaker_failures, arm.breaker_seconds, self._loop.time)
+        self._breaker = Breaker(arm.breaker_failures, arm.breaker_seconds, monotonic)
         self._open = True
+        self._pumping = False
 
     @property
     def busy(self) -> bool:
@@ -133,7 +137,7 @@ class Mirror:
         elif self._breaker.blocks:
             self.drop(copy.draft, "breaker_open")
         else:
-            copy.offered_at = self._loop.time()
+            copy.offered_at = monotonic()
             self.queued_bytes += copy.size
             self._queue.append(copy)
             self._pump()
@@ -171,17 +175,34 @@ class Mirror:
             self._pump()
 
     def _pump(self) -> None:
+        """Send what waits while there are slots. What waited too long, or waits behind a dead arm, is dropped: some of
+        it at once and the rest in later turns of the loop, for the primary's answers must not wait for it."""
+        now, dropped = monotonic(), 0
         while self._queue and len(self._under_way) < self.arm.concurrency:
+            if dropped == DROPPED_AT_ONCE:
+                if not self._pumping:
+                    self._pumping = True
+                    self._loop.call_soon(self._pump_on)
+                return
             copy = self._queue.popleft()
-            if self._breaker.allows():
-                self._begin(copy)
+            if now - copy.offered_at > self.arm.queue_seconds:
+                reason = "expired"
+            elif self._breaker.allows():
+                self._begin(copy, now)
+                continue
             else:
-                # The breaker opened while it waited: what is behind a dead arm must not wait a deadline each.
-                self.queued_bytes -= copy.size
-                self.drop(copy.draft, "breaker_open")
+                reason = "breaker_open"
+            dropped += 1
+            self.queued_bytes -= copy.size
+            self.drop(copy.draft, reason)
 
-    def _begin(self, copy: Copy) -> None:
-        copy.queue_us = int((self._loop.time() - copy.offered_at) * 1e6)
+    def _pump_on(self) -> None:
+        self._pumping = False
+        if self._open:
+            self._pump()
+
+    def _begin(self, copy: Copy, now: float) -> None:
+        copy.queue_us = int((now - copy.offered_at) * 1e6)
         self._under_way.add(copy)
         # Within this turn of the loop the leg cannot end yet, so the copy knows it before it is told anything.
         method = copy.draft.method.encode()

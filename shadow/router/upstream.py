@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from time import monotonic  # not the loop's clock: uvloop's counts whole milliseconds
 from typing import Final, Protocol
 
 from shadow.router.answers import AnswerReader
@@ -89,7 +90,7 @@ class Leg:
         self._task: asyncio.Task[None] | None = None
         self._connect_us = 0
         self._heard = self._ended = False
-        self._sent_at = pool.loop.time()
+        self._sent_at = monotonic()
         pool.watch(self)
         reused = pool.take()
         self._reused = reused is not None
@@ -181,14 +182,14 @@ class Leg:
         self._finish(reader.error, reader)
 
     async def _connect(self) -> None:
-        started = self._pool.loop.time()
+        started = monotonic()
         try:
             host, port = await self._pool.resolver.address()
             _, connection = await self._pool.loop.create_connection(lambda: Connection(self._pool), host, port)
         except OSError:
             self._finish("refused")
             return
-        self._connect_us = int((self._pool.loop.time() - started) * 1e6)
+        self._connect_us = int((monotonic() - started) * 1e6)
         if self._ended:
             connection.abort()
         else:
@@ -197,7 +198,7 @@ class Leg:
 
     def _begin(self, connection: Connection) -> None:
         self._connection = connection
-        self._sent_at = self._pool.loop.time()
+        self._sent_at = monotonic()
         connection.leg = self
         connection.reader.expect(self._head_only)
         sent = self._sent
@@ -211,7 +212,7 @@ class Leg:
         self._ended = True
         self._pool.unwatch(self)
         self._sent = []
-        upstream_us = int((self._pool.loop.time() - self._sent_at) * 1e6)
+        upstream_us = int((monotonic() - self._sent_at) * 1e6)
         if self._task is not None and not self._task.done() and self._task is not asyncio.current_task():
             self._task.cancel()
         if self._connection is not None:

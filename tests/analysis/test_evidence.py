@@ -40,7 +40,7 @@ def test_the_long_tail_share_is_a_mean_over_users_of_shadow_less_primary():
     assert value("long_tail_share", *rows)[0] == pytest.approx(-0.25)
 
 
-@pytest.mark.parametrize("outcome", [ARM_ERROR, ARM_TIMEOUT, "dropped:breaker_open"])
+@pytest.mark.parametrize("outcome", [ARM_ERROR, ARM_TIMEOUT, "dropped:breaker_open", "dropped:expired"])
 def test_a_failed_call_counts_as_share_zero_as_empty_and_as_error(outcome):
     rows = log(
         triple(0, "a", None, primary=answer(TAIL_LIST), shadow_outcome=outcome),

@@ -47,6 +47,7 @@ def test_both_arms_of_a_request_are_joined_by_its_id():
         (ARM_ERROR, Answer(version="v", status=0, error="refused"), FAILED),
         (ARM_TIMEOUT, None, FAILED),
         ("dropped:breaker_open", None, FAILED),
+        ("dropped:expired", None, FAILED),
         ("dropped:queue_full", None, MISSING),
         ("dropped:shutdown", None, MISSING),
         (CLIENT_CANCELLED, answer(), MISSING),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
 from typing import Any
 
 import pytest
 
 from shadow.contracts import Answer
+from shadow.router import mirror
 from shadow.router.config import Arm, Primary, RouterConfig
 from shadow.router.counters import ArmCounters
 from shadow.router.mirror import Breaker, Copy, Mirror
@@ -144,6 +146,40 @@ async def test_no_more_copies_are_under_way_than_allowed(held: Any) -> None:
     held.gate.set()
     assert {outcome for _, outcome in await arm.until(10)} == {"paired"}
     assert len(arm.mirror._pool._idle) <= 3
+    arm.mirror.close()
+
+
+async def test_a_copy_that_waited_too_long_is_dropped_when_its_turn_comes(
+    held: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(mirror, "monotonic", clock)
+    arm = OneArm(url=f"http://127.0.0.1:{held.port}", concurrency=1, queue_seconds=5.0)
+    arm.offer("under way")
+    arm.offer("old")
+    clock.now += 5.1
+    arm.offer("new")
+    held.gate.set()
+    assert await arm.until(3) == [("under way", "paired"), ("old", "dropped:expired"), ("new", "paired")]
+    assert arm.mirror.queued_bytes == 0
+    arm.mirror.close()
+
+
+async def test_a_long_queue_behind_a_dead_arm_is_dropped_a_few_at_a_time(held: Any) -> None:
+    arm = OneArm(url=f"http://127.0.0.1:{held.port}", concurrency=1, breaker_failures=1, breaker_seconds=60)
+    for number in range(3 * mirror.DROPPED_AT_ONCE + 1):
+        arm.offer(str(number))
+    (copy,) = arm.mirror._under_way
+    assert copy.leg is not None
+    copy.leg.give_up("reset")
+    seen = [len(arm.ended)]
+    while arm.mirror.busy:
+        await asyncio.sleep(0)
+        seen.append(len(arm.ended))
+    most = max(after - before for before, after in itertools.pairwise(seen))
+    assert (seen[0], most) == (1 + mirror.DROPPED_AT_ONCE, mirror.DROPPED_AT_ONCE)
+    assert {outcome for _, outcome, _ in arm.ended[1:]} == {"dropped:breaker_open"}
+    assert arm.mirror.queued_bytes == 0
     arm.mirror.close()
 
 

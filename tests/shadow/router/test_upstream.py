@@ -79,9 +79,11 @@ async def asking(answer: Answer, deadline: float = 5.0) -> AsyncIterator[tuple[A
         begin(pool, receiver, path, method)
         return await asyncio.wait_for(receiver.end, 10)
 
-    yield ask, upstream, pool
-    pool.close()
-    await upstream.stop()
+    try:
+        yield ask, upstream, pool
+    finally:
+        pool.close()
+        await upstream.stop()
 
 
 async def test_a_connection_is_used_again_and_costs_no_connecting_then() -> None:
