@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --only-binary :a
 # Linux: the CPU build by its exact name, for the default index would bring several GB of CUDA. macOS: CPU only as it is.
 TORCH := $(if $(filter Linux,$(shell uname -s)),torch==2.13.0+cpu --extra-index-url https://download.pytorch.org/whl/cpu,torch==2.13.0)
 
-.PHONY: help install demo test test-cluster lint format clean update-ranx-values verify-ranx-values
+.PHONY: help install demo test test-long test-cluster lint format clean update-ranx-values verify-ranx-values
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
@@ -26,6 +26,9 @@ demo: install ## the main job: data, training, bentos, shadow traffic, verdict (
 
 test: install ## the tests (at most 10 minutes, no cluster)
 	$(BIN)/python -m pytest -n auto --dist loadgroup --ignore tests/cluster
+
+test-long: install ## what takes minutes: a million requests with mixed faults, accounted for to the last one
+	$(BIN)/python -m pytest -m long -s
 
 test-cluster: install ## the tests that need Docker or a cluster (at most 20 minutes; skipped where there is none)
 	$(BIN)/python -m pytest tests/cluster -n 2 --dist loadgroup -rs

@@ -256,13 +256,14 @@ async def running(
     arms: Mapping[str, Mapping[str, Any]] | None = None,
     config: Mapping[str, Any] | None = None,
     port: int = 0,
+    primary_url: str = "",
     **arm: Any,
 ) -> AsyncIterator[Set]:
     """A router on free ports with one arm, `shadow`; `arm` are further settings of it. Drained at the end.
 
     With `control` the shadow's upstream is a second arm too. `arms` are further ones by their names, each with an
     upstream of its own (`answer`, by default echo) and settings over those of `arm`; `config` are further settings of
-    the router, `port` where it listens (0: a free one).
+    the router, `port` where it listens (0: a free one), `primary_url` another primary.
     """
     others = {name: Upstream(settings.get("answer", echo)) for name, settings in (arms or {}).items()}
     upstreams = Upstream(primary), Upstream(shadow)
@@ -283,7 +284,9 @@ async def running(
             experiment="test",
             admin="127.0.0.1:0",
             shipper=str(path),
-            primary=Primary(url=f"http://127.0.0.1:{upstreams[0].port}", version="champion:1", deadline_ms=primary_ms),
+            primary=Primary(
+                url=primary_url or f"http://127.0.0.1:{upstreams[0].port}", version="champion:1", deadline_ms=primary_ms
+            ),
             arms=tuple(Arm(**{"name": name, "url": url, "version": "challenger:2"} | arm) for name in names) + further,
             listen=f"127.0.0.1:{port}",
             **{"drain_seconds": 1} | dict(config or {}),
