@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shadow.router.config import ConfigError, address, read_config, upstream
+from shadow.router.config import Arm, ConfigError, Primary, RouterConfig, address, read_config, upstream
 
 GOOD: dict[str, Any] = {
     "experiment": "demo",
@@ -78,3 +78,10 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_addresses_may_be_ipv6_and_the_port_of_an_upstream_defaults_to_80() -> None:
     assert address("listen", "[::1]:8700") == ("::1", 8700)
     assert upstream("url", "http://bento") == ("bento", 80)
+
+
+def test_every_field_of_the_configuration_is_in_the_documentation() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "router.md").read_text()
+    table = page.split("## Configuration")[1].split("## Accounts")[0]
+    fields = [*RouterConfig.__struct_fields__, *Primary.__struct_fields__, *Arm.__struct_fields__]
+    assert [field for field in fields if f"{field}`" not in table and field not in ("primary", "arms")] == []
