@@ -506,3 +506,28 @@ async def test_a_drain_answers_what_is_under_way_lets_the_copies_end_and_takes_n
         assert stage.outcomes == {"paired": 1}
         assert stage.collector.frames[-1]["record"] == "goodbye"
         assert stage.collector.frames[-1]["records"] == 1
+
+
+async def test_a_primary_that_answers_before_it_has_taken_all_leaves_the_connection_usable() -> None:
+    """The client was told to wait, the request had come whole, and the answer came: it must be read from again."""
+
+    async def hasty(head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        if head.startswith("POST"):
+            writer.write(harness.reply("{}"))
+            await writer.drain()
+            await reader.readexactly(int(head.split("content-length: ")[1].split("\r\n")[0]))
+            return True
+        return await harness.echo(head, reader, writer)
+
+    size = 8 << 20
+    async with running(primary=hasty) as stage:
+        reader, writer = await asyncio.open_connection("127.0.0.1", stage.port)
+        head = b"POST /model HTTP/1.1\r\nHost: reco\r\nContent-Length: %d\r\n\r\n" % size
+        writer.write(head + b"x" * size)
+        status, headers, _ = await read_answer(reader)
+        assert status == 200
+        if headers.get("connection") != "close":
+            writer.write(request("/model?after=1"))
+            assert (await read_answer(reader))[0] == 200
+        writer.close()
+        assert (await stage.get("/model?other=1"))[0] == 200
