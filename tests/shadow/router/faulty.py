@@ -23,13 +23,14 @@ COPY_BYTES = 4_096
 USERS = 500
 BUCKET_OF = [bucket_of(unit_of(b"%d" % user, KEY)) for user in range(USERS)]
 COPIED = "copied"
-"""A client cannot see how a copy ended: paired, arm_error, arm_timeout, dropped by queue, breaker or shutdown."""
+"""A client cannot see how a copy ended: paired, arm_error, arm_timeout, or dropped by its queue or its breaker."""
 ENDS_OF_COPIES = (
     "paired",
     "arm_error",
     "arm_timeout",
     "dropped:queue_full",
     "dropped:breaker_open",
+    "dropped:expired",
     "dropped:shutdown",
 )
 _HALF = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nonly this"
