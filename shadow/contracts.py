@@ -20,12 +20,16 @@ ARM_ERROR: Final = "arm_error"
 ARM_TIMEOUT: Final = "arm_timeout"
 CLIENT_CANCELLED: Final = "client_cancelled"
 PRIMARY_ERROR: Final = "primary_error"
+EXPOSED: Final = "exposed"
+"""A split gave the request to this arm, and the user got its answer; told by an `Exposure`, not by a pair."""
+EXPOSED_ERROR: Final = "exposed_error"
+"""A split gave the request to this arm, but the user got another answer or none; told by an `Exposure` too."""
 DROPPED: Final = "dropped:"
 """Prefix of the outcomes of a copy that was never sent; the reason follows, see `DROP_REASONS`."""
 
-DROP_REASONS: Final = ("queue_full", "too_large", "breaker_open", "shutdown", "loop", "incomplete", "expired")
+DROP_REASONS: Final = ("queue_full", "too_large", "breaker_open", "shutdown", "loop", "incomplete", "expired", "split")
 """`expired`: it waited too long for a slot. `incomplete`: the primary answered before the whole request had come, so
-there was nothing to copy."""
+there was nothing to copy. `split`: an arm answered the user instead of the primary: there is nothing to pair with."""
 
 OUTCOMES: Final = (
     PAIRED,
@@ -33,6 +37,8 @@ OUTCOMES: Final = (
     ARM_TIMEOUT,
     CLIENT_CANCELLED,
     PRIMARY_ERROR,
+    EXPOSED,
+    EXPOSED_ERROR,
     *(DROPPED + reason for reason in DROP_REASONS),
 )
 
@@ -94,9 +100,10 @@ class PairRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="record", 
 class Exposure(msgspec.Struct, frozen=True, kw_only=True, tag_field="record", tag="exposure"):
     """Which arm one user's request was assigned to in a split, and which answered (since version 2).
 
-    `assigned` follows from `bucket` alone; `served` is the arm whose answer the user got, "" when none came. `error`
-    says why the assigned arm did not answer, in one token (those of `Answer.error`, `status_5xx`, `breaker_open`,
-    `busy`, `too_large`). The rest is as in `PairRecord`, whose sequence it shares.
+    `assigned` is "primary" or the split's arm, by `bucket` and method alone; `served` is the arm whose whole answer the
+    user got, "" when none came, and `version` and `status` are that answer's ("" and 0 then). `error` says why the
+    assigned arm did not answer, in one token (those of `Answer.error`, `status_5xx`, `breaker_open`, `busy`,
+    `too_large`, `client_cancelled`). The rest is as in `PairRecord`, whose sequence it shares.
     """
 
     schema_version: int = SCHEMA_VERSION

@@ -62,9 +62,10 @@ class SequenceRuns:
 class LogHealth(msgspec.Struct, kw_only=True):
     """The state of a pair log after reading all of it once.
 
-    `records` were yielded; `bytes` are compressed. `missing` counts sequence numbers that no record bears, of which
-    `dropped_before_shipping` were dropped, and counted, by the router itself. `duplicates` (a number seen before) and
-    `foreign` (another router's or experiment's record) were not yielded, nor were lines of an `unknown_schema` or
+    `records` were yielded; `other_kind` are whole records of the kind that was not asked for (exposures when pairs are
+    read, pairs when exposures are); `bytes` are compressed. `missing` counts sequence numbers that no record bears, of
+    which `dropped_before_shipping` were dropped, and counted, by the router itself. `duplicates` (a number seen before)
+    and `foreign` (another router's or experiment's record) were not yielded, nor were lines of an `unknown_schema` or
     `undecodable` ones. `torn` segments end in the middle of a frame or record or are damaged, `checksum_failures` are
     not the bytes that the manifest names, `unlisted` are in no manifest, `absent` are in a manifest but not there;
     `unclosed` segments were still being written. `without_manifest` names incarnations, `unfinished` those whose router
@@ -73,6 +74,7 @@ class LogHealth(msgspec.Struct, kw_only=True):
 
     segments: int = 0
     records: int = 0
+    other_kind: int = 0
     bytes: int = 0
     missing: int = 0
     dropped_before_shipping: int = 0
@@ -112,7 +114,7 @@ class LogHealth(msgspec.Struct, kw_only=True):
             (self.duplicates, "records came twice; the second was left out"),
             (self.foreign, "records of another router or experiment were left out"),
             (self.unknown_schema, "records have an unknown schema version and were left out: use a newer reader"),
-            (self.undecodable, "lines are no pair records and were left out"),
+            (self.undecodable, "lines are no records and were left out"),
         ]
         names = [
             (self.torn, "torn or damaged, read to the last whole record"),

@@ -192,7 +192,7 @@ class Rehearsal:
         text = self.run("pairs", "stats", self.pairs, "--experiment", experiment, "--json", capture=True)
         stats = msgspec.json.decode(text)
         logged = {arm: values["outcomes"] for arm, values in stats["arms"].items()}
-        wrong = discrepancies(sent, counts, logged) + metrics_discrepancies(counts, metrics)
+        wrong = discrepancies(sent, counts, logged, stats["exposures"]) + metrics_discrepancies(counts, metrics)
         return wrong + list(stats["problems"])
 
     def _start(self, name: str, arguments: Sequence[str], ready: Callable[[], bool], seconds: float = 60) -> None:

@@ -3,7 +3,8 @@
 A log is `LOCATION/<experiment>/<incarnation>/`, in each a `manifest.json` and segments `<first sequence>.jsonl.zst`;
 `LOCATION` may also be one experiment or one incarnation, or a shipper's spool. A crash may leave segments without a
 manifest, or open ones: they are read too, and reported. Files are streamed, so memory does not grow with the log.
-Other rooms read pairs through `read_pairs` only. Next module: `shadow.pairs_cli`, which shows a log to people.
+A log holds pairs and, from a split, exposures. Other rooms read through `read_pairs` and `read_exposures` only.
+Next module: `shadow.pairs_cli`, which shows a log to people.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Generic, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from shadow.contracts import READABLE_VERSIONS, Manifest, PairRecord, SegmentEntry
+from shadow.contracts import READABLE_VERSIONS, Exposure, Manifest, PairRecord, SegmentEntry
 from shadow.log_health import LogHealth, SequenceRuns
 from shadow.segment_lines import SegmentLines
 from shadow.segment_writer import OPEN_SUFFIX, SUFFIX
@@ -56,11 +57,16 @@ class Incarnation:
         return f"{self.experiment}/{self.name}/{path.name}"
 
 
+Record = TypeVar("Record", PairRecord, Exposure)
+
+
 @dataclass
-class PairLog:
-    """The records of a log, in segment order; can be iterated again. `health` is known after a full iteration."""
+class Log(Generic[Record]):
+    """The records of one `kind` in a log, in segment order; can be iterated again. `health` is known after a full
+    iteration."""
 
     incarnations: list[Incarnation]
+    kind: type[Record]
     _health: LogHealth | None = field(default=None, repr=False)
 
     @property
@@ -70,23 +76,42 @@ class PairLog:
             raise PairLogError("the health of a pair log is known only after all of it was read: iterate over it first")
         return self._health
 
-    def __iter__(self) -> Iterator[PairRecord]:
+    def __iter__(self) -> Iterator[Record]:
         health = LogHealth(incarnations=len(self.incarnations))
         try:
             for incarnation in self.incarnations:
-                yield from _records(incarnation, health)
+                for record in _records(incarnation, health):
+                    if isinstance(record, self.kind):
+                        health.records += 1
+                        yield record
+                    else:
+                        health.other_kind += 1
         except OSError as error:
             raise PairLogError(f"{error.filename}: cannot be read ({error.strerror})") from error
         health.settle()
         self._health = health
 
 
+PairLog = Log[PairRecord]
+ExposureLog = Log[Exposure]
+
+
 def read_pairs(location: str | Path, experiment: str | None = None) -> PairLog:
-    """Open the log at `location` (a path or a file:// URL), or one `experiment` of it.
+    """The pairs of the log at `location` (a path or a file:// URL), or of one `experiment` of it.
 
     `PairLogError` when nothing is there, the scheme is not supported, or the experiment is unknown (it names those
     that are there). Nothing but the manifests is read yet.
     """
+    return Log(_open(location, experiment), PairRecord)
+
+
+def read_exposures(location: str | Path, experiment: str | None = None) -> ExposureLog:
+    """The exposures of a log, which a split leaves; everything else is as in `read_pairs`."""
+    return Log(_open(location, experiment), Exposure)
+
+
+def _open(location: str | Path, experiment: str | None) -> list[Incarnation]:
+    """The incarnations of a log, or of one experiment of it, in the order in which they are read."""
     root = local_path(location)
     found = [_incarnation(directory) for directory in _directories(root)]
     if not found:
@@ -98,7 +123,7 @@ def read_pairs(location: str | Path, experiment: str | None = None) -> PairLog:
         raise PairLogError(f"{location}: no experiment {experiment!r} there, only {', '.join(names)}")
     chosen = [each for each in found if experiment in (None, each.experiment)]
     started = {each.directory: each.manifest.started_us if each.manifest else 0 for each in chosen}
-    return PairLog(sorted(chosen, key=lambda each: (each.experiment, started[each.directory], each.name)))
+    return sorted(chosen, key=lambda each: (each.experiment, started[each.directory], each.name))
 
 
 def local_path(location: str | Path) -> Path:
@@ -139,7 +164,7 @@ def read_manifest(path: Path) -> Manifest | None:
     return manifest if manifest.schema_version in READABLE_VERSIONS else None
 
 
-def _records(incarnation: Incarnation, health: LogHealth) -> Iterator[PairRecord]:
+def _records(incarnation: Incarnation, health: LogHealth) -> Iterator[PairRecord | Exposure]:
     """The trusted records of one router; adds what is found to `health`."""
     manifest, runs, paths = incarnation.manifest, SequenceRuns(), incarnation.segments()
     entries = {entry.name: entry for entry in manifest.segments} if manifest else {}
@@ -149,7 +174,6 @@ def _records(incarnation: Incarnation, health: LogHealth) -> Iterator[PairRecord
         for line in SegmentLines(path, incarnation.label(path), entries.get(path.name), health):
             record = _decode(line, incarnation, runs, health)
             if record is not None:
-                health.records += 1
                 yield record
     if manifest and manifest.complete:
         health.dropped_before_shipping += manifest.dropped
@@ -172,11 +196,13 @@ def _compare(incarnation: Incarnation, entries: dict[str, SegmentEntry], paths: 
             health.unlisted.append(incarnation.label(path))
 
 
-def _decode(line: bytes, incarnation: Incarnation, runs: SequenceRuns, health: LogHealth) -> PairRecord | None:
+def _decode(
+    line: bytes, incarnation: Incarnation, runs: SequenceRuns, health: LogHealth
+) -> PairRecord | Exposure | None:
     """The record in `line`, or None with the reason counted."""
     owner = (incarnation.experiment, incarnation.name)
     try:
-        record = _PAIR.decode(line)
+        record = _RECORD.decode(line)
     except msgspec.DecodeError:
         _count_stranger(line, owner, runs, health)
         return None
@@ -209,5 +235,5 @@ def _count_stranger(line: bytes, owner: tuple[str, str], runs: SequenceRuns, hea
         runs.add(envelope.sequence)
 
 
-_PAIR = msgspec.json.Decoder(PairRecord)
+_RECORD: Final[msgspec.json.Decoder[PairRecord | Exposure]] = msgspec.json.Decoder(PairRecord | Exposure)
 _ENVELOPE = msgspec.json.Decoder(Envelope)

@@ -71,11 +71,18 @@ class Counters:
     """Requests answered 502 or 504, or broken off, because the primary did not answer whole."""
     turned_away: int = 0
     """Connections closed at once because there were too many."""
+    exposures: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Of a split, by the arm assigned and the arm whose answer the user got ("" for none)."""
 
     @staticmethod
     def of(names: Iterable[str]) -> Counters:
         """Counters for these arms, all zero."""
         return Counters({name: ArmCounters() for name in names})
+
+    def expose(self, assigned: str, served: str) -> None:
+        """One request of a split came to its end."""
+        row = self.exposures.setdefault(assigned, {})
+        row[served] = row.get(served, 0) + 1
 
     def document(self) -> dict[str, Any]:
         """The parts of `/counters` that are counted here."""
@@ -95,6 +102,7 @@ class Counters:
             "arms": arms,
             "primary": {"answered": self.answered, "errors": self.primary_errors},
             "turned_away": self.turned_away,
+            "exposures": {assigned: dict(row) for assigned, row in self.exposures.items()},
         }
 
 
@@ -128,4 +136,13 @@ class RouterCollector(Collector):
             log.add_metric([state], document["pair_log"][state])
         queued = GaugeMetricFamily("understudy_pair_log_queued_bytes", "Bytes that wait for the shipper.")
         queued.add_metric([], document["pair_log"]["queued_bytes"])
-        yield from (requests, outcomes, flying, waiting, primary, away, log, queued)
+        yield from (requests, outcomes, flying, waiting, primary, away, log, queued, _exposures(document))
+
+
+def _exposures(document: dict[str, Any]) -> Metric:
+    told = "Requests of a split by the arm assigned and the arm that answered the user."
+    exposures = CounterMetricFamily("understudy_exposures", told, labels=["assigned", "served"])
+    for assigned, row in document.get("exposures", {}).items():
+        for served, count in row.items():
+            exposures.add_metric([assigned, served], count)
+    return exposures

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import msgspec
 
-from shadow.contracts import Answer, Frame, Goodbye, Hello
-from shadow.router.records import Draft
+from shadow.contracts import Answer, Exposure, Frame, Goodbye, Hello, PairRecord
+from shadow.router.records import Draft, Shown
 
 logger = logging.getLogger(__name__)
 
@@ -56,8 +56,14 @@ class PairLog(asyncio.Protocol):
         return self._waiting_bytes + (self._transport.get_write_buffer_size() if self._transport else 0)
 
     def write(self, draft: Draft, arm: str, outcome: str, answer: Answer | None) -> None:
-        """Number the record and send it; drop it, counted, when the buffer is full."""
-        record = draft.record(self.numbered, arm, outcome, answer)
+        """Number a pair and send it; drop it, counted, when the buffer is full."""
+        self._put(draft.record(self.numbered, arm, outcome, answer))
+
+    def expose(self, draft: Draft, shown: Shown) -> None:
+        """The same for an exposure; pairs and exposures share the numbers."""
+        self._put(draft.exposure(self.numbered, shown))
+
+    def _put(self, record: PairRecord | Exposure) -> None:
         self.numbered += 1
         frame = self._frame(record)
         if self.queued_bytes + len(frame) > BUFFER_BYTES:

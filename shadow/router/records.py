@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 
-from shadow.contracts import Answer, PairRecord
+from shadow.contracts import Answer, Exposure, PairRecord
 from shadow.router.upstream import Exchanged
 
 
@@ -49,6 +49,35 @@ class Draft:
             primary=self.primary,
             arm_answer=answer,
         )
+
+    def exposure(self, sequence: int, shown: Shown) -> Exposure:
+        """The record of what a split showed."""
+        return Exposure(
+            request_id=self.request_id,
+            experiment=self.experiment,
+            incarnation=self.incarnation,
+            sequence=sequence,
+            arrival_us=self.arrival_us,
+            event_time_us=self.event_time_us,
+            unit=self.unit,
+            bucket=self.bucket,
+            assigned=shown.assigned,
+            served=shown.served,
+            version=shown.version,
+            status=shown.status,
+            error=shown.error,
+        )
+
+
+@dataclass(slots=True)
+class Shown:
+    """What a split showed one user; the words are those of `shadow.contracts.Exposure`."""
+
+    assigned: str
+    served: str
+    version: str
+    status: int
+    error: str
 
 
 class Body:

@@ -39,6 +39,8 @@ class Head(msgspec.Struct, frozen=True):
     event_time_us: int = 0
 
 
+RECORDS: Final = frozenset({"pair", "exposure"})
+"""The kinds of lines; other frames are between router and shipper alone."""
 _HEAD = msgspec.json.Decoder(Head)
 _FRAME = msgspec.json.Decoder(Frame)
 
@@ -89,7 +91,7 @@ class Stream(asyncio.Protocol):
 
     def _take(self, body: bytes) -> None:
         head = _HEAD.decode(body)
-        if head.record != "pair":
+        if head.record not in RECORDS:
             self._control(_FRAME.decode(body))
         elif self._log is None:
             raise StreamError("a record came before hello")

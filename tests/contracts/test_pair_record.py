@@ -15,6 +15,7 @@ from shadow.contracts import (
     OUTCOMES,
     SCHEMA_VERSION,
     Answer,
+    Exposure,
     Frame,
     Goodbye,
     Hello,
@@ -35,6 +36,10 @@ records = st.builds(
     event_time_us=count, method=text, target=text, unit=text, bucket=count, arm=text, outcome=st.sampled_from(OUTCOMES),
     primary=st.none() | answers, arm_answer=st.none() | answers,
 )  # fmt: skip
+exposures = st.builds(
+    Exposure, request_id=text, experiment=text, incarnation=text, sequence=count, arrival_us=count, event_time_us=count,
+    unit=text, bucket=count, assigned=text, served=text, version=text, status=st.integers(0, 599), error=text,
+)  # fmt: skip
 hellos = st.builds(Hello, experiment=text, incarnation=text, router=text, started_us=count)
 goodbyes = st.builds(Goodbye, incarnation=text, records=count, dropped=count)
 entries = st.builds(
@@ -47,7 +52,7 @@ manifests = st.builds(
 )  # fmt: skip
 
 
-@given(records | hellos | goodbyes)
+@given(records | exposures | hellos | goodbyes)
 def test_every_frame_comes_back_as_it_was_and_is_one_line(frame: Frame) -> None:
     line = msgspec.json.encode(frame)
     assert b"\n" not in line
@@ -74,7 +79,7 @@ def test_a_body_that_is_no_text_is_base64() -> None:
 def test_the_fields_of_version_2_are_these() -> None:
     """A change here is a change of the contract: it needs a new SCHEMA_VERSION and a decision record."""
     assert SCHEMA_VERSION == 2
-    fields: dict[str, Any] = {kind.__name__: kind.__struct_fields__ for kind in (PairRecord, Answer)}
+    fields: dict[str, Any] = {kind.__name__: kind.__struct_fields__ for kind in (PairRecord, Answer, Exposure)}
     assert fields == {
         "PairRecord": (
             "schema_version", "request_id", "experiment", "incarnation", "sequence", "arrival_us", "event_time_us",
@@ -83,6 +88,10 @@ def test_the_fields_of_version_2_are_these() -> None:
         ),
         "Answer": (
             "version", "status", "connect_us", "queue_us", "upstream_us", "body", "body_encoding", "truncated", "error",
+        ),
+        "Exposure": (
+            "schema_version", "request_id", "experiment", "incarnation", "sequence", "arrival_us", "event_time_us",
+            "unit", "bucket", "assigned", "served", "version", "status", "error",
         ),
     }  # fmt: skip
 

@@ -51,6 +51,51 @@ def test_each_disagreement_is_told_with_both_numbers(tell: Callable[[], list[str
     assert any(expected in sentence for sentence in tell())
 
 
+SPLIT_LOG = {"shadow": {"paired": 3}}
+EXPOSED_LOG = {"shadow": {"shadow": 3, "primary": 1}, "primary": {"primary": 2, "": 1}}
+
+
+def split_router(**exposures: dict[str, int]) -> RouterCounts:
+    """A router of a split: 3 pairs, 4 requests assigned to the arm, 3 to the primary (not sampled for the arm)."""
+    shadow = arm(received=13, outcomes={"paired": 3, "exposed": 3, "exposed_error": 1})
+    return msgspec.structs.replace(router(shadow, numbered=10), exposures=EXPOSED_LOG | exposures)
+
+
+def test_exposures_are_outcomes_of_their_arm_and_records_of_the_log() -> None:
+    assert discrepancies(13, split_router(), SPLIT_LOG, EXPOSED_LOG) == []
+
+
+@pytest.mark.parametrize(
+    ("tell", "expected"),
+    [
+        (lambda: discrepancies(13, split_router(), SPLIT_LOG), "3 × exposed but the log has 0"),
+        (
+            lambda: discrepancies(13, split_router(), SPLIT_LOG, EXPOSED_LOG | {"primary": {"primary": 2}}),
+            "1 exposures of primary served by nobody but the log has 0",
+        ),
+        (
+            lambda: discrepancies(13, split_router(), SPLIT_LOG, EXPOSED_LOG | {"shadow": {"shadow": 4}}),
+            "1 × exposed_error but the log has 0",
+        ),
+        (
+            lambda: discrepancies(13, split_router(primary={"primary": 1}), SPLIT_LOG, EXPOSED_LOG),
+            "numbered 10 records but decided 8",
+        ),
+    ],
+)
+def test_each_exposure_that_is_told_otherwise_is_named(tell: Callable[[], list[str]], expected: str) -> None:
+    assert any(expected in sentence for sentence in tell())
+
+
+def test_metrics_tell_exposures_too() -> None:
+    counts = msgspec.structs.replace(router(arm()), exposures={"shadow": {"shadow": 2, "": 1}})
+    text = scraped(exposures={"shadow": {"shadow": 2, "": 1}})
+    assert metrics_discrepancies(counts, text) == []
+    assert metrics_discrepancies(counts, scraped(exposures={"shadow": {"shadow": 2}})) == [
+        "shadow: the router counted 1 × served by nobody but its metrics say 0"
+    ]
+
+
 def test_the_router_is_settled_only_when_no_copy_and_no_byte_is_under_way() -> None:
     quiet = router(arm())
     waiting = msgspec.structs.replace(quiet, pair_log=msgspec.structs.replace(quiet.pair_log, queued_bytes=1))
@@ -68,9 +113,10 @@ def test_counts_are_read_from_the_routers_json_with_further_fields_ignored() -> 
     assert discrepancies(1, msgspec.json.decode(text, type=RouterCounts), {"shadow": {"paired": 1}}) == []
 
 
-def scraped(**changes: int) -> str:
+def scraped(exposures: dict[str, dict[str, int]] | None = None, **changes: int) -> str:
     """The metrics of a real collector over the counts of `router(arm())`, some of them changed."""
     counters = Counters.of(["shadow"])
+    counters.exposures = exposures or {}
     told = counters.arms["shadow"]
     for name, value in {"received": 10, "refused": 1, "not_eligible": 2, "not_sampled": 3}.items():
         setattr(told, name, value)

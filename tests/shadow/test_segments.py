@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 import pytest
 from click.testing import CliRunner
 
-from shadow.contracts import Answer, Manifest, PairRecord, SegmentEntry
+from shadow.contracts import Answer, Exposure, Manifest, PairRecord, SegmentEntry
 from shadow.pairs_cli import pairs
 from shadow.segment_writer import FrameLostError, SegmentWriter, open_path, recover
-from shadow.segments import PairLogError, read_pairs
+from shadow.segments import PairLogError, read_exposures, read_pairs
 
 
 def record(sequence: int, incarnation: str = "one", experiment: str = "test", version: int = 1) -> PairRecord:
@@ -33,7 +34,26 @@ def record(sequence: int, incarnation: str = "one", experiment: str = "test", ve
     )
 
 
-def segment(directory: Path, records: list[PairRecord]) -> SegmentEntry:
+def exposure(sequence: int, served: str = "shadow", incarnation: str = "one", version: int = 2) -> Exposure:
+    return Exposure(
+        schema_version=version,
+        request_id=f"r{sequence}",
+        experiment="test",
+        incarnation=incarnation,
+        sequence=sequence,
+        arrival_us=sequence,
+        event_time_us=1_000 + sequence,
+        unit="aa",
+        bucket=1,
+        assigned="shadow",
+        served=served,
+        version="v",
+        status=200,
+        error="" if served == "shadow" else "timeout",
+    )
+
+
+def segment(directory: Path, records: Sequence[PairRecord | Exposure]) -> SegmentEntry:
     writer = SegmentWriter(directory, records[0].sequence, now=0.0)
     for number, each in enumerate(records):
         writer.append(msgspec.json.encode(each), each.sequence, each.event_time_us, now=0.0)
@@ -45,7 +65,7 @@ def segment(directory: Path, records: list[PairRecord]) -> SegmentEntry:
     return entry
 
 
-def log_of(root: Path, *batches: list[PairRecord], numbered: int = -1, complete: bool = True) -> Path:
+def log_of(root: Path, *batches: Sequence[PairRecord | Exposure], numbered: int = -1, complete: bool = True) -> Path:
     directory = root / "test" / "one"
     entries = tuple(segment(directory, batch) for batch in batches)
     manifest = Manifest(
@@ -193,3 +213,68 @@ def test_show_and_tail_print_records_and_a_bad_location_is_one_line(tmp_path: Pa
     bad = CliRunner().invoke(pairs, ["stats", str(tmp_path / "nowhere")])
     assert bad.exit_code == 2
     assert len(bad.output.strip().splitlines()) == 1
+
+
+def test_exposures_and_pairs_share_one_sequence_and_are_read_apart(tmp_path: Path) -> None:
+    lines = [record(0), exposure(1), record(2), exposure(3, served="primary"), exposure(4, served="")]
+    log_of(tmp_path, lines[:2], lines[2:], numbered=5)
+    pairs_only, exposures_only = read_pairs(tmp_path, "test"), read_exposures(tmp_path, "test")
+    assert list(pairs_only) == [lines[0], lines[2]]
+    assert list(exposures_only) == [lines[1], lines[3], lines[4]]
+    assert (pairs_only.health.records, pairs_only.health.other_kind) == (2, 3)
+    assert (exposures_only.health.records, exposures_only.health.other_kind) == (3, 2)
+    assert pairs_only.health.problems() == exposures_only.health.problems() == []
+    assert pairs_only.health.complete
+
+
+def test_the_same_is_wrong_with_an_exposure_as_with_a_pair(tmp_path: Path) -> None:
+    bad = [exposure(1), exposure(5, incarnation="two"), exposure(7, version=9), exposure(-1)]
+    log_of(tmp_path, [exposure(0), exposure(1), record(4), *bad], numbered=9)
+    for log in (read_pairs(tmp_path), read_exposures(tmp_path)):
+        assert [each.sequence for each in log] in ([0, 1], [4])
+        health = log.health
+        assert (health.duplicates, health.foreign, health.unknown_schema, health.undecodable) == (1, 1, 1, 1)
+        assert health.missing == 9 - len({0, 1, 4, 7})
+
+
+VERSION_1 = (
+    b'{"record":"pair","schema_version":1,"request_id":"r0","experiment":"test","incarnation":"one","sequence":0,'
+    b'"arrival_us":5,"event_time_us":6,"method":"GET","target":"/recommend?user_id=aa","unit":"aa","bucket":7,'
+    b'"arm":"shadow","outcome":"paired","primary":{"version":"v1","status":200,"body":"{}"},'
+    b'"arm_answer":{"version":"v2","status":200,"upstream_us":9,"body":"{}"}}'
+)
+"""A line as a router of schema version 1 wrote it."""
+
+
+def test_a_log_of_version_1_is_still_read(tmp_path: Path) -> None:
+    directory = tmp_path / "test" / "one"
+    writer = SegmentWriter(directory, 0, now=0.0)
+    writer.append(VERSION_1, 0, 6, now=0.0)
+    writer.flush()
+    entry = writer.close()
+    assert entry is not None
+    manifest = (
+        f'{{"schema_version":1,"experiment":"test","incarnation":"one","router":"here","started_us":0,"complete":true,'
+        f'"records":1,"segments":[{msgspec.json.encode(entry).decode()}]}}'
+    )
+    (directory / "manifest.json").write_text(manifest)
+    log = read_pairs(tmp_path)
+    [found] = log
+    assert (found.schema_version, found.request_bytes, found.arm, found.outcome) == (1, 0, "shadow", "paired")
+    assert found.arm_answer == Answer(version="v2", status=200, upstream_us=9, body="{}")
+    assert log.health.problems() == []
+    assert log.health.complete
+    assert list(read_exposures(tmp_path)) == []
+
+
+def test_the_commands_tell_exposures_beside_pairs(tmp_path: Path) -> None:
+    log_of(tmp_path, [record(0), exposure(1), exposure(2, served="primary"), exposure(3, served="")], numbered=4)
+    document = msgspec.json.decode(CliRunner().invoke(pairs, ["stats", str(tmp_path), "--json"]).output)
+    assert document["exposures"] == {"shadow": {"shadow": 1, "primary": 1, "": 1}}
+    assert (document["health"]["other_kind"], document["problems"]) == (3, [])
+    plain = CliRunner().invoke(pairs, ["stats", str(tmp_path)]).output
+    assert "assigned to shadow: 3 exposures" in plain
+    assert "(nobody)" in plain
+    shown = CliRunner().invoke(pairs, ["show", str(tmp_path), "r2"]).output
+    assert msgspec.json.decode(shown, type=Exposure) == exposure(2, served="primary")
+    assert "r0" in CliRunner().invoke(pairs, ["tail", str(tmp_path)]).output

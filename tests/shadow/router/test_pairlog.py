@@ -12,7 +12,7 @@ import pytest
 from shadow.contracts import Answer, Hello
 from shadow.router import pairlog
 from shadow.router.pairlog import PairLog
-from shadow.router.records import Draft
+from shadow.router.records import Draft, Shown
 from tests.shadow.router.harness import Collector
 
 HELLO = Hello(experiment="e", incarnation="i", router="r", started_us=1)
@@ -32,6 +32,12 @@ def write(log: PairLog, number: int, body: str = "") -> None:
 
 def balanced(log: PairLog) -> None:
     assert log.numbered == log.written + log.dropped + len(log._waiting)
+
+
+def expose(log: PairLog, number: int) -> None:
+    draft = Draft(f"r{number}", "e", "i", 3, 4, "GET", "/", 0, "u", 5, None)
+    log.expose(draft, Shown(assigned="shadow", served="primary", version="v", status=200, error="busy"))
+    balanced(log)
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -138,3 +144,21 @@ async def test_closing_without_a_shipper_ends_in_time_and_counts_what_is_left(pa
         write(log, number)
     await asyncio.wait_for(log.close(0.05), 5)
     assert log.document() == {"numbered": 3, "written": 0, "dropped": 3, "queued_bytes": 0}
+
+
+async def test_pairs_and_exposures_share_the_numbers(path: Path) -> None:
+    log, collector = PairLog(str(path), HELLO), Collector()
+    write(log, 0)
+    expose(log, 1)
+    write(log, 2)
+    async with await asyncio.start_unix_server(collector.serve, str(path)):
+        await log.close(5)
+        await asyncio.wait_for(collector.ended.wait(), 5)
+    assert [frame["record"] for frame in collector.frames] == ["hello", "pair", "exposure", "pair", "goodbye"]
+    assert [frame["sequence"] for frame in collector.frames[1:-1]] == [0, 1, 2]
+    assert collector.frames[2] == {
+        "record": "exposure", "schema_version": 2, "request_id": "r1", "experiment": "e", "incarnation": "i",
+        "sequence": 1, "arrival_us": 3, "event_time_us": 4, "unit": "u", "bucket": 5, "assigned": "shadow",
+        "served": "primary", "version": "v", "status": 200, "error": "busy",
+    }  # fmt: skip
+    assert collector.frames[-1]["records"] == 3

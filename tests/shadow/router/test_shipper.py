@@ -15,10 +15,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from shadow.contracts import Answer, Goodbye, Hello, PairRecord
+from shadow.contracts import Answer, Exposure, Goodbye, Hello, PairRecord
 from shadow.processes import Stage
 from shadow.rehearsal import command
-from shadow.segments import read_pairs
+from shadow.segments import read_exposures, read_pairs
 
 BODY = '{"items":[' + ",".join(f'{{"item_id":"{n}","title":"Film {n}","score":0.5}}' for n in range(10)) + "]}"
 
@@ -52,6 +52,14 @@ def record(sequence: int, incarnation: str = "one", body: str = BODY) -> bytes:
             arm_answer=answer,
         )
     )
+
+
+def exposure(sequence: int) -> bytes:
+    line = Exposure(
+        request_id=f"r{sequence}", experiment="test", incarnation="one", sequence=sequence, arrival_us=1,
+        event_time_us=1, unit="aa", bucket=1, assigned="shadow", served="shadow", version="v", status=200,
+    )  # fmt: skip
+    return frame(line)
 
 
 class Shippers:
@@ -169,3 +177,16 @@ def test_what_the_disk_refuses_is_a_counted_gap_and_the_router_is_not_disturbed(
     told = (shippers.directory / "logs" / "shipper.log").read_text()
     assert f"{log.health.missing} records lost so far" in told
     assert "Free space on the volume of the spool" in told
+
+
+def test_exposures_are_shipped_like_pairs(shippers: Shippers) -> None:
+    shippers.start()
+    with shippers.connect() as router:
+        router.sendall(hello() + b"".join(record(number) + exposure(number + 1) for number in range(0, 100, 2)))
+        router.sendall(frame(Goodbye(incarnation="one", records=100, dropped=0)))
+    assert shippers.stage.stop("shipper") == 0
+    pairs, exposures = read_pairs(shippers.destination, "test"), read_exposures(shippers.destination, "test")
+    assert [each.sequence for each in pairs] == list(range(0, 100, 2))
+    assert [each.sequence for each in exposures] == list(range(1, 100, 2))
+    assert pairs.health.problems() == []
+    assert pairs.health.complete
