@@ -27,7 +27,7 @@ demo: install ## the main job: data, training, bentos, shadow traffic, verdict (
 test: install ## the tests (at most 10 minutes, no cluster)
 	$(BIN)/python -m pytest -n auto --dist loadgroup --ignore tests/cluster
 
-test-long: install ## what takes minutes: a million requests with mixed faults, accounted for to the last one
+test-long: install ## what takes minutes: a million requests with mixed faults, accounted for to the last one; many more mutations
 	$(BIN)/python -m pytest -m long -s
 
 test-cluster: install ## the tests that need Docker or a cluster (at most 20 minutes; skipped where there is none)

@@ -103,7 +103,7 @@ class AnswerReader:
         self.headers.append((name, value))
         if name in _RULING:
             if name == b"content-length":
-                self._lengths.append(value)
+                self._lengths.append(value.rstrip(b" \t"))  # llhttp leaves the white space behind a value
             elif name == b"transfer-encoding":
                 self._codings.append(value.lower())
             else:

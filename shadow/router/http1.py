@@ -78,6 +78,8 @@ class RequestReader:
         """Whether the bytes so far end with a whole request: nothing of a next one has come."""
         self._silent_bytes = 0
         self._in_head = False
+        self._raw = b""
+        """The bytes that hold the head under way."""
         self._target = b""
         self._headers: Headers = []
         self._refusal: RefusalError | None = None
@@ -86,6 +88,7 @@ class RequestReader:
     def feed(self, data: bytes) -> None:
         """Take bytes; what they complete goes to `events`."""
         before = len(self.events)
+        self._raw = self._raw + data if self._in_head else data
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -94,6 +97,8 @@ class RequestReader:
             raise self._refusal or _meaning(error) from None
         # What never ends (a header, a trailer, a chunk's extension) reaches no callback, so it is counted here.
         self._silent_bytes = 0 if self.idle or len(self.events) > before else self._silent_bytes + len(data)
+        if not self._in_head:
+            self._raw = b""
         if self._silent_bytes > HEAD_BYTES:
             raise RefusalError(431, f"the request's head is longer than {HEAD_BYTES} bytes")
 
@@ -121,6 +126,8 @@ class RequestReader:
         method, version = self._parser.get_method(), self._parser.get_http_version()
         if version not in ("1.1", "1.0"):
             self._refuse(400, f"HTTP/{version} is not spoken here, HTTP/1.1 is")
+        if b"RTSP/" in self._raw and self._is_rtsp(method):
+            self._refuse(400, "RTSP is not spoken here, HTTP/1.1 is")
         if method not in METHODS:
             supported = ", ".join(sorted(each.decode() for each in METHODS))
             self._refuse(501, f"method {method.decode('latin-1')} is not supported; {supported} are")
@@ -139,6 +146,10 @@ class RequestReader:
         self.idle = True
         self.events.append(None)
 
+    def _is_rtsp(self, method: bytes) -> bool:
+        """Whether the request line names RTSP: llhttp reads that too, and does not tell it from HTTP."""
+        return bool(re.search(rb"(?:\A|\n)" + method + b" +" + re.escape(self._target) + b" +RTSP/", self._raw))
+
     def _known(self) -> dict[bytes, bytes]:
         """The headers that the router reads, once those that rule over the message are clear."""
         known: dict[bytes, bytes] = {}
@@ -146,7 +157,9 @@ class RequestReader:
             if name in _KNOWN:
                 if name in known and name in _ONCE:
                     self._refuse(400, f"there is more than one {name.decode()} header")
-                known.setdefault(name, value)
+                # White space behind a value is no part of it (RFC 9110 §5.5), but llhttp leaves it. Behind a transfer
+                # coding it is refused: llhttp takes a tab there for a part of the coding's name.
+                known.setdefault(name, value if name == b"transfer-encoding" else value.rstrip(b" \t"))
         host = known.get(b"host")
         if host is None or not _HOST.fullmatch(host):
             self._refuse(400, "exactly one Host header with one host is needed")
