@@ -135,6 +135,8 @@ class Upstream:
         self.answer = answer
         self.heads: list[str] = []
         self.connections = 0
+        self.open = 0
+        """Connections now."""
         self._server: Any = None
         self.port = 0
 
@@ -147,6 +149,7 @@ class Upstream:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self.open += 1
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
@@ -156,6 +159,7 @@ class Upstream:
         except (OSError, asyncio.IncompleteReadError):
             pass
         finally:
+            self.open -= 1
             writer.close()
 
 
@@ -299,7 +303,8 @@ async def running(
             yield stage
         finally:
             if shipper:
-                await server.drain()
+                if not server.draining:
+                    await server.drain()
                 await asyncio.wait_for(collector.ended.wait(), 10)
             else:
                 await abandon(server)

@@ -21,6 +21,7 @@ import pytest
 from shadow.processes import Stage, answers
 from shadow.rehearsal import HOST, command
 from shadow.router.client import BYTES_PER_SECOND, IDLE_SECONDS, REQUEST_SECONDS
+from shadow.router.pool import Pool
 from shadow.router.server import allow_files
 from tests.ports import free_port
 from tests.shadow.router import harness
@@ -28,6 +29,7 @@ from tests.shadow.router.harness import read_answer, request, running
 from tests.shadow.router.test_process import configuration
 from tests.shadow.router.test_server import until
 from tests.shadow.router.test_streaming import Filling, head_of, routes
+from tests.shadow.router.test_upstream import Receiver, begin
 
 IDLE_CONNECTIONS = 10_000
 FEWEST_CONNECTIONS = 2_000
@@ -111,6 +113,7 @@ async def test_a_body_that_drips_is_refused_by_the_same_rule_and_the_primary_nev
         sent = head_of("POST", "/recommend?user_id=1", "Content-Length: 10000\r\n") + b"x" * 2_500
         writer.write(sent)
         await until(lambda: any(client._partial_bytes == len(sent) for client in stage.server.clients))
+        await until(lambda: stage.primary.heads)
         [connection] = stage.server.clients
         over = connection._partial_since + REQUEST_SECONDS + len(sent) / BYTES_PER_SECOND
         connection.sweep(over - 0.1)
@@ -143,6 +146,7 @@ async def test_a_client_is_not_blamed_for_the_time_in_which_the_router_did_not_r
         assert not connection._transport.is_closing()
         client.close()
         connection.abort()
+        await until(lambda: not stage.primary.open)
 
 
 async def test_a_connection_without_a_request_is_closed_after_75_seconds_and_not_before() -> None:
@@ -191,6 +195,28 @@ async def test_a_last_answer_that_nobody_takes_does_not_keep_its_connection_for_
         client.close()
 
 
+async def test_an_exchange_given_up_while_it_connects_leaves_no_connection_behind() -> None:
+    """Whether it is given up before, while or just after the connection is made."""
+    upstream = harness.Upstream(harness.silent)
+    await upstream.start()
+    pool = Pool(HOST, upstream.port, most_idle=0, deadline=60)
+    for number in range(60):
+        receiver = Receiver()
+        leg = begin(pool, receiver, f"/{number}")
+        for _ in range(number % 6):
+            await asyncio.sleep(0)
+        leg.cancel()
+        assert receiver.end.result().error == "cancelled"
+    # One that is made after them is accepted after them.
+    receiver = Receiver()
+    leg = begin(pool, receiver, "/last")
+    await until(lambda: any("/last" in head for head in upstream.heads))
+    await until(lambda: upstream.open == 1)
+    leg.cancel()
+    await until(lambda: not upstream.open)
+    await upstream.stop()
+
+
 @pytest.fixture
 def files() -> Iterator[tuple[int, int]]:
     """(soft, hard) limits of open files, put back afterwards."""
@@ -220,16 +246,25 @@ def test_more_connections_than_open_files_is_told_with_the_remedy(
     assert "ulimit -n" in caplog.text
 
 
-async def asked(client: socket.socket, number: int) -> None:
-    """One request on a connection of its own, and its own answer."""
-    loop = asyncio.get_running_loop()
-    await loop.sock_sendall(client, request(f"/other?{number}"))
-    got = b""
-    while not got.endswith(b"}"):
-        part = await loop.sock_recv(client, 4_096)
-        assert part, "the router closed an idle connection"
-        got += part
-    assert json.loads(got.partition(b"\r\n\r\n")[2]) == {"target": f"/other?{number}"}
+def connected(port: int) -> socket.socket:
+    return socket.create_connection((HOST, port), timeout=30)
+
+
+async def asked(clients: list[socket.socket]) -> None:
+    """One request on each, and its own answer; in a thread, so that the primary in this process can answer."""
+    await asyncio.to_thread(_asked, clients)
+
+
+def _asked(clients: list[socket.socket]) -> None:
+    for number, client in enumerate(clients):
+        client.sendall(request(f"/other?{number}"))
+    for number, client in enumerate(clients):
+        got = b""
+        while not got.endswith(b"}"):
+            part = client.recv(4_096)
+            assert part, "the router closed an idle connection"
+            got += part
+        assert json.loads(got.partition(b"\r\n\r\n")[2]) == {"target": f"/other?{number}"}
 
 
 async def test_ten_thousand_idle_connections_cost_little_and_a_request_beside_them_is_answered(
@@ -261,15 +296,15 @@ async def test_ten_thousand_idle_connections_cost_little_and_a_request_beside_th
         process = psutil.Process(router.process.pid)
         # What a first burst needs once (code, pools, buffers) is no cost of a connection.
         warm = [connected(port) for _ in range(250)]
-        await asyncio.gather(*(asked(client, number) for number, client in enumerate(warm)))
+        await asked(warm)
         for client in warm:
             client.close()
         before = process.memory_info().rss
         async with asyncio.timeout(120):
             while len(clients) < count:
                 batch = [connected(port) for _ in range(min(250, count - len(clients)))]
-                await asyncio.gather(*(asked(client, number) for number, client in enumerate(batch)))
                 clients += batch
+                await asked(batch)
             each = (process.memory_info().rss - before) / count
             record_property("bytes_per_idle_connection", round(each))
             print(f"{count} idle connections: {each:.0f} bytes each")
@@ -281,7 +316,7 @@ async def test_ten_thousand_idle_connections_cost_little_and_a_request_beside_th
             writer.close()
             assert time.monotonic() - started < 1
             assert 0 < each < BYTES_PER_CONNECTION
-            await asyncio.gather(*(asked(client, number) for number, client in enumerate(clients[::40])))
+            await asked(clients[::40])
         for client in clients:
             client.close()
         router.process.terminate()
@@ -289,9 +324,3 @@ async def test_ten_thousand_idle_connections_cost_little_and_a_request_beside_th
         await asyncio.wait_for(collector.ended.wait(), 10)
         listener.close()
     await primary.stop()
-
-
-def connected(port: int) -> socket.socket:
-    client = socket.create_connection((HOST, port))
-    client.setblocking(False)
-    return client
