@@ -203,6 +203,22 @@ async def test_a_long_blackout_of_the_shadow_is_bounded_in_bytes_at_every_instan
         writer.close()
 
 
+async def test_the_bytes_of_bodies_and_answers_count_in_the_bound() -> None:
+    """10."""
+    size, bound, shadow = 100_000, 1 << 20, Gate()
+    config = routes() | {"copy_bytes": size}
+    async with running(primary=digest, shadow=shadow, deadline_ms=60_000, queue_bytes=bound, config=config) as stage:
+        [mirror] = stage.server.router.mirrors
+        for _ in range(20):
+            assert (await stage.send(post(size) + BLOCK[:size]))[0] == 200
+            assert mirror.queued_bytes <= bound
+        assert stage.outcomes == {"dropped:queue_full": 10}
+        stage.shadow.answer = harness.echo
+        shadow.opened.set()
+        await stage.settled()
+        assert mirror.queued_bytes == 0
+
+
 @pytest.mark.parametrize("fault", [harness.echo, harness.reset, harness.short])
 async def test_a_burst_opens_no_more_connections_to_the_shadow_than_the_limit(fault: harness.Answer) -> None:
     """11: Envoy's cluster went from 100 to 1,200 connections."""
@@ -427,6 +443,7 @@ async def test_a_drain_with_copies_that_never_end_accounts_for_each_of_them() ->
             assert (await stage.get(f"/recommend?user_id={number}"))[0] == 200
         assert stage.arm.in_flight == 6
     assert stage.outcomes == {"arm_timeout": 2, "dropped:shutdown": 4}
+    assert stage.server.router.mirrors[0].queued_bytes == 0
     assert stage.arm.balance == 0
     assert stage.collector.frames[-1]["records"] == 6
     assert len(stage.collector.records) == 6

@@ -8,6 +8,7 @@ import json
 import random
 import socket
 import tracemalloc
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
@@ -337,6 +338,38 @@ async def test_an_early_answer_reaches_a_client_that_is_still_sending_and_ends_t
         writer.close()
         await stage.settled()
         assert stage.outcomes == {"dropped:incomplete": 1}
+
+
+async def test_a_primary_that_answers_early_and_hangs_up_is_one_end_and_one_place_in_the_account() -> None:
+    """Its reset may overtake its answer (RFC 9112 §9.6 asks it to linger): 413 or 502, and no client that waits."""
+
+    async def rude(head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        writer.write(harness.reply("{}", "413 Content Too Large", "connection: close\r\n"))
+        return False
+
+    async def send(writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            for _ in range(BIG >> 16):
+                writer.write(BLOCK[: 1 << 16])
+                await writer.drain()
+
+    ends: Counter[int] = Counter()
+    async with running(primary=rude, config=routes()) as stage:
+        for _ in range(10):
+            reader, writer = await asyncio.open_connection("127.0.0.1", stage.port)
+            writer.write(head_of("POST", "/recommend?user_id=1", f"Content-Length: {BIG}\r\n"))
+            sending = asyncio.create_task(send(writer))
+            status, headers, _ = await read_answer(reader)
+            assert headers["connection"] == "close"
+            ends[status] += 1
+            sending.cancel()
+            leave(writer)
+        await stage.settled()
+        counted = stage.outcomes
+        assert set(ends) <= {413, 502}
+        assert counted.get("primary_error", 0) == ends[502]
+        assert counted.get("dropped:incomplete", 0) + counted.get("dropped:too_large", 0) == ends[413]
+        assert stage.shadow.connections == 0
 
 
 async def test_an_answer_to_a_body_that_came_whole_but_was_not_read_leaves_the_client_free_to_ask_again() -> None:
