@@ -28,7 +28,7 @@ from tests.shadow.router import harness
 from tests.shadow.router.harness import read_answer, request, running
 from tests.shadow.router.test_process import configuration
 from tests.shadow.router.test_server import until
-from tests.shadow.router.test_streaming import Filling, head_of, routes
+from tests.shadow.router.test_streaming import Filling, head_of, routes, saying
 from tests.shadow.router.test_upstream import Receiver, begin
 
 IDLE_CONNECTIONS = 10_000
@@ -193,6 +193,35 @@ async def test_a_last_answer_that_nobody_takes_does_not_keep_its_connection_for_
         connection.sweep(time.monotonic() + IDLE_SECONDS + 0.1)
         await until(lambda: not stage.server.clients)
         client.close()
+
+
+@pytest.mark.parametrize(
+    ("method", "answer", "connections"),
+    [
+        ("GET", b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}", 1),
+        ("GET", b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: Close\r\n\r\n{}", 4),
+        ("GET", b"HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\n{}", 4),
+        ("HEAD", b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n", 1),
+        ("HEAD", b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n", 4),
+        ("HEAD", b"HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\n", 4),
+    ],
+)
+async def test_a_connection_to_an_upstream_is_used_again_only_if_its_answer_allows_it(
+    method: str, answer: bytes, connections: int
+) -> None:
+    """Although the upstream itself leaves it open."""
+    async with running(primary=saying(answer), shadow=saying(answer), config=routes()) as stage:
+        reader, writer = await asyncio.open_connection(HOST, stage.port)
+        for number in range(4):
+            writer.write(head_of(method, f"/recommend?user_id={number}", ""))
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+            assert b"connection" not in head  # what the primary says of its connection is not about the client's
+            await reader.readexactly(2 if method == "GET" else 0)
+            await stage.settled()
+        writer.close()
+        assert stage.outcomes == {"paired": 4}
+        assert (stage.primary.connections, stage.shadow.connections) == (connections, connections)
+        await until(lambda: stage.primary.open == stage.shadow.open == (connections == 1))
 
 
 async def test_an_exchange_given_up_while_it_connects_leaves_no_connection_behind() -> None:
