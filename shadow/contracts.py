@@ -100,7 +100,7 @@ class PairRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="record", 
 class Exposure(msgspec.Struct, frozen=True, kw_only=True, tag_field="record", tag="exposure"):
     """Which arm one user's request was assigned to in a split, and which answered (since version 2).
 
-    `assigned` is "primary" or the split's arm, by `bucket` and method alone; `served` is the arm whose whole answer the
+    `assigned` is "primary" or the split's arm, by `bucket`, method and hops; `served` is the arm whose whole answer the
     user got, "" when none came, and `version` and `status` are that answer's ("" and 0 then). `error` says why the
     assigned arm did not answer, in one token (those of `Answer.error`, `status_5xx`, `breaker_open`, `busy`,
     `too_large`, `client_cancelled`). The rest is as in `PairRecord`, whose sequence it shares.

@@ -34,6 +34,8 @@ class Host(Protocol):
     """The server, as a connection sees it."""
 
     router: Router
+    exchange: type[Exchange]
+    """What a request becomes, by the router's mode."""
     draining: bool
     clients: set[Client]
 
@@ -267,7 +269,7 @@ class Client(asyncio.Protocol):
             self.write(problem(404, detail, close=close, bodiless=request.method == b"HEAD"))
             self.finish(close)
             return
-        self._exchange = Exchange(self._server.router, request, body, self._whole, self)
+        self._exchange = self._server.exchange(self._server.router, request, body, self._whole, self)
 
     def _refuse(self, refusal: RefusalError) -> None:
         self._server.router.refuse()

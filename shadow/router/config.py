@@ -84,6 +84,15 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Compared exactly with the path of the target."""
 
 
+class Split(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who gets another arm's answers instead of the primary's, in mode split."""
+
+    arm: Name
+    """One of the arms; its own `fraction` and `sampling` are not used then."""
+    fraction: Annotated[float, Meta(ge=0, le=1)]
+    """Part of the users; resolution 1e-6, buckets are nested."""
+
+
 class RouterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole configuration."""
 
@@ -96,6 +105,10 @@ class RouterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Path of the shipper's unix socket."""
     primary: Primary
     arms: tuple[Arm, ...] = ()
+    mode: Literal["mirror", "split", "off"] = "mirror"
+    """mirror: the primary answers, arms get copies; split: an arm answers some users; off: nothing is copied."""
+    split: Split | None = None
+    """Of mode split, and needed there."""
     routes: tuple[Route, ...] = (Route(method="GET", path="/recommend"),)
     private_paths: tuple[str, ...] = (
         "/docs",
@@ -147,7 +160,7 @@ def _remedy(error: str) -> str:
     return "Correct that value." if "$" in error else "The file must hold one JSON object."
 
 
-_PARTS: Final[dict[str, type[msgspec.Struct]]] = {"primary": Primary, "arms": Arm, "routes": Route}
+_PARTS: Final[dict[str, type[msgspec.Struct]]] = {"primary": Primary, "arms": Arm, "routes": Route, "split": Split}
 
 
 def check(config: RouterConfig) -> None:
@@ -166,6 +179,16 @@ def check(config: RouterConfig) -> None:
         if route.path in NEVER_COPIED:
             raise ValueError(f"routes: {route.path} tells what users did and is never copied; remove it")
     _check_headers("copy_headers", config.copy_headers, CREDENTIALS | _OWN)
+    _check_split(config, names)
+
+
+def _check_split(config: RouterConfig, arms: list[str]) -> None:
+    if config.mode == "split" and config.split is None:
+        raise ValueError('split: mode "split" needs it; give {"arm": NAME, "fraction": F}')
+    if config.mode != "split" and config.split is not None:
+        raise ValueError(f'split: mode is {config.mode!r}; remove it, or set mode to "split"')
+    if config.split is not None and config.split.arm not in arms:
+        raise ValueError(f"split.arm: there is no arm {config.split.arm!r}; the arms are: {', '.join(arms) or 'none'}")
 
 
 def _check_headers(field: str, names: Iterable[str], refused: frozenset[str]) -> None:

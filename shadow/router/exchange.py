@@ -1,14 +1,14 @@
 """One request from its arrival to its last record, to be read from top to bottom.
 
 Arrival → which arms → the primary, while the request still comes → its answer leaves as it comes → only when its last
-byte has left are copies offered. Nothing an arm does can reach back above that line.
-Next module: `shadow.router.client`, which owns the client's connection.
+byte has left are copies offered. Nothing an arm does can reach back above that line. (In split mode an arm answers some
+requests: `shadow.router.trial` changes `_choose`, `_open` and `ended` for that.) Next module: `shadow.router.client`, which owns the client's connection.
 """
 
 from __future__ import annotations
 
 import time
-from typing import Final, Protocol
+from typing import Final
 
 from shadow.contracts import CLIENT_CANCELLED, PRIMARY_ERROR, Answer
 from shadow.router.answers import UNTIL_CLOSE, AnswerReader
@@ -19,34 +19,13 @@ from shadow.router.records import Body, Draft, answer_of
 from shadow.router.router import Router
 from shadow.router.sampling import bucket_of, unit_of, user_of, without_user
 from shadow.router.upstream import Exchanged, Leg
+from shadow.router.ways import Respondent, Way
 
 PRIMARY_BODY_BYTES: Final = 256 << 10
 """Bytes of the primary's body that are kept in a record."""
 NO_BODY: Final = Body(0)
 """Of a request without one; nothing is ever added to it."""
 LAST_CHUNK: Final = b"0\r\n\r\n"
-
-
-class Respondent(Protocol):
-    """The client's connection, as an exchange sees it."""
-
-    address: bytes
-    """The client's IP address."""
-
-    def write(self, data: bytes) -> None:
-        """Bytes for the client."""
-
-    def finish(self, close: bool) -> None:
-        """The answer has left whole; `close` when nothing may come after it."""
-
-    def break_off(self, abort: bool) -> None:
-        """The answer cannot become whole, and the client must be able to tell; `abort` when only a reset can say so."""
-
-    def pause(self) -> None:
-        """Read no more of the request for now."""
-
-    def resume(self) -> None:
-        """Read on."""
 
 
 class Exchange:
@@ -68,14 +47,13 @@ class Exchange:
         self._refusal: RefusalError | None = None
         self._framing = 0
         head = to_primary(request, self._request_id, client.address)
-        self._leg = Leg(
-            router.pool,
-            self,
-            head + self._framed(body, whole),
-            whole=whole,
-            head_only=request.method == b"HEAD",
-            replay=request.method in IDEMPOTENT,
-        )
+        self._leg = self._open(head + self._framed(body, whole), whole)
+
+    def _open(self, data: bytes, whole: bool) -> Way:
+        """Off to the primary at once; a split may ask another arm first (`shadow.router.trial`)."""
+        method = self._request.method
+        replay = method in IDEMPOTENT
+        return Leg(self._router.pool, self, data, whole=whole, head_only=method == b"HEAD", replay=replay)
 
     # --- the request -------------------------------------------------------------------------------------------------
 

@@ -97,6 +97,10 @@ class Breaker:
         self._probing = self.open
         return True
 
+    def withdraw(self) -> None:
+        """A copy was called back: that tells nothing, and the next one may be the probe."""
+        self._probing = False
+
     def report(self, failed: bool) -> None:
         """A copy ended."""
         self._probing = False
@@ -111,7 +115,8 @@ class Mirror:
     def __init__(self, arm: Arm, config: RouterConfig, counters: ArmCounters, write: Write) -> None:
         self.arm = arm
         self.counters = counters
-        self.sampler = (CounterSampler if arm.sampling == "counter" else HashSampler)(arm.fraction)
+        sampler = CounterSampler if arm.sampling == "counter" else HashSampler
+        self.sampler = sampler(0.0 if config.mode == "off" else arm.fraction)
         self.headers = ArmHeaders.of(arm, config.experiment, config.copy_headers)
         self.queued_bytes = 0
         self._write = write
@@ -163,12 +168,30 @@ class Mirror:
                 copy.leg.cancel()
         self._pool.close()
 
-    def ended(self, copy: Copy, end: Exchanged) -> None:
-        """A copy came to its end."""
+    def ask(self, copy: Copy) -> str:
+        """Send at once what a user waits for; otherwise why not, for it must not wait for a slot."""
+        if not self._open or self._queue or len(self._under_way) >= self.arm.concurrency:
+            return "busy"
+        if not self._breaker.allows():
+            return "breaker_open"
+        copy.offered_at = now = monotonic()
+        self.queued_bytes += copy.size
+        self._begin(copy, now)
+        return ""
+
+    def release(self, copy: Copy, end: Exchanged) -> None:
+        """The slot is free again, and the breaker hears what the copy told of the arm."""
         self._under_way.discard(copy)
         copy.leg = None
         self.queued_bytes -= copy.size
-        self._breaker.report(bool(end.error) or end.status >= 500)
+        if end.error == "cancelled":
+            self._breaker.withdraw()
+        else:
+            self._breaker.report(bool(end.error) or end.status >= 500)
+
+    def ended(self, copy: Copy, end: Exchanged) -> None:
+        """A copy came to its end."""
+        self.release(copy, end)
         answer = answer_of(self.arm.version, end, copy.body, copy.queue_us)
         self.decide(copy.draft, _OUTCOMES.get(end.error, ARM_ERROR), answer)
         if self._open:

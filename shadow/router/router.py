@@ -14,6 +14,7 @@ from shadow.router.http1 import Request
 from shadow.router.mirror import Mirror
 from shadow.router.pairlog import PairLog
 from shadow.router.pool import Pool
+from shadow.router.split import Splitter
 
 
 @dataclass
@@ -26,7 +27,12 @@ class Router:
     counters: Counters
     log: PairLog
     pool: Pool
+    arms: list[Mirror]
+    """All arms, in the order of the configuration."""
     mirrors: list[Mirror]
+    """Those that get copies: all but the one that answers users in a split."""
+    split: Splitter | None
+    """In mode split."""
     routes: frozenset[tuple[bytes, bytes]]
     """(method, path) of what is eligible."""
     paths: frozenset[bytes]
@@ -42,6 +48,8 @@ class Router:
         counters = Counters.of(arm.name for arm in config.arms)
         primary = config.primary
         host, port = address_of("primary.url", primary.url)
+        arms = [Mirror(arm, config, counters.arms[arm.name], log.write) for arm in config.arms]
+        split = Splitter.of(config, arms, counters, log)
         routes = frozenset((route.method.encode(), route.path.encode()) for route in config.routes)
         return Router(
             config=config,
@@ -50,7 +58,9 @@ class Router:
             counters=counters,
             log=log,
             pool=Pool(host, port, primary.idle_connections, primary.deadline_ms / 1000),
-            mirrors=[Mirror(arm, config, counters.arms[arm.name], log.write) for arm in config.arms],
+            arms=arms,
+            mirrors=[mirror for mirror in arms if split is None or mirror is not split.mirror],
+            split=split,
             routes=routes,
             paths=frozenset(path for _, path in routes),
             private=frozenset(path.encode() for path in config.private_paths),
@@ -63,13 +73,13 @@ class Router:
 
     def refuse(self) -> None:
         """Count a request that was none, or not for the primary."""
-        for mirror in self.mirrors:
+        for mirror in self.arms:
             mirror.counters.refuse()
 
     def document(self) -> dict[str, object]:
         """What `/counters` shows."""
         document = self.counters.document()
-        for mirror in self.mirrors:
+        for mirror in self.arms:
             document["arms"][mirror.arm.name]["queue_bytes"] = mirror.queued_bytes
         names = {"incarnation": self.incarnation, "experiment": self.config.experiment}
         return names | document | {"pair_log": self.log.document()}

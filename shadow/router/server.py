@@ -21,8 +21,10 @@ from shadow.contracts import Hello
 from shadow.router.admin import Admin
 from shadow.router.client import Client
 from shadow.router.config import RouterConfig, address
+from shadow.router.exchange import Exchange
 from shadow.router.pairlog import PairLog
 from shadow.router.router import Router
+from shadow.router.trial import SplitExchange
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +51,7 @@ class Server:
         )
         self.log = PairLog(config.shipper, hello)
         self.router = Router.of(config, unit_key, incarnation, self.log)
+        self.exchange = Exchange if config.mode != "split" else SplitExchange
         self._changed = asyncio.Event()
         self._listeners: list[asyncio.Server] = []
 
@@ -95,8 +98,8 @@ class Server:
         for client in list(self.clients):
             client.abort()
         await asyncio.sleep(0)
-        await self._until(lambda: not any(mirror.busy for mirror in self.router.mirrors), deadline)
-        for mirror in self.router.mirrors:
+        await self._until(lambda: not any(mirror.busy for mirror in self.router.arms), deadline)
+        for mirror in self.router.arms:
             mirror.close()
         self.router.pool.close()
         await self.log.close(FLUSH_SECONDS)

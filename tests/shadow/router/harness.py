@@ -188,6 +188,10 @@ class Collector:
         return found
 
     @property
+    def exposures(self) -> list[dict[str, Any]]:
+        return [frame for frame in self.frames if frame["record"] == "exposure"]
+
+    @property
     def records(self) -> list[dict[str, Any]]:
         return [frame for frame in self.frames if frame["record"] == "pair"]
 
@@ -234,7 +238,7 @@ class Set:
 
     def _missing(self) -> bool:
         log = self.server.log
-        return len(self.collector.records) < log.numbered - log.dropped
+        return len(self.collector.records) + len(self.collector.exposures) < log.numbered - log.dropped
 
 
 def request(target: str, headers: str = "") -> bytes:
@@ -322,7 +326,7 @@ async def abandon(server: Server) -> None:
     """End a router whose shipper never came, without waiting for it."""
     for client in list(server.clients):
         client.abort()
-    for mirror in server.router.mirrors:
+    for mirror in server.router.arms:
         mirror.close()
     server.router.pool.close()
     for listener in server._listeners:

@@ -55,6 +55,19 @@ def test_the_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
         ({"arms": [{"name": "a", "url": "http://h:1", "headers": {"Host": "x"}}]}, r"arms\.a\.headers: 'Host' cannot"),
         ({"arms": [{"name": "a", "url": "http://h:1", "headers": {"X": "a\r\nb"}}]}, r"\$\.arms"),
         ({"arms": [{"name": "a", "url": "http://h:1", "sampling": "dice"}]}, r"\$\.arms\[0\]\.sampling"),
+        ({"mode": "mirrored"}, r"\$\.mode"),
+        ({"mode": "split"}, r'split: mode "split" needs it; give \{"arm": NAME'),
+        (
+            {"split": {"arm": "shadow", "fraction": 0.1}},
+            r"split: mode is 'mirror'; remove it, or set mode to",
+        ),
+        ({"mode": "off", "split": {"arm": "shadow", "fraction": 0.1}}, r"split: mode is 'off'"),
+        (
+            {"mode": "split", "split": {"arm": "x", "fraction": 0.1}},
+            r"split\.arm: there is no arm 'x'.*shadow, control",
+        ),
+        ({"mode": "split", "split": {"arm": "shadow", "fraction": 2}}, r"\$\.split\.fraction"),
+        ({"mode": "split", "split": {"arm": "shadow"}}, r"required field `fraction`.*fields here are: arm, fraction\."),
         ({"experiment": 7}, r"\$\.experiment`\. Correct that value"),
     ],
 )
