@@ -2,7 +2,8 @@
 
 Arrival → which arms → the primary, while the request still comes → its answer leaves as it comes → only when its last
 byte has left are copies offered. Nothing an arm does can reach back above that line. (In split mode an arm answers some
-requests: `shadow.router.trial` changes `_choose`, `_open` and `ended` for that.) Next module: `shadow.router.client`, which owns the client's connection.
+requests: `shadow.router.trial` changes `_choose`, `_open` and `ended` for that.)
+Next module: `shadow.router.client`, which owns the client's connection.
 """
 
 from __future__ import annotations
