@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,7 @@ from shadow.accounting import RouterCounts, discrepancies
 from shadow.router.config import Route, Split
 from shadow.router.pairlog import PairLog
 from shadow.router.sampling import BUCKETS
+from shadow.router.trial import Asked, SplitExchange, Trial
 from tests.shadow.router import harness
 from tests.shadow.router.faulty import (
     ARM_FAULTS,
@@ -329,6 +331,25 @@ async def test_a_drain_lets_the_candidate_answer_and_cuts_off_what_takes_too_lon
             await one
         assert [(each["served"], each["error"]) for each in stage.collector.exposures] == [("", "client_cancelled")]
         assert stage.outcomes == {"exposed_error": 1}
+
+
+async def test_an_exchange_of_a_split_leaves_nothing_to_the_garbage_collector() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        async with split(deadline_ms=100, answer_bytes=1_000) as stage:
+            for fault in (saying("candidate"), harness.error500, harness.silent, harness.reset, harness.endless):
+                stage.shadow.answer = fault
+                await asks(stage, IN[0])
+                await asks(stage, OUT[0])
+            stage.shadow.answer = harness.silent
+            await leave(stage, lambda: len(stage.shadow.heads) == 6)
+            await told(stage)
+            await until(
+                lambda: not [each for each in gc.get_objects() if isinstance(each, (SplitExchange, Trial, Asked))]
+            )
+    finally:
+        gc.enable()
 
 
 async def test_in_mode_off_nothing_is_copied_and_nothing_recorded() -> None:
