@@ -27,7 +27,7 @@ from tests.ports import free_port
 from tests.shadow.router import harness
 from tests.shadow.router.harness import read_answer, request, running
 from tests.shadow.router.test_process import configuration
-from tests.shadow.router.test_server import until
+from tests.shadow.router.test_server import leave, until
 from tests.shadow.router.test_streaming import Filling, head_of, routes, saying
 from tests.shadow.router.test_upstream import Receiver, begin
 
@@ -222,6 +222,35 @@ async def test_a_connection_to_an_upstream_is_used_again_only_if_its_answer_allo
         assert stage.outcomes == {"paired": 4}
         assert (stage.primary.connections, stage.shadow.connections) == (connections, connections)
         await until(lambda: stage.primary.open == stage.shadow.open == (connections == 1))
+
+
+@pytest.mark.parametrize("ending", ["deadline", "client leaves"])
+async def test_a_connection_with_half_an_answer_is_closed_and_never_used_again(ending: str) -> None:
+    async with running(primary=harness.stuck, primary_ms=150 if ending == "deadline" else 60_000) as stage:
+        reader, writer = await asyncio.open_connection(HOST, stage.port)
+        writer.write(request("/recommend?user_id=1"))
+        await asyncio.wait_for(reader.readuntil(b"only this"), 5)
+        if ending == "deadline":
+            assert await asyncio.wait_for(reader.read(), 5) == b""
+        leave(writer)
+        await stage.settled()
+        await until(lambda: not stage.primary.open)
+        stage.primary.answer = harness.echo
+        for number in range(3):
+            assert json.loads((await stage.get(f"/other?{number}"))[2]) == {"target": f"/other?{number}"}
+        assert stage.primary.connections == 2
+
+
+async def test_an_arms_connection_with_half_an_answer_is_closed_and_never_used_again() -> None:
+    async with running(shadow=harness.stuck, deadline_ms=100) as stage:
+        await stage.get("/recommend?user_id=1")
+        await stage.settled()
+        await until(lambda: not stage.shadow.open)
+        stage.shadow.answer = harness.echo
+        await stage.get("/recommend?user_id=2")
+        await stage.settled()
+        assert stage.outcomes == {"arm_timeout": 1, "paired": 1}
+        assert json.loads(stage.collector.records[1]["arm_answer"]["body"]) == {"target": "/recommend?user_id=2"}
 
 
 async def test_an_exchange_given_up_while_it_connects_leaves_no_connection_behind() -> None:
