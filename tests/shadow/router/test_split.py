@@ -7,9 +7,13 @@ import asyncio
 import contextlib
 import gc
 import json
+import os
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
+from functools import partial
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -18,12 +22,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shadow.accounting import RouterCounts, discrepancies
-from shadow.router.config import Route, Split
+from shadow.accounting import RouterCounts, discrepancies, metrics_discrepancies
+from shadow.processes import Stage
+from shadow.router.config import Route, RouterConfig, Split
 from shadow.router.pairlog import PairLog
 from shadow.router.sampling import BUCKETS
 from shadow.router.trial import Asked, SplitExchange, Trial
-from tests.shadow.router import harness
+from tests.shadow.router import harness, test_accounting
 from tests.shadow.router.faulty import (
     ARM_FAULTS,
     BUCKET_OF,
@@ -35,6 +40,7 @@ from tests.shadow.router.faulty import (
     Crowd,
     Faulty,
     Plan,
+    mixed,
     reset,
 )
 from tests.shadow.router.harness import Answer, Set, headers_of, reply, running, target_of
@@ -428,3 +434,28 @@ async def test_every_account_agrees_after_any_faults(plans: list[Plan], slots: i
     assert certain <= served <= certain + sum(kind == "leave" for kind, _ in ends)
     for upstream in upstreams:
         upstream.close()
+
+
+async def test_clients_counters_metrics_and_lines_of_real_processes_agree(tmp_path: Path) -> None:
+    requests = 3_000
+    mode = partial(RouterConfig, mode="split", split=Split(arm="shadow", fraction=0.4))
+    with (
+        tempfile.TemporaryDirectory(dir="/tmp") as sockets,
+        Stage(tmp_path / "logs", os.environ | {"UNDERSTUDY_UNIT_KEY": harness.KEY.decode()}) as stage,
+    ):
+        household = test_accounting.Household(stage, tmp_path, Path(sockets))
+        with mock.patch.object(test_accounting, "RouterConfig", mode):
+            await household.start()
+        await Crowd(household.port, mixed(requests, seed=5), Account(()), connections=24).run()
+        counts = msgspec.convert(await household.counts(), RouterCounts, strict=False)
+        metrics = (await household.ask("/metrics")).decode()
+        stats = await household.end()
+    logged = {arm: values["outcomes"] for arm, values in stats["arms"].items()}
+    assert discrepancies(requests, counts, logged, stats["exposures"]) == []
+    assert metrics_discrepancies(counts, metrics) + stats["problems"] == []
+    outcomes = counts.arms["shadow"].outcomes
+    assert outcomes["exposed"] > outcomes["exposed_error"] > 0
+    assert counts.arms["sampled"].outcomes["dropped:split"] > 0
+    assert sum(sum(row.values()) for row in stats["exposures"].values()) == requests - counts.arms["shadow"].refused - (
+        counts.arms["shadow"].not_eligible
+    )
