@@ -374,14 +374,15 @@ async def test_a_primary_that_answers_early_and_hangs_up_is_one_end_and_one_plac
 
 async def test_an_answer_to_a_body_that_came_whole_but_was_not_read_leaves_the_client_free_to_ask_again() -> None:
     """The end of the body still sits in the router's buffer towards the primary when the answer comes."""
-    answered = asyncio.Event()
+    answered, released = asyncio.Event(), asyncio.Event()
 
     async def unread(head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         if "chunked" not in head:
             return await harness.echo(head, reader, writer)
         await answered.wait()
         writer.write(harness.reply('{"read": 0}'))
-        return True
+        await released.wait()
+        return False
 
     async with running(primary=unread, primary_ms=20_000) as stage:
         reader, writer = await asyncio.open_connection("127.0.0.1", stage.port)
@@ -401,6 +402,8 @@ async def test_an_answer_to_a_body_that_came_whole_but_was_not_read_leaves_the_c
         assert not stage.server.router.pool._idle  # nobody else's request may wait behind that rest
         writer.write(request("/again"))
         assert json.loads((await read_answer(reader))[2]) == {"target": "/again"}
+        assert stage.primary.connections == 2
+        released.set()
         writer.close()
 
 
