@@ -30,25 +30,34 @@ def test_the_corpus_is_large_its_names_are_unique_and_the_tail_is_as_long_as_its
     assert len(TAIL) == 40
 
 
+def apart(raw: bytes) -> list[bytes]:
+    """Byte by byte, or a long one in a hundred pieces: each is read alone (test_fragmentation proves it)."""
+    size = 1 + len(raw) // 1000 * 10
+    return [raw[start : start + size] for start in range(0, len(raw), size)]
+
+
+async def refusals(router: Rig, case: Case) -> None:
+    """The case alone, with a request behind it, and that in pieces: refused each time."""
+    for pieces in ([case.raw], [case.raw + TAIL], apart(case.raw + TAIL)):
+        (refusal,) = answers_in(await router.send(pieces), [])
+        assert_refusal(refusal, case)
+
+
 @named(REFUSED)
 async def test_what_is_refused_reaches_no_upstream(case: Case) -> None:
     async with rig() as router:
-        for raw in (case.raw, case.raw + TAIL):
-            (refusal,) = answers_in(await router.send([raw]), [])
-            assert_refusal(refusal, case)
+        await refusals(router, case)
         arm = router.stage.arm
-        assert (arm.received, arm.refused, arm.balance) == (2, 2, 0)
+        assert (arm.received, arm.refused, arm.balance) == (3, 3, 0)
         assert everything(router) == b""
 
 
 @named(CUT)
 async def test_a_body_that_is_none_ends_the_request_and_nothing_behind_it_leaves(case: Case) -> None:
     async with rig() as router:
-        for raw in (case.raw, case.raw + TAIL):
-            (refusal,) = answers_in(await router.send([raw]), [])
-            assert_refusal(refusal, case)
+        await refusals(router, case)
         await router.settled()
-        assert (router.stage.arm.received, router.stage.arm.balance) == (2, 0)
+        assert (router.stage.arm.received, router.stage.arm.balance) == (3, 0)
         assert b"/smuggled" not in everything(router)
         assert not any(reading.whole for reading in router.primary.requests() + router.shadow.requests())
 
@@ -56,20 +65,27 @@ async def test_a_body_that_is_none_ends_the_request_and_nothing_behind_it_leaves
 @named(SERVED)
 async def test_what_is_served_is_read_in_one_way_only(case: Case) -> None:
     ends = case.closes or bool(case.statuses)
+    raw, seen = (case.raw, case.seen) if ends else (case.raw + LAST, (*case.seen, Seen(b"GET", b"/last")))
     async with rig() as router:
-        seen = case.seen if ends else (*case.seen, Seen(b"GET", b"/last"))
-        answers = answers_in(await router.send([case.raw if ends else case.raw + LAST]), [each.method for each in seen])
-        if case.statuses:
-            assert_refusal(answers.pop(), case)
-        assert [(answer.status, answer.whole) for answer in answers] == [(200, True)] * len(seen)
-        for answer, each in zip(answers, seen, strict=True):
-            assert each.method == b"HEAD" or json.loads(answer.body)["target"].encode("latin-1") == each.target
-        await router.settled()
-        for reading, each in zip(router.primary.requests(), seen, strict=True):
-            assert_reading(reading, each)
-        assert_copies(router, seen)
-        assert router.stage.arm.received == len(seen) + bool(case.statuses)
-        assert router.stage.arm.balance == 0
+        for times, pieces in enumerate(([raw], apart(raw)), 1):
+            router.primary.forget()
+            router.shadow.forget()
+            assert_answers(answers_in(await router.send(pieces), [each.method for each in seen]), case, seen)
+            await router.settled()
+            for reading, each in zip(router.primary.requests(), seen, strict=True):
+                assert_reading(reading, each)
+            assert_copies(router, seen)
+            assert router.stage.arm.received == times * (len(seen) + bool(case.statuses))
+            assert router.stage.arm.balance == 0
+
+
+def assert_answers(answers: list[Answered], case: Case, seen: tuple[Seen, ...]) -> None:
+    """An echo for each request, in their order, and the refusal if there is to be one."""
+    if case.statuses:
+        assert_refusal(answers.pop(), case)
+    assert [(answer.status, answer.whole) for answer in answers] == [(200, True)] * len(seen)
+    for answer, each in zip(answers, seen, strict=True):
+        assert each.method == b"HEAD" or json.loads(answer.body)["target"].encode("latin-1") == each.target
 
 
 def assert_refusal(answer: Answered, case: Case) -> None:
