@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,15 @@ def test_other_data_and_other_settings_have_checkpoints_of_their_own(tmp_path: P
     assert Checkpoint.of(tmp_path, DATA, other).load() is None
     assert Checkpoint.of(tmp_path, DATA.where(DATA.rating > 1), SETTINGS).load() is None
     assert Checkpoint(checkpoint.path, "another key").load() is None
+
+
+@pytest.mark.parametrize("column", ["user", "item", "rating", "timestamp_us"])
+def test_one_other_value_in_any_column_is_other_data(tmp_path: Path, column: str) -> None:
+    begun(tmp_path)
+    values = getattr(DATA, column).copy()
+    values[0] = values[0] - 1 if values[0] > 0 else 1
+    assert Checkpoint.of(tmp_path, DATA, SETTINGS).load() is not None
+    assert Checkpoint.of(tmp_path, replace(DATA, **{column: values}), SETTINGS).load() is None
 
 
 @pytest.mark.parametrize("cut", [0, 10, 500, -1])

@@ -17,7 +17,7 @@ from training.popularity import family_scores
 from training.ratings import read_ratings
 from training.settings import TrainingSettings
 from training.split import split_by_time
-from training.task import Task, rank_by_factors, rank_by_popularity
+from training.task import Task, rank_by_factors, rank_by_popularity, top
 
 ITEMS = ["a", "b", "c", "d"]
 
@@ -48,6 +48,19 @@ def test_lists_leave_out_the_seen_and_break_ties_by_id() -> None:
     assert ranking.lists == {0: [2], 1: [1], 2: [0, 2, 1]}
     tied = rank_by_popularity(task, np.zeros(4), [2])
     assert tied.lists == {2: [0, 1, 2]}
+
+
+def test_equal_scores_of_a_model_are_in_the_order_of_ids() -> None:
+    """By hand: all four are candidates, b and d score 1, a and c 0; x has seen a, z nothing."""
+    task = Task.of(rated((0, 0, 5), (1, 1, 4), (1, 2, 4), (1, 3, 4)), LATER)
+    scores = np.array([0.0, 1.0, 0.0, 1.0])
+    assert top(scores, task, 2) == [1, 3, 0, 2]
+    assert top(scores, task, 0) == [1, 3, 2]
+    vectors = scores[:, None].astype(np.float32)
+    assert rank_by_factors(task, np.ones((3, 1), np.float32), vectors, np.zeros(4), [0, 2]).lists == {
+        0: [1, 3, 2],
+        2: [1, 3, 0, 2],
+    }
 
 
 def test_metrics_by_hand() -> None:
