@@ -49,6 +49,8 @@ def data_describe(source: str) -> None:
         click.echo(f"{name:12}{len(part):>10,}{positives:>11,}{users:>9,}{items:>8,}  {span}")
     if found.interactions.repeated:
         click.echo(f"{found.interactions.repeated:,} lines left out: the user had rated the film before")
+    if found.tags.path:
+        click.echo(f"{len(found.tags):,} tags")
     if found.synthetic:
         click.echo(found.synthetic)
 

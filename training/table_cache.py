@@ -25,7 +25,7 @@ from training.ratings import read_ratings
 
 logger = logging.getLogger(__name__)
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 FOLDER: Final = "tables"
 SCHEMA: Final = pa.schema(
     [("user", pa.int32()), ("item", pa.int32()), ("rating", pa.float32()), ("timestamp_us", pa.int64())]

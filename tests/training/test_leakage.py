@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -21,7 +22,9 @@ from training.split import GlobalSplit, split_by_time
 from training.synthetic import synthetic_interactions, synthetic_movies
 
 EXPERIMENT = Experiment(name="champion", about="", ials=IalsSettings(dimension=8, sweeps=3))
-DATA = synthetic_interactions(7, users=120, items=60, per_user=15)
+MADE = synthetic_interactions(7, users=120, items=60, per_user=15)
+DATA = replace(MADE, **{ids: [f"1{each[1:]}" for each in getattr(MADE, ids)] for ids in ("user_ids", "item_ids")})
+"""With ids in digits, as in files."""
 
 
 def columns(data: Interactions) -> tuple[np.ndarray, np.ndarray]:
@@ -34,8 +37,8 @@ def garbled(data: Interactions, cut_us: int, seed: int) -> Interactions:
     later = data.timestamp_us >= cut_us
     users, items = (column.astype("U16") for column in columns(data))
     count = int(later.sum())
-    users[later] = rng.choice([*(f"a{n}" for n in range(50)), "z", *data.user_ids[:9]], count)
-    items[later] = rng.choice([*(f"a{n}" for n in range(50)), "z", *data.item_ids[:9]], count)
+    users[later] = rng.choice([*(f"0{n}" for n in range(50)), "z", *data.user_ids[:9]], count)
+    items[later] = rng.choice([*(f"0{n}" for n in range(50)), "z", *data.item_ids[:9]], count)
     rating, time = data.rating.copy(), data.timestamp_us.copy()
     rating[later] = rng.integers(1, 6, count)
     time[later] = cut_us + rng.integers(0, 10**13, count)
@@ -74,10 +77,10 @@ def tags_file(path: Path, cut_us: int, late: bool, seed: int = 0) -> Tags:
     rows = [(item, f"taste {rng.integers(4)}", cut - 1 - int(rng.integers(10**6))) for item in DATA.item_ids[:40]]
     if late:
         garbage = np.random.default_rng(seed)
-        chosen = garbage.choice([*DATA.item_ids, "film of tomorrow"], 60)
+        chosen = garbage.choice([*DATA.item_ids, "99999"], 60)
         rows += [(item, f"taste 1 later {n % 5}", cut + int(garbage.integers(10**6))) for n, item in enumerate(chosen)]
         garbage.shuffle(rows)
-    lines = ["userId,movieId,tag,timestamp", *(f"u{n},{','.join(map(str, row))}" for n, row in enumerate(rows))]
+    lines = ["userId,movieId,tag,timestamp", *(f"{n + 1},{','.join(map(str, row))}" for n, row in enumerate(rows))]
     path.write_text("\n".join(lines) + "\n")
     return Tags(path)
 

@@ -78,6 +78,49 @@ def test_a_bad_value_is_told_by_line_and_column_with_the_number_of_others(
     assert "2 more of 6 lines are bad" in text
 
 
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("odd", ["0_5", "\uff14", "0x4", "4e0", "+4", " 4", "4 "])
+def test_numbers_are_ascii_digits_whether_or_not_another_line_is_bad(tmp_path: Path, form: str, odd: str) -> None:
+    header = bool(FORMS[form][3])
+    rows = [ROWS[0], ("9", "7", odd, "100"), ROWS[1]]
+    with pytest.raises(DataError, match="column rating") as alone:
+        read(tmp_path, form, rows)
+    assert f"line {2 + header}, column rating: {odd!r}" in str(alone.value)
+    with pytest.raises(DataError, match="column rating") as beside:
+        read(tmp_path, form, [*rows, ("9", "7", "9.5", "100")])
+    assert str(beside.value) == f"{alone.value}; 1 more of 4 lines are bad"
+    with pytest.raises(DataError, match="column userId"):
+        read(tmp_path, form, [ROWS[0], (odd, "7", "4", "100")])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_empty_lines_are_passed_over_whether_or_not_another_line_is_bad(tmp_path: Path, form: str) -> None:
+    path = write(tmp_path, form, ROWS)
+    path.write_text(path.read_text().replace("\n", "\n\n"))
+    assert len(read_ratings(path, Layout.of(tmp_path))) == 3
+    with path.open("a") as out:
+        out.write(FORMS[form][2].join(("9", "7", "9.0", "100")) + "\r\n")
+    with pytest.raises(DataError, match=f"line {7 + 2 * bool(FORMS[form][3])}, column rating: '9.0' is not"):
+        read_ratings(path, Layout.of(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "line", ["1:77:4::5::1000000300", "1::7:4::5::100", "1::7::5:4:100", "1:::7::5:100", "1::7:x:5::100"]
+)
+def test_nothing_may_stand_between_two_colons(tmp_path: Path, line: str) -> None:
+    path = write(tmp_path, "dat", ROWS)
+    path.write_text(f"{path.read_text()}{line}\n3::7::5::100\n{line}\n")
+    with pytest.raises(DataError, match=r"line 4, .*; 1 more of 6 lines are bad"):
+        read_ratings(path, Layout.of(tmp_path))
+
+
+def test_a_block_may_end_between_two_colons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, "dat", ROWS)
+    for size in range(1, 30):
+        monkeypatch.setattr("training.ratings.PLAIN_BYTES", size)
+        assert len(read_ratings(path, Layout.of(tmp_path))) == 3
+
+
 def test_a_file_without_its_header_or_without_rows_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, "csv", ROWS)
     path.write_text("1,2,3,4\n")
