@@ -14,9 +14,8 @@ from typing import Final
 import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
-from shadow.contracts import EXPOSED, EXPOSED_ERROR
+from shadow.contracts import EXPOSED, EXPOSED_ERROR, PRIMARY
 
-PRIMARY: Final = "primary"
 REQUESTS: Final = "understudy_requests"
 OUTCOMES: Final = "understudy_outcomes"
 EXPOSURES: Final = "understudy_exposures"

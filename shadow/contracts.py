@@ -15,6 +15,9 @@ SCHEMA_VERSION: Final = 2
 READABLE_VERSIONS: Final = (1, 2)
 """What readers take: version 2 only added (docs/decisions/0012)."""
 
+PRIMARY: Final = "primary"
+"""The name of the version that answers users, where arms are named; no arm may have it."""
+
 PAIRED: Final = "paired"
 ARM_ERROR: Final = "arm_error"
 ARM_TIMEOUT: Final = "arm_timeout"

@@ -14,6 +14,8 @@ from urllib.parse import unquote_to_bytes, urlsplit
 import msgspec
 from msgspec import Meta
 
+from shadow.contracts import PRIMARY
+
 Name = Annotated[str, Meta(pattern="^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 """A DNS label: it becomes a directory, a metric's label, a header's value."""
 Milliseconds = Annotated[int, Meta(ge=1, le=600_000)]
@@ -172,7 +174,7 @@ def check(config: RouterConfig) -> None:
     names = [arm.name for arm in config.arms]
     for arm in config.arms:
         upstream(f"arms.{arm.name}.url", arm.url)
-        if names.count(arm.name) > 1 or arm.name == "primary":
+        if names.count(arm.name) > 1 or arm.name == PRIMARY:
             raise ValueError(f"arms: the name {arm.name!r} is taken; every arm needs its own")
         _check_headers(f"arms.{arm.name}.headers", arm.headers, _OWN)
     for route in config.routes:

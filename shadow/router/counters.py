@@ -130,7 +130,7 @@ class RouterCollector(Collector):
         for result, count in document["primary"].items():
             primary.add_metric([result], count)
         away = CounterMetricFamily("understudy_connections_turned_away", "Connections beyond the limit.")
-        away.add_metric([], document.get("turned_away", 0))
+        away.add_metric([], document["turned_away"])
         log = CounterMetricFamily("understudy_pair_log", "Records by what became of them.", labels=["state"])
         for state in ("numbered", "written", "dropped"):
             log.add_metric([state], document["pair_log"][state])
@@ -142,7 +142,7 @@ class RouterCollector(Collector):
 def _exposures(document: dict[str, Any]) -> Metric:
     told = "Requests of a split by the arm assigned and the arm that answered the user."
     exposures = CounterMetricFamily("understudy_exposures", told, labels=["assigned", "served"])
-    for assigned, row in document.get("exposures", {}).items():
+    for assigned, row in document["exposures"].items():
         for served, count in row.items():
             exposures.add_metric([assigned, served], count)
     return exposures

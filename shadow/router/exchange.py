@@ -14,7 +14,7 @@ from typing import Final
 from shadow.contracts import CLIENT_CANCELLED, PRIMARY_ERROR, Answer
 from shadow.router.answers import UNTIL_CLOSE, AnswerReader
 from shadow.router.headers import event_time_of, hops_of, interim_to_client, request_id_of, to_client, to_primary
-from shadow.router.http1 import CHUNKED, IDEMPOTENT, RefusalError, Request, problem
+from shadow.router.http1 import CHUNKED, RefusalError, Request, chunked, problem
 from shadow.router.mirror import Copy, Mirror
 from shadow.router.records import Body, Draft, answer_of
 from shadow.router.router import Router
@@ -26,7 +26,6 @@ PRIMARY_BODY_BYTES: Final = 256 << 10
 """Bytes of the primary's body that are kept in a record."""
 NO_BODY: Final = Body(0)
 """Of a request without one; nothing is ever added to it."""
-LAST_CHUNK: Final = b"0\r\n\r\n"
 
 
 class Exchange:
@@ -52,9 +51,7 @@ class Exchange:
 
     def _open(self, data: bytes, whole: bool) -> Way:
         """Off to the primary at once; a split may ask another arm first (`shadow.router.trial`)."""
-        method = self._request.method
-        replay = method in IDEMPOTENT
-        return Leg(self._router.pool, self, data, whole=whole, head_only=method == b"HEAD", replay=replay)
+        return Leg(self._router.pool, self, self._request.method, data, whole)
 
     # --- the request -------------------------------------------------------------------------------------------------
 
@@ -91,14 +88,13 @@ class Exchange:
         """A part of the request's body as the primary gets it; kept for the copies."""
         if body:
             self._kept.add(body)
-        if self._request.length != CHUNKED:
-            return body
-        return (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + (LAST_CHUNK if whole else b"")
+        return chunked(body, whole) if self._request.length == CHUNKED else body
 
     def _identify(self) -> None:
-        """The raw user id, which never leaves this object; its unit ("" when there is none); the bucket."""
+        """The raw user id, which never leaves this object; its unit ("" when there is none); the bucket; the route."""
         router = self._router
-        self._path, _, query = self._request.target.partition(b"?")
+        path, _, query = self._request.target.partition(b"?")
+        self._eligible = (self._request.method, path) in router.routes
         self._user = user_of(query, router.parameter)
         self._unit = unit_of(self._user, router.unit_key) if self._user is not None else ""
         # A request that names no user is sampled by its own id: it has nothing else to be kept together by.
@@ -106,10 +102,9 @@ class Exchange:
 
     def _choose(self) -> list[Mirror]:
         """The arms that will get an outcome; the others are counted at once."""
-        eligible = (self._request.method, self._path) in self._router.routes
         chosen = []
         for mirror in self._router.mirrors:
-            if not eligible:
+            if not self._eligible:
                 mirror.counters.ineligible()
             elif not mirror.sampler.takes(self._bucket):
                 mirror.counters.unsampled()
@@ -139,16 +134,21 @@ class Exchange:
         if self._answer is not None:
             self._answer.add(data)
         if self._framing == CHUNKED:
-            data = (b"%x\r\n%b\r\n" % (len(data), data) if data else b"") + (LAST_CHUNK if done else b"")
+            data = chunked(data, done)
         if head or data:
             self._client.write(head + data)
 
     def _begin(self, answer: AnswerReader) -> bytes:
         self._begun = True
-        # An answer to a request that is still coming ends the connection: what comes of it later is read by nobody.
-        self._closing = not (self._request.keep_alive and self._whole)
+        self._closing = self._is_the_last
         head, self._framing = to_client(answer, self._request, self._request_id, self._closing)
         return head
+
+    @property
+    def _is_the_last(self) -> bool:
+        """Whether the connection ends with this answer. It does, too, when the request is still coming: what comes of
+        it later is read by nobody."""
+        return not (self._request.keep_alive and self._whole)
 
     def ended(self, end: Exchanged) -> None:
         """The primary's answer is whole, or will never be."""
@@ -156,17 +156,14 @@ class Exchange:
             self._router.counters.answered += 1
             self._client.finish(self._closing or self._framing == UNTIL_CLOSE)
             self._offer_copies(end)
-        elif self._cancelled:
+        elif self._cancelled or self._refusal is not None:
             self._without_copies(CLIENT_CANCELLED, None)
-        elif self._refusal is not None:
-            self._without_copies(CLIENT_CANCELLED, None)
-            self._fail(self._refusal.status, self._refusal.detail, True)
+            if self._refusal is not None and not self._cancelled:
+                self._fail(self._refusal.status, self._refusal.detail, True)
         else:
             self._router.counters.primary_errors += 1
             status = 504 if end.error == "timeout" else 502
-            self._fail(
-                status, f"the primary did not answer ({end.error})", not (self._request.keep_alive and self._whole)
-            )
+            self._fail(status, f"the primary did not answer ({end.error})", self._is_the_last)
             self._without_copies(PRIMARY_ERROR, end)
 
     def _fail(self, status: int, detail: str, close: bool) -> None:

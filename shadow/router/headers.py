@@ -9,13 +9,12 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from http import HTTPStatus
 from itertools import count
 from typing import Final
 
 from shadow.router.answers import UNTIL_CLOSE, AnswerReader
 from shadow.router.config import Arm
-from shadow.router.http1 import CHUNKED, EVENT_TIME, HOPS, REQUEST_ID, Headers, Request
+from shadow.router.http1 import CHUNKED, EVENT_TIME, HOPS, REQUEST_ID, STATUS_LINES, Headers, Request
 
 HOP_BY_HOP: Final = frozenset(
     {
@@ -50,7 +49,6 @@ TO_ARMS: Final = frozenset(
 )
 """All that an arm gets of a user's headers, besides the request id and what the configuration adds."""
 _REQUEST_ID_FORM: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
-_STATUS_LINES: Final = {int(each): b"HTTP/1.1 %d %b" % (each, each.phrase.encode()) for each in HTTPStatus}
 _FORWARDED: Final = frozenset({b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"})
 _NOT_TO_PRIMARY: Final = HOP_BY_HOP | MARKERS | _FORWARDED | {REQUEST_ID, b"content-length"}
 _NOT_TO_CLIENT: Final = HOP_BY_HOP | {b"content-length"}
@@ -151,7 +149,7 @@ def to_client(answer: AnswerReader, request: Request, request_id: bytes, close: 
     """
     status, framing = answer.status, answer.length
     dropped = _NOT_TO_CLIENT | _connection_listed(answer.headers) if answer.has_connection else _NOT_TO_CLIENT
-    lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d " % status]
+    lines = [STATUS_LINES.get(status) or b"HTTP/1.1 %d " % status]
     told_id, told_length = False, None
     for name, value in answer.headers:
         if name == b"content-length":
@@ -177,7 +175,7 @@ def to_client(answer: AnswerReader, request: Request, request_id: bytes, close: 
 
 def interim_to_client(status: int, headers: Headers) -> bytes:
     """An interim answer (1xx), passed on."""
-    lines = [_STATUS_LINES.get(status) or b"HTTP/1.1 %d " % status]
+    lines = [STATUS_LINES.get(status) or b"HTTP/1.1 %d " % status]
     lines += [name + b": " + value for name, value in headers if name not in _NOT_TO_CLIENT]
     return b"\r\n".join(lines) + b"\r\n\r\n"
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
 
 import httptools
@@ -21,17 +22,8 @@ IDEMPOTENT: Final = frozenset({b"GET", b"HEAD", b"PUT", b"DELETE", b"OPTIONS"})
 """RFC 9110 §9.2.2."""
 CHUNKED: Final = -1
 """The length of a body that comes in chunks."""
-REASONS: Final = {
-    400: "Bad Request",
-    404: "Not Found",
-    408: "Request Timeout",
-    417: "Expectation Failed",
-    431: "Request Header Fields Too Large",
-    501: "Not Implemented",
-    502: "Bad Gateway",
-    503: "Service Unavailable",
-    504: "Gateway Timeout",
-}
+LAST_CHUNK: Final = b"0\r\n\r\n"
+STATUS_LINES: Final = {int(each): b"HTTP/1.1 %d %b" % (each, each.phrase.encode()) for each in HTTPStatus}
 _HOST: Final = re.compile(rb"[A-Za-z0-9._~%-]+(:[0-9]{0,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{0,5})?")
 REQUEST_ID: Final = b"x-request-id"
 EVENT_TIME: Final = b"x-understudy-event-time"
@@ -118,9 +110,7 @@ class RequestReader:
 
     def on_headers_complete(self) -> None:  # noqa: D102
         self._in_head = False
-        head_bytes = (
-            len(self._target) + sum([len(name) + len(value) for name, value in self._headers]) + 4 * len(self._headers)
-        )
+        head_bytes = len(self._target) + sum([len(name) + len(value) + 4 for name, value in self._headers])
         if head_bytes > HEAD_BYTES:
             self._refuse(431, f"the request's head is longer than {HEAD_BYTES} bytes")
         method, version = self._parser.get_method(), self._parser.get_http_version()
@@ -190,6 +180,11 @@ class RequestReader:
         raise self._refusal
 
 
+def chunked(data: bytes, last: bool) -> bytes:
+    """A part of a body in chunks, and the end of the body when it is the `last` one."""
+    return (b"%x\r\n%b\r\n" % (len(data), data) if data else b"") + (LAST_CHUNK if last else b"")
+
+
 def _meaning(error: httptools.HttpParserError) -> RefusalError:
     text = str(error) or type(error).__name__
     return RefusalError(
@@ -208,8 +203,8 @@ class Problem(msgspec.Struct, frozen=True):
 
 def problem(status: int, detail: str, request_id: bytes = b"", close: bool = True, bodiless: bool = False) -> bytes:
     """A whole answer that says what is wrong; `bodiless` for HEAD."""
-    body = msgspec.json.encode(Problem(REASONS[status], status, detail))
-    lines = [b"HTTP/1.1 %d %s" % (status, REASONS[status].encode()), b"content-type: application/problem+json"]
+    body = msgspec.json.encode(Problem(HTTPStatus(status).phrase, status, detail))
+    lines = [STATUS_LINES[status], b"content-type: application/problem+json"]
     lines.append(b"content-length: %d" % len(body))
     if request_id:
         lines.append(b"x-request-id: " + request_id)

@@ -17,7 +17,6 @@ from shadow.router.answers import AnswerReader
 from shadow.router.config import Arm, RouterConfig, upstream
 from shadow.router.counters import ArmCounters
 from shadow.router.headers import ArmHeaders
-from shadow.router.http1 import IDEMPOTENT
 from shadow.router.pool import Pool
 from shadow.router.records import Body, Draft, answer_of
 from shadow.router.sampling import CounterSampler, HashSampler
@@ -228,9 +227,7 @@ class Mirror:
         copy.queue_us = int((now - copy.offered_at) * 1e6)
         self._under_way.add(copy)
         # Within this turn of the loop the leg cannot end yet, so the copy knows it before it is told anything.
-        method = copy.draft.method.encode()
-        replay = method in IDEMPOTENT
-        copy.leg = Leg(self._pool, copy, copy.payload, whole=True, head_only=method == b"HEAD", replay=replay)
+        copy.leg = Leg(self._pool, copy, copy.draft.method.encode(), copy.payload, True)
         copy.payload = b""
 
 

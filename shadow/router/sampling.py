@@ -63,10 +63,9 @@ def user_of(query: bytes, parameter: bytes) -> bytes | None:
     The last, because that is the one the services here answer for (Starlette); a repeated one is masked wherever it is.
     """
     found = None
-    plain = is_plain(query)
     for part in query.split(b"&"):
         name, _, value = part.partition(b"=")
-        if value and (name if plain else _decoded(name)) == parameter:
+        if value and _decoded(name) == parameter:
             found = value
     return None if found is None else _decoded(found)
 
@@ -80,33 +79,15 @@ def without_user(target: bytes, parameter: bytes, user: bytes | None, unit: str)
     path, mark, query = target.partition(b"?")
     if not mark or user is None:
         return target.decode("latin-1")
-    if is_plain(query) and len(user) < TELLING_BYTES:
-        return (path + b"?" + _plainly_without(query, parameter, user, unit.encode())).decode("latin-1")
     parts = []
     for part in query.split(b"&"):
         name, equals, value = part.partition(b"=")
-        if _tells(name, user):
-            name = unit.encode()
         if value and (_decoded(name) == parameter or _tells(value, user)):
             value = unit.encode()
+        if _tells(name, user):
+            name = unit.encode()
         parts.append(name + equals + value)
     return (path + b"?" + b"&".join(parts)).decode("latin-1")
-
-
-def is_plain(query: bytes) -> bool:
-    """Whether every byte stands for itself, so that nothing is to be decoded: the usual case, and a quick one."""
-    return b"%" not in query and b"+" not in query
-
-
-def _plainly_without(query: bytes, parameter: bytes, user: bytes, unit: bytes) -> bytes:
-    """`without_user` where nothing is encoded and the id is too short to be looked for inside of others."""
-    parts = []
-    for part in query.split(b"&"):
-        name, equals, value = part.partition(b"=")
-        if value == user or (value and name == parameter):
-            value = unit
-        parts.append((unit if name == user else name) + equals + value)
-    return b"&".join(parts)
 
 
 def _tells(text: bytes, user: bytes) -> bool:

@@ -8,9 +8,7 @@ Next module: `shadow.router.trial`, one request of a split.
 
 from __future__ import annotations
 
-from typing import Final
-
-from shadow.contracts import EXPOSED, EXPOSED_ERROR
+from shadow.contracts import EXPOSED, EXPOSED_ERROR, PRIMARY
 from shadow.router.config import RouterConfig
 from shadow.router.counters import Counters
 from shadow.router.headers import hops_of
@@ -19,8 +17,6 @@ from shadow.router.mirror import Mirror
 from shadow.router.pairlog import PairLog
 from shadow.router.records import Draft, Shown
 from shadow.router.sampling import HashSampler
-
-PRIMARY: Final = "primary"
 
 
 class Splitter:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from shadow.contracts import PRIMARY
 from shadow.router.answers import UNTIL_CLOSE, AnswerReader
 from shadow.router.exchange import Exchange
 from shadow.router.mirror import Copy, Mirror
 from shadow.router.records import Draft, Shown
-from shadow.router.split import PRIMARY, Splitter
+from shadow.router.split import Splitter
 from shadow.router.upstream import Exchanged
 from shadow.router.ways import Way
 
@@ -32,8 +33,7 @@ class SplitExchange(Exchange):
         chosen = super()._choose()
         assert self._router.split is not None  # or this were a plain exchange
         self._splitter = self._router.split
-        eligible = (self._request.method, self._path) in self._router.routes
-        self._assigned = self._splitter.assign(eligible, self._request, self._bucket)
+        self._assigned = self._splitter.assign(self._eligible, self._request, self._bucket)
         # While the candidate is among the chosen the request is kept; `_open` takes it out, for it gets no copy.
         return [*chosen, self._splitter.mirror] if self._assigned == self._splitter.name else chosen
 

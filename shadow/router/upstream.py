@@ -13,6 +13,7 @@ from time import monotonic  # not the loop's clock: uvloop's counts whole millis
 from typing import Final, Protocol
 
 from shadow.router.answers import AnswerReader
+from shadow.router.http1 import IDEMPOTENT
 from shadow.router.pool import Connection, Pool
 
 REPLAY_BYTES: Final = 256 << 10
@@ -56,7 +57,7 @@ class Leg:
     """One request on its way to one upstream and back; tells `receiver` of it and of its one end.
 
     `data` is the first of the request, with `whole` all of it; `send` takes the rest. The deadline counts from the
-    last byte that was sent. `replay` allows the one retry on a stale connection.
+    last byte that was sent. Only a `method` that may be repeated has the one retry on a stale connection.
     """
 
     __slots__ = (
@@ -76,16 +77,14 @@ class Leg:
         "receiver",
     )
 
-    def __init__(
-        self, pool: Pool, receiver: Receiver, data: bytes, *, whole: bool, head_only: bool, replay: bool
-    ) -> None:
+    def __init__(self, pool: Pool, receiver: Receiver, method: bytes, data: bytes, whole: bool) -> None:
         self._pool = pool
         self.receiver = receiver
         self._sent = [data]
         self._sent_bytes = len(data)
         self._whole = whole
-        self._head_only = head_only
-        self._replay = replay
+        self._head_only = method == b"HEAD"
+        self._replay = method in IDEMPOTENT
         self._connection: Connection | None = None
         self._task: asyncio.Task[None] | None = None
         self._connect_us = 0
@@ -219,10 +218,8 @@ class Leg:
             reader = self._connection.reader
         status = reader.status if reader is not None and self._heard else 0
         self._release(error)
-        receiver, self.receiver = (
-            self.receiver,
-            _NOBODY,
-        )  # no cycle: what is over is freed at once, without the collector
+        # No cycle stays behind: what is over is freed at once, without the collector.
+        receiver, self.receiver = self.receiver, _NOBODY
         receiver.ended(Exchanged(status, error, self._connect_us, upstream_us))
 
     def _release(self, error: str) -> None:

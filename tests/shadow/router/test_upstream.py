@@ -64,7 +64,7 @@ class Receiver:
 
 def begin(pool: Pool, receiver: Receiver, path: str, method: str = "GET") -> Leg:
     head = f"{method} {path} HTTP/1.1\r\nhost: a\r\n\r\n".encode()
-    receiver.leg = Leg(pool, receiver, head, whole=True, head_only=method == "HEAD", replay=method != "POST")
+    receiver.leg = Leg(pool, receiver, method.encode(), head, True)
     return receiver.leg
 
 
