@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import socket
-import struct
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -17,7 +15,7 @@ from typing import Any
 
 from shadow.router.config import Arm
 from shadow.router.sampling import BUCKETS, bucket_of, unit_of
-from tests.shadow.router.harness import KEY
+from tests.shadow.router.harness import KEY, cut
 
 COPY_BYTES = 4_096
 USERS = 500
@@ -83,17 +81,11 @@ class Faulty(asyncio.Protocol):
 
     def _answer(self, fault: bytes) -> None:
         if fault == b"reset":
-            reset(self._transport)
+            cut(self._transport)
             return
         self._transport.write(_ANSWERS[fault])
         if fault in _ENDING:
             self._transport.close()
-
-
-def reset(transport: Any) -> None:
-    """Close with a reset."""
-    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    transport.abort()
 
 
 @dataclass(frozen=True)
@@ -253,7 +245,7 @@ class Asking(asyncio.Protocol):
         self._buffer += data
         if plan.kind == "leave" and not self._buffer.startswith(b"HTTP/1.1 50"):
             self._end("left")
-            reset(self._transport)
+            cut(self._transport)
             return
         head, found, body = self._buffer.partition(b"\r\n\r\n")
         if found and whole(head, body):

@@ -8,7 +8,7 @@ import json
 import socket
 import struct
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -48,8 +48,36 @@ async def silent(head: str, reader: asyncio.StreamReader, writer: asyncio.Stream
     return False
 
 
+def cut(transport: Any) -> None:
+    """Close with a reset."""
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
+
+
+def leave(writer: asyncio.StreamWriter) -> None:
+    """Go away by a reset; an orderly end could as well be a client that only has said all."""
+    cut(writer.transport)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+def in_pieces(data: bytes, sizes: Iterable[int], feed: Callable[[bytes], None]) -> None:
+    """Feed pieces of these sizes, and then the rest."""
+    start = 0
+    for size in sizes:
+        if start < len(data):
+            feed(data[start : start + size])
+            start += size
+    if start < len(data):
+        feed(data[start:])
+
+
 async def reset(head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-    writer.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    cut(writer.transport)
     return False
 
 

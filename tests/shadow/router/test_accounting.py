@@ -43,8 +43,7 @@ from tests.shadow.router.faulty import (
     Plan,
     mixed,
 )
-from tests.shadow.router.harness import KEY, Set, running
-from tests.shadow.router.test_server import until
+from tests.shadow.router.harness import KEY, Set, running, until
 
 REQUESTS = int(os.environ.get("UNDERSTUDY_TEST_REQUESTS", "1000000"))
 """Of the long test."""

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shadow.router.answers import AnswerReader
+from tests.shadow.router.harness import in_pieces
 
 
 @given(st.lists(st.integers(1, 30), max_size=20), st.booleans())
@@ -16,13 +17,8 @@ def test_answers_are_the_same_however_the_stream_is_cut(cuts: list[int], chunked
         if chunked
         else b"content-length: 5\r\n\r\nabcde"
     )
-    reader, rest = AnswerReader(), b"HTTP/1.1 200 OK\r\n" + framed
-    for size in cuts:
-        if rest:
-            reader.feed(rest[:size])
-            rest = rest[size:]
-    if rest:
-        reader.feed(rest)
+    reader = AnswerReader()
+    in_pieces(b"HTTP/1.1 200 OK\r\n" + framed, cuts, reader.feed)
     assert (reader.done, reader.error, reader.status, reader.take()) == (True, "", 200, b"abcde")
     assert reader.keep_alive
 

@@ -5,29 +5,23 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import resource
 import socket
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import msgspec
 import psutil
 import pytest
 
-from shadow.processes import Stage, answers
-from shadow.rehearsal import HOST, command
+from shadow.rehearsal import HOST
 from shadow.router.client import BYTES_PER_SECOND, IDLE_SECONDS, REQUEST_SECONDS
 from shadow.router.pool import Pool
 from shadow.router.server import allow_files
-from tests.ports import free_port
 from tests.shadow.router import harness
-from tests.shadow.router.harness import read_answer, request, running
-from tests.shadow.router.test_process import configuration
-from tests.shadow.router.test_server import leave, until
+from tests.shadow.router.harness import leave, read_answer, request, running, until
+from tests.shadow.router.test_process import router_process
 from tests.shadow.router.test_streaming import Filling, head_of, routes, saying
 from tests.shadow.router.test_upstream import Receiver, begin
 
@@ -338,19 +332,7 @@ async def test_ten_thousand_idle_connections_cost_little_and_a_request_beside_th
     primary, collector = harness.Upstream(harness.echo), harness.Collector()
     await primary.start()
     clients: list[socket.socket] = []
-    with (
-        tempfile.TemporaryDirectory(dir="/tmp") as sockets,
-        Stage(tmp_path / "logs", os.environ | {"UNDERSTUDY_UNIT_KEY": "a key for tests only, 32 bytes.."}) as stage,
-    ):
-        shipper = Path(sockets) / "shipper.sock"
-        listener = await asyncio.start_unix_server(collector.serve, str(shipper))
-        port = free_port((0, 1))
-        config = tmp_path / "router.json"
-        config.write_bytes(msgspec.json.encode(configuration(port, shipper, primary.port, primary.port)))
-        ready = f"http://{HOST}:{port + 1}/readyz"
-        router = await asyncio.to_thread(
-            stage.start, "router", command("router", "--config", config), lambda: answers(ready)
-        )
+    async with router_process(tmp_path, primary, primary, collector) as (router, port):
         process = psutil.Process(router.process.pid)
         # What a first burst needs once (code, pools, buffers) is no cost of a connection.
         warm = [connected(port) for _ in range(250)]
@@ -380,5 +362,4 @@ async def test_ten_thousand_idle_connections_cost_little_and_a_request_beside_th
         router.process.terminate()
         assert await asyncio.to_thread(router.process.wait, 20) == 0
         await asyncio.wait_for(collector.ended.wait(), 10)
-        listener.close()
     await primary.stop()

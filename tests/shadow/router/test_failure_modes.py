@@ -22,8 +22,7 @@ from shadow.router.records import Draft
 from shadow.router.upstream import Leg
 from tests.ports import free_port
 from tests.shadow.router import harness
-from tests.shadow.router.harness import digest, read_answer, request, running
-from tests.shadow.router.test_server import leave, until
+from tests.shadow.router.harness import digest, leave, read_answer, request, running, until
 from tests.shadow.router.test_shadow_scenarios import Deaf, Opened, post
 from tests.shadow.router.test_streaming import BLOCK, head_of, routes
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from shadow.router import http1
 from shadow.router.http1 import CHUNKED, RefusalError, Request, RequestReader
+from tests.shadow.router.harness import in_pieces
 
 REFUSED = [
     (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", (400, 501)),
@@ -87,12 +88,8 @@ def test_a_head_that_never_ends_is_refused_though_it_comes_slowly() -> None:
 
 @given(st.lists(st.integers(1, 40), max_size=30))
 def test_requests_are_the_same_however_the_stream_is_cut(cuts: list[int]) -> None:
-    reader, rest = RequestReader(), GOOD * 3
-    for size in cuts:
-        reader.feed(rest[:size])
-        rest = rest[size:]
-    if rest:
-        reader.feed(rest)
+    reader = RequestReader()
+    in_pieces(GOOD * 3, cuts, reader.feed)
     assert [request.target for request in heads(reader)] == [b"/recommend?user_id=1"] * 3
     assert all(request.keep_alive for request in heads(reader))
     assert reader.idle
@@ -114,13 +111,8 @@ def test_a_body_in_chunks_is_the_same_however_the_stream_is_cut_and_its_trailers
         b"POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\r\n"
         b"3;ext=1\r\nabc\r\n2\r\nde\r\n0\r\nX-Sum: 9\r\nHost: b\r\n\r\n"
     )
-    reader, rest = RequestReader(), raw
-    for size in cuts:
-        if rest:
-            reader.feed(rest[:size])
-            rest = rest[size:]
-    if rest:
-        reader.feed(rest)
+    reader = RequestReader()
+    in_pieces(raw, cuts, reader.feed)
     (head,) = heads(reader)
     assert (head.method, head.length, [name for name, _ in head.headers]) == (
         b"POST",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,7 +13,7 @@ from shadow.contracts import Answer, Hello
 from shadow.router import pairlog
 from shadow.router.pairlog import PairLog
 from shadow.router.records import Draft, Shown
-from tests.shadow.router.harness import Collector
+from tests.shadow.router.harness import Collector, until
 
 HELLO = Hello(experiment="e", incarnation="i", router="r", started_us=1)
 
@@ -38,12 +38,6 @@ def expose(log: PairLog, number: int) -> None:
     draft = Draft(f"r{number}", "e", "i", 3, 4, "GET", "/", 0, "u", 5, None)
     log.expose(draft, Shown(assigned="shadow", served="primary", version="v", status=200, error="busy"))
     balanced(log)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 async def test_what_was_logged_before_the_shipper_came_arrives_in_order(path: Path) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from shadow.processes import Stage, answers
+from shadow.processes import Running, Stage, answers
 from shadow.rehearsal import HOST, command
 from tests.ports import free_port
 from tests.shadow.router import harness
@@ -35,6 +37,28 @@ def configuration(port: int, shipper: Path, primary: int, shadow: int) -> dict[s
     }
 
 
+@asynccontextmanager
+async def router_process(
+    directory: Path, primary: harness.Upstream, shadow: harness.Upstream, collector: harness.Collector
+) -> AsyncIterator[tuple[Running, int]]:
+    """A router as a process of its own, with its port; `collector` is its shipper."""
+    with (
+        tempfile.TemporaryDirectory(dir="/tmp") as sockets,
+        Stage(directory / "logs", os.environ | {"UNDERSTUDY_UNIT_KEY": "a key for tests only, 32 bytes.."}) as stage,
+    ):
+        path = Path(sockets) / "shipper.sock"
+        listener = await asyncio.start_unix_server(collector.serve, str(path))
+        port = free_port((0, 1))
+        config = directory / "router.json"
+        config.write_bytes(msgspec.json.encode(configuration(port, path, primary.port, shadow.port)))
+        ready = f"http://{HOST}:{port + 1}/readyz"
+        router = await asyncio.to_thread(
+            stage.start, "router", command("router", "--config", config), lambda: answers(ready)
+        )
+        yield router, port
+        listener.close()
+
+
 async def test_sigterm_lets_the_copies_under_way_and_in_the_queue_end_and_logs_them(tmp_path: Path) -> None:
     released, asked = asyncio.Event(), asyncio.Semaphore(0)
 
@@ -46,35 +70,21 @@ async def test_sigterm_lets_the_copies_under_way_and_in_the_queue_end_and_logs_t
     primary, shadow, collector = harness.Upstream(harness.echo), harness.Upstream(held), harness.Collector()
     await primary.start()
     await shadow.start()
-    with (
-        tempfile.TemporaryDirectory(dir="/tmp") as sockets,
-        Stage(tmp_path / "logs", os.environ | {"UNDERSTUDY_UNIT_KEY": "a key for tests only, 32 bytes.."}) as stage,
-    ):
-        path = Path(sockets) / "shipper.sock"
-        listener = await asyncio.start_unix_server(collector.serve, str(path))
-        port = free_port((0, 1))
-        config = tmp_path / "router.json"
-        config.write_bytes(msgspec.json.encode(configuration(port, path, primary.port, shadow.port)))
-        ready = f"http://{HOST}:{port + 1}/readyz"
-        router = await asyncio.to_thread(
-            stage.start, "router", command("router", "--config", config), lambda: answers(ready)
-        )
-        async with asyncio.timeout(20):
-            for number in range(REQUESTS):
-                reader, writer = await asyncio.open_connection(HOST, port)
-                writer.write(harness.request(f"/recommend?user_id={number}"))
-                status, _, _ = await harness.read_answer(reader)
-                assert status == 200
-                writer.close()
-                if number < CONCURRENCY:
-                    await asked.acquire()
-            router.process.terminate()
-            await closed(port)
-            assert router.process.poll() is None, router.tail()
-            released.set()
-            assert await asyncio.to_thread(router.process.wait, 10) == 0
-            await collector.ended.wait()
-        listener.close()
+    async with router_process(tmp_path, primary, shadow, collector) as (router, port), asyncio.timeout(20):
+        for number in range(REQUESTS):
+            reader, writer = await asyncio.open_connection(HOST, port)
+            writer.write(harness.request(f"/recommend?user_id={number}"))
+            status, _, _ = await harness.read_answer(reader)
+            assert status == 200
+            writer.close()
+            if number < CONCURRENCY:
+                await asked.acquire()
+        router.process.terminate()
+        await closed(port)
+        assert router.process.poll() is None, router.tail()
+        released.set()
+        assert await asyncio.to_thread(router.process.wait, 10) == 0
+        await collector.ended.wait()
     for upstream in (primary, shadow):
         await upstream.stop()
     assert [record["outcome"] for record in collector.records] == ["paired"] * REQUESTS

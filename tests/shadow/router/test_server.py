@@ -6,9 +6,7 @@ import asyncio
 import json
 import random
 import socket
-import struct
 import time
-from collections.abc import Callable
 from contextlib import suppress
 
 import h11
@@ -20,7 +18,7 @@ from shadow.router.http1 import HEAD_BYTES
 from shadow.router.mirror import Copy, Mirror
 from shadow.router.sampling import unit_of
 from tests.shadow.router import harness
-from tests.shadow.router.harness import KEY, read_answer, request, running
+from tests.shadow.router.harness import KEY, leave, read_answer, request, running, until
 from tests.shadow.router.test_http1 import REFUSED
 
 
@@ -354,18 +352,6 @@ async def test_the_identity_holds_at_every_sample_under_random_faults_and_client
         assert stage.server.log.numbered == sum(stage.outcomes.values())
         assert stage.arm.received <= 400
     assert len(stage.collector.records) == stage.server.log.numbered - stage.server.log.dropped
-
-
-def leave(writer: asyncio.StreamWriter) -> None:
-    """Go away by a reset; an orderly end could as well be a client that only has said all."""
-    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    writer.transport.abort()
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 async def test_every_refused_form_is_answered_with_a_problem_and_a_closed_connection_and_counted() -> None:

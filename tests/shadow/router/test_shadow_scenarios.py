@@ -16,8 +16,7 @@ import pytest
 
 from shadow.router.client import REQUEST_SECONDS
 from tests.shadow.router import harness
-from tests.shadow.router.harness import digest, read_answer, request, running
-from tests.shadow.router.test_server import leave, until
+from tests.shadow.router.harness import digest, leave, read_answer, request, running, until
 from tests.shadow.router.test_streaming import head_of, routes, saying
 
 LARGE = 1024 * 65

@@ -41,10 +41,8 @@ from tests.shadow.router.faulty import (
     Faulty,
     Plan,
     mixed,
-    reset,
 )
-from tests.shadow.router.harness import Answer, Set, headers_of, reply, running, target_of
-from tests.shadow.router.test_server import until
+from tests.shadow.router.harness import Answer, Set, headers_of, reply, running, target_of, until
 
 METHODS = ("GET", "HEAD", "PUT", "POST", "DELETE")
 ROUTES = tuple(Route(method=method, path="/recommend") for method in METHODS)
@@ -192,7 +190,7 @@ async def leave(stage: Set, when: Any) -> None:
     _, writer = await asyncio.open_connection("127.0.0.1", stage.port)
     writer.write(harness.request(f"/recommend?user_id={IN[0]}"))
     await until(when)
-    reset(writer.transport)
+    harness.leave(writer)
     await until(lambda: not any(client._exchange for client in stage.server.clients))
 
 
@@ -294,7 +292,7 @@ async def test_a_client_that_leaves_is_exposed_to_nothing() -> None:
         _, writer = await asyncio.open_connection("127.0.0.1", stage.port)
         writer.write(f"PUT /recommend?user_id={IN[0]} HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf".encode())
         await until(lambda: stage.arm.in_flight)
-        reset(writer.transport)
+        harness.leave(writer)
         assert await told(stage) == [("shadow", "", 0, "client_cancelled")] * 2
         assert (stage.primary.heads, stage.server.router.arms[0].busy) == ([], False)
 

@@ -17,8 +17,7 @@ import pytest
 
 from shadow.router.config import Route
 from tests.shadow.router import harness
-from tests.shadow.router.harness import digest, read_answer, request, running
-from tests.shadow.router.test_server import leave, until
+from tests.shadow.router.harness import digest, leave, read_answer, request, running, until
 
 BIG = 20 << 20
 BLOCK = random.Random(5).randbytes(1 << 20)
