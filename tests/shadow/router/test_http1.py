@@ -66,6 +66,12 @@ def heads(reader: RequestReader) -> list[Request]:
     return [event for event in reader.events if isinstance(event, Request)]
 
 
+def drip(reader: RequestReader) -> None:
+    """More than a head may have, slowly."""
+    for _ in range(http1.HEAD_BYTES // 1000 + 2):
+        reader.feed(b"x" * 1000)
+
+
 @pytest.mark.parametrize(("raw", "status"), REFUSED)
 def test_what_is_ambiguous_or_not_spoken_is_refused(raw: bytes, status: tuple[int, ...]) -> None:
     with pytest.raises(RefusalError) as caught:
@@ -76,13 +82,8 @@ def test_what_is_ambiguous_or_not_spoken_is_refused(raw: bytes, status: tuple[in
 def test_a_head_that_never_ends_is_refused_though_it_comes_slowly() -> None:
     reader = RequestReader()
     reader.feed(b"GET / HTTP/1.1\r\nHost: a\r\nX: ")
-
-    def drip() -> None:
-        for _ in range(http1.HEAD_BYTES // 1000 + 2):
-            reader.feed(b"x" * 1000)
-
     with pytest.raises(RefusalError) as caught:
-        drip()
+        drip(reader)
     assert caught.value.status == 431
 
 
@@ -127,11 +128,6 @@ def test_a_body_in_chunks_is_the_same_however_the_stream_is_cut_and_its_trailers
 def test_framing_that_never_ends_is_refused(endless: bytes) -> None:
     reader = RequestReader()
     reader.feed(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + endless)
-
-    def drip() -> None:
-        for _ in range(http1.HEAD_BYTES // 1000 + 2):
-            reader.feed(b"x" * 1000)
-
     with pytest.raises(RefusalError) as caught:
-        drip()
+        drip(reader)
     assert caught.value.status == 431

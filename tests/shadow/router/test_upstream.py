@@ -68,6 +68,11 @@ def begin(pool: Pool, receiver: Receiver, path: str, method: str = "GET") -> Leg
     return receiver.leg
 
 
+async def gone(head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    """Closed before it said anything."""
+    return False
+
+
 @asynccontextmanager
 async def asking(answer: Answer, deadline: float = 5.0) -> AsyncIterator[tuple[Ask, Upstream, Pool]]:
     upstream = Upstream(answer)
@@ -166,10 +171,6 @@ async def test_nobody_there_is_refused() -> None:
 async def test_a_stale_connection_is_replaced_once_and_a_second_failure_is_told() -> None:
     async with asking(harness.echo) as (ask, upstream, _):
         await ask("/1")
-
-        async def gone(head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-            return False
-
         upstream.answer = gone
         end = await ask("/2")
         assert end.error == "reset"
@@ -200,10 +201,6 @@ async def test_cancelling_tells_once_and_closes() -> None:
 async def test_what_must_not_be_done_twice_is_not_tried_again() -> None:
     async with asking(harness.echo) as (ask, upstream, pool):
         await ask("/1")
-
-        async def gone(head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-            return False
-
         upstream.answer = gone
         receiver = Receiver()
         begin(pool, receiver, "/2", "POST")
