@@ -71,7 +71,8 @@ MEASURES: Final[dict[str, Measure]] = {
             HIGHER,
             ("rate",),
             1.0,
-            "Rate of failed calls on the same requests: bad status, unreadable body, timeout, open breaker.",
+            "Rate of failed calls on the same requests: bad status, unreadable body, timeout, open breaker, "
+            "too long a wait for a slot.",
         ),
         Measure(
             "latency_p95",

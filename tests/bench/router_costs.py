@@ -127,9 +127,12 @@ def fan_report(results: Results) -> str:
     """One shadow beside three and the control."""
     names = {"one": "one shadow", "four": "three shadows and the control"}
     rows = [row for fan, name in names.items() if (row := _row(name, results.rounds(f"fanout/{fan}")))]
+    lines = ["### Three shadows and the control", ""]
+    if not rows:
+        return "\n".join([*lines, "Not measured."])
     pairs = zip(results.rounds("fanout/one"), results.rounds("fanout/four"), strict=False)
     ratios = [four["total_us"] / one["total_us"] for one, four in pairs]
-    lines = ["### Three shadows and the control", "", table(_HEAD, rows)]
+    lines.append(table(_HEAD, rows))
     if ratios:
         ratio = Spread.of(ratios)
         lines += [
