@@ -205,7 +205,8 @@ _OWN: Final = frozenset({"host", "connection", "content-length", "transfer-encod
 
 def is_private(target: bytes, private: frozenset[bytes]) -> bool:
     """Whether `target`, decoded as a server would, is one of the `private` paths or below one."""
-    path = re.sub(rb"/+", b"/", unquote_to_bytes(target.partition(b"?")[0])).rstrip(b"/")
+    # A line feed at the end too: Starlette's routes end with `$`, which matches before one.
+    path = re.sub(rb"/+", b"/", unquote_to_bytes(target.partition(b"?")[0])).rstrip(b"/\n")
     return any(path == each or path.startswith(each + b"/") for each in private)
 
 

@@ -9,6 +9,7 @@ Next module: `shadow.router.client`, which owns the client's connection.
 from __future__ import annotations
 
 import time
+from sys import getsizeof
 from typing import Final
 
 from shadow.contracts import CLIENT_CANCELLED, PRIMARY_ERROR, Answer
@@ -183,6 +184,8 @@ class Exchange:
         draft = self._draft(primary)
         reason = self._not_copied()
         body = self._kept.kept
+        # In memory, not on the wire: beyond Latin-1 a text takes two or four bytes for each of its characters.
+        held = getsizeof(primary.body) + len(draft.target)
         # Whoever is asked first has the machine for a moment to itself: the arms take turns, or shadow − control would
         # measure the order in which the configuration names them.
         first = self._router.counters.answered % len(self._chosen)
@@ -191,7 +194,7 @@ class Exchange:
                 mirror.drop(draft, reason)
             else:
                 payload = mirror.headers.copy(self._request, self._request_id, body)
-                mirror.offer(Copy(mirror, payload, draft, len(primary.body)))
+                mirror.offer(Copy(mirror, payload, draft, held))
 
     def _not_copied(self) -> str:
         """Why no arm gets a copy; "" when all do."""

@@ -83,11 +83,11 @@ def to_primary(request: Request, request_id: bytes, client: bytes) -> bytes:
     if b"connection" in request.known:
         dropped = dropped | _connection_listed(request.headers)
     lines = [b"%b %b HTTP/1.1" % (request.method, request.target)]
-    forwarded, proto, host = client, b"http", request.known[b"host"]
+    forwarded, proto, host = b"", b"http", request.known[b"host"]
     for name, value in request.headers:
         if name in dropped:
             if name == b"x-forwarded-for":
-                forwarded = value + b", " + forwarded
+                forwarded += value + b", "  # several lines are one list, the nearest hop at its end
             elif name == b"x-forwarded-proto":
                 proto = value
             elif name == b"x-forwarded-host":
@@ -96,7 +96,7 @@ def to_primary(request: Request, request_id: bytes, client: bytes) -> bytes:
             lines.append(b"%b: %b" % (name, value))
     lines.append(
         b"x-request-id: %b\r\nx-forwarded-for: %b\r\nx-forwarded-proto: %b\r\nx-forwarded-host: %b"
-        % (request_id, forwarded, proto, host)
+        % (request_id, forwarded + client, proto, host)
     )
     if request.length == CHUNKED:
         lines.append(b"transfer-encoding: chunked")

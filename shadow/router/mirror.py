@@ -37,12 +37,12 @@ class Copy:
 
     __slots__ = ("body", "draft", "leg", "mirror", "offered_at", "payload", "queue_us", "size")
 
-    def __init__(self, mirror: Mirror, payload: bytes, draft: Draft, primary_bytes: int) -> None:
+    def __init__(self, mirror: Mirror, payload: bytes, draft: Draft, held_bytes: int) -> None:
         self.mirror = mirror
         self.payload = payload
         self.draft = draft
-        self.size = len(payload) + primary_bytes + OVERHEAD_BYTES
-        """What it counts in the queue."""
+        self.size = len(payload) + held_bytes + OVERHEAD_BYTES
+        """What it counts in the queue; `held_bytes` are those of its draft."""
         self.offered_at = 0.0
         self.queue_us = 0
         self.body = Body(mirror.arm.answer_bytes)

@@ -192,8 +192,9 @@ class Leg:
         if self._ended:
             connection.abort()
         else:
-            self._begin(connection)
+            # In this order: what has waited may be more than the new connection takes.
             self.receiver.resume_sending()
+            self._begin(connection)
 
     def _begin(self, connection: Connection) -> None:
         self._connection = connection

@@ -10,6 +10,7 @@ import gc
 import hashlib
 import json
 import random
+import sys
 from contextlib import suppress
 from typing import Any
 
@@ -212,6 +213,30 @@ async def test_the_bytes_of_bodies_and_answers_count_in_the_bound() -> None:
             assert (await stage.send(post(size) + BLOCK[:size]))[0] == 200
             assert mirror.queued_bytes <= bound
         assert stage.outcomes == {"dropped:queue_full": 10}
+        stage.shadow.answer = harness.echo
+        shadow.opened.set()
+        await stage.settled()
+        assert mirror.queued_bytes == 0
+
+
+async def test_a_waiting_copy_counts_what_it_takes_in_memory_not_what_it_was_on_the_wire() -> None:
+    """10. One character beyond Latin-1 makes Python keep four bytes for each of an answer's; a long target is held twice."""
+    bound, shadow = 4 << 20, Gate()
+    body = '{"title": "' + "x" * 100_000 + '\U0001f3ad"}'
+
+    async def wide(head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        raw = body.encode()
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(raw) + raw)
+        return True
+
+    async with running(primary=wide, shadow=shadow, deadline_ms=60_000, queue_bytes=bound, concurrency=1) as stage:
+        [mirror] = stage.server.router.mirrors
+        for number in range(20):
+            await stage.get(f"/recommend?user_id={number}&x={'x' * 30_000}")
+        drafts = [copy.draft for copy in (*mirror._queue, *mirror._under_way)]
+        held = sum(sys.getsizeof(draft.primary.body) + sys.getsizeof(draft.target) for draft in drafts if draft.primary)
+        held += sum(len(copy.payload) for copy in mirror._queue)
+        assert bound / 2 < held < bound
         stage.shadow.answer = harness.echo
         shadow.opened.set()
         await stage.settled()

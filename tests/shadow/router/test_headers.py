@@ -71,6 +71,13 @@ def test_what_an_ingress_said_about_the_client_stays() -> None:
     assert body == b"ab"
 
 
+def test_addresses_on_several_lines_stay_in_the_order_of_the_hops() -> None:
+    request = asked((b"x-forwarded-for", b"6.6.6.6"), (b"accept", b"*/*"), (b"x-forwarded-for", b"10.0.0.1, 10.0.0.9"))
+    _, headers, _ = seen(to_primary(request, b"id-1", b"10.0.0.2"))
+    told = [value for name, value in headers if name == b"x-forwarded-for"]
+    assert told == [b"6.6.6.6, 10.0.0.1, 10.0.0.9, 10.0.0.2"]
+
+
 def test_a_post_without_a_body_says_so() -> None:
     assert b"content-length: 0" in to_primary(asked(method=b"POST"), b"id-1", b"10.0.0.2")
 

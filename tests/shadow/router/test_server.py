@@ -213,7 +213,17 @@ async def test_other_paths_are_served_and_not_copied() -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["/metrics", "/metrics/", "/%6Detrics?x=1", "//docs", "/docs/oauth2-redirect", "/openapi.json", "/readyz"]
+    "target",
+    [
+        "/metrics",
+        "/metrics/",
+        "/%6Detrics?x=1",
+        "//docs",
+        "/docs/oauth2-redirect",
+        "/openapi.json",
+        "/readyz",
+        "/metrics%0a",
+    ],
 )
 async def test_what_is_for_operators_is_not_on_the_public_port(target: str) -> None:
     async with running() as stage:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ class Receiver:
         self.end: asyncio.Future[End] = asyncio.get_running_loop().create_future()
         self.parts: list[bytes] = []
         self.interims: list[int] = []
-        self.pauses = 0
+        self.asked: list[str] = []
         self.ends = 0
         self._most = most
         self.leg: Leg | None = None
@@ -56,10 +57,10 @@ class Receiver:
         self.end.set_result(End(end.status, body, end.error, end.connect_us))
 
     def pause_sending(self) -> None:
-        self.pauses += 1
+        self.asked.append("pause")
 
     def resume_sending(self) -> None:
-        self.pauses -= 1
+        self.asked.append("resume")
 
 
 def begin(pool: Pool, receiver: Receiver, path: str, method: str = "GET") -> Leg:
@@ -166,6 +167,17 @@ async def test_nobody_there_is_refused() -> None:
     receiver = Receiver()
     begin(Pool("127.0.0.1", free_port(), 1, 5.0), receiver, "/")
     assert (await asyncio.wait_for(receiver.end, 10)).error == "refused"
+
+
+async def test_a_request_that_does_not_fit_into_a_new_connection_leaves_its_sender_paused() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        pool = Pool(*deaf.getsockname(), most_idle=2, deadline=5.0)
+        receiver = Receiver()
+        leg = Leg(pool, receiver, b"POST", b"POST / HTTP/1.1\r\nhost: a\r\n\r\n" + b"x" * (32 << 20), False)
+        await harness.until(lambda: receiver.asked)
+        assert receiver.asked[-1] == "pause"
+        leg.cancel()
+        pool.close()
 
 
 async def test_a_stale_connection_is_replaced_once_and_a_second_failure_is_told() -> None:
