@@ -220,7 +220,7 @@ async def test_the_bytes_of_bodies_and_answers_count_in_the_bound() -> None:
 
 
 async def test_a_waiting_copy_counts_what_it_takes_in_memory_not_what_it_was_on_the_wire() -> None:
-    """10. One character beyond Latin-1 makes Python keep four bytes for each of an answer's; a long target is held twice."""
+    """10. Beyond Latin-1 Python keeps four bytes for each character of an answer; a long target is held twice."""
     bound, shadow = 4 << 20, Gate()
     body = '{"title": "' + "x" * 100_000 + '\U0001f3ad"}'
 
