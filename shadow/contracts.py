@@ -11,9 +11,9 @@ from typing import Final
 
 import msgspec
 
-SCHEMA_VERSION: Final = 2
-READABLE_VERSIONS: Final = (1, 2)
-"""What readers take: version 2 only added (docs/decisions/0012)."""
+SCHEMA_VERSION: Final = 3
+READABLE_VERSIONS: Final = (1, 2, 3)
+"""What readers take: versions 2 and 3 only added (docs/decisions/0012, 0013)."""
 
 PRIMARY: Final = "primary"
 """The name of the version that answers users, where arms are named; no arm may have it."""
@@ -30,9 +30,21 @@ EXPOSED_ERROR: Final = "exposed_error"
 DROPPED: Final = "dropped:"
 """Prefix of the outcomes of a copy that was never sent; the reason follows, see `DROP_REASONS`."""
 
-DROP_REASONS: Final = ("queue_full", "too_large", "breaker_open", "shutdown", "loop", "incomplete", "expired", "split")
+DROP_REASONS: Final = (
+    "queue_full",
+    "too_large",
+    "breaker_open",
+    "shutdown",
+    "loop",
+    "incomplete",
+    "expired",
+    "split",
+    "log_full",
+)
 """`expired`: it waited too long for a slot. `incomplete`: the primary answered before the whole request had come, so
-there was nothing to copy. `split`: an arm answered the user instead of the primary: there is nothing to pair with."""
+there was nothing to copy. `split`: an arm answered the user instead of the primary: there is nothing to pair with.
+`log_full` (since version 3): the shipper's spool was full and its policy is to stop mirroring; such records are
+counted, and not written either."""
 
 OUTCOMES: Final = (
     PAIRED,
@@ -157,11 +169,37 @@ class SegmentEntry(msgspec.Struct, frozen=True, kw_only=True):
     last_event_us: int
 
 
+OLDEST: Final = "oldest"
+"""The spool was full, and a closed segment was given up for newer records."""
+SPOOL_FULL: Final = "full"
+"""The spool was full, and the newest records were not taken."""
+DISK: Final = "disk"
+"""The spool's disk refused to write, or lost what it had."""
+SPOOL_DROP_REASONS: Final = (OLDEST, SPOOL_FULL, DISK)
+
+
+class SpoolDrop(msgspec.Struct, frozen=True, kw_only=True):
+    """Records that the shipper got and gave up for one `reason`, counted over the life of one incarnation's log.
+
+    `records` and `bytes` (compressed, or 0 where nothing was compressed yet) are exact; all lie between
+    `first_sequence` and `last_sequence`, though not every number there need be one of them (since version 3).
+    """
+
+    reason: str
+    records: int
+    bytes: int
+    first_sequence: int
+    last_sequence: int
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """All that one router incarnation has logged. `complete` is set by the router's `Goodbye`.
 
     `records` is how many sequence numbers the router gave out (known only when complete, else -1) and `dropped`
-    how many of those it dropped before the shipper (full pipe). A reader counts what it finds against both.
+    how many of those it dropped before the shipper (full pipe). `drops` is what the shipper gave up, one entry for each
+    reason: a reader counts what it finds against all three. `segments` is what was uploaded before this manifest was.
+    `written_us` is the shipper's wall clock when it wrote the manifest; while the router is connected it is renewed
+    with every segment, or as often as segments would be closed by age (0: written before version 3).
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -172,8 +210,15 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     complete: bool = False
     records: int = -1
     dropped: int = 0
+    drops: tuple[SpoolDrop, ...] = ()
+    written_us: int = 0
     segments: tuple[SegmentEntry, ...] = ()
 
 
 Frame = Hello | Goodbye | PairRecord | Exposure
 """What may come over the pipe from router to shipper: a 4-byte big-endian length, then one of these as JSON."""
+
+STOP: Final = b"S"
+GO: Final = b"G"
+"""What the shipper may say over the same pipe, one byte each: mirror no more (its spool is full), and mirror again.
+A new connection begins with go. Only the last byte counts."""

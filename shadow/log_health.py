@@ -64,12 +64,13 @@ class LogHealth(msgspec.Struct, kw_only=True):
 
     `records` were yielded; `other_kind` are whole records of the kind that was not asked for (exposures when pairs are
     read, pairs when exposures are); `bytes` are compressed. `missing` counts sequence numbers that no record bears, of
-    which `dropped_before_shipping` were dropped, and counted, by the router itself. `duplicates` (a number seen before)
-    and `foreign` (another router's or experiment's record) were not yielded, nor were lines of an `unknown_schema` or
-    `undecodable` ones. `torn` segments end in the middle of a frame or record or are damaged, `checksum_failures` are
-    not the bytes that the manifest names, `unlisted` are in no manifest, `absent` are in a manifest but not there;
-    `unclosed` segments were still being written. `without_manifest` names incarnations, `unfinished` those whose router
-    never said goodbye. `complete`: every router said goodbye and all it shipped is there, whole.
+    which `dropped_before_shipping` were dropped, and counted, by the router itself and `dropped_by_shipper` by the
+    shipper (full spool, disk that refused). `duplicates` (a number seen before) and `foreign` (another router's or
+    experiment's record) were not yielded, nor were lines of an `unknown_schema` or `undecodable` ones. `torn` segments
+    end in the middle of a frame or record or are damaged, `checksum_failures` are not the bytes that the manifest
+    names, `unlisted` are in no manifest, `absent` are in a manifest but not there; `unclosed` segments were still being
+    written. `without_manifest` names incarnations, `unfinished` those whose router never said goodbye. `complete`:
+    every router said goodbye and all it shipped is there, whole.
     """
 
     segments: int = 0
@@ -78,6 +79,7 @@ class LogHealth(msgspec.Struct, kw_only=True):
     bytes: int = 0
     missing: int = 0
     dropped_before_shipping: int = 0
+    dropped_by_shipper: int = 0
     duplicates: int = 0
     foreign: int = 0
     unknown_schema: int = 0
@@ -107,10 +109,11 @@ class LogHealth(msgspec.Struct, kw_only=True):
 
     def problems(self) -> list[str]:
         """One sentence for each thing that is not as it should be, in plain words; empty for a perfect log."""
-        lost = max(0, self.missing - self.dropped_before_shipping)
+        lost = max(0, self.missing - self.dropped_before_shipping - self.dropped_by_shipper)
         counts = [
-            (lost, "records are missing: numbered by the router, never seen here (crash, full spool or lost segment)"),
+            (lost, "records are missing: numbered by the router, never seen here (crash or lost segment)"),
             (min(self.missing, self.dropped_before_shipping), "records were dropped by the router: its pipe was full"),
+            (self.dropped_by_shipper, "records were dropped by the shipper: its spool was full or its disk refused"),
             (self.duplicates, "records came twice; the second was left out"),
             (self.foreign, "records of another router or experiment were left out"),
             (self.unknown_schema, "records have an unknown schema version and were left out: use a newer reader"),

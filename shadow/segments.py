@@ -177,6 +177,8 @@ def _records(incarnation: Incarnation, health: LogHealth) -> Iterator[PairRecord
                 yield record
     if manifest and manifest.complete:
         health.dropped_before_shipping += manifest.dropped
+    if manifest:
+        health.dropped_by_shipper += sum(drop.records for drop in manifest.drops)
     health.missing += runs.missing(manifest.records if manifest else -1)
 
 

@@ -136,7 +136,9 @@ class RouterCollector(Collector):
             log.add_metric([state], document["pair_log"][state])
         queued = GaugeMetricFamily("understudy_pair_log_queued_bytes", "Bytes that wait for the shipper.")
         queued.add_metric([], document["pair_log"]["queued_bytes"])
-        yield from (requests, outcomes, flying, waiting, primary, away, log, queued, _exposures(document))
+        stopped = GaugeMetricFamily("understudy_pair_log_stopped", "1 while the shipper's full spool stops the copies.")
+        stopped.add_metric([], document["pair_log"]["stopped"])
+        yield from (requests, outcomes, flying, waiting, primary, away, log, queued, stopped, _exposures(document))
 
 
 def _exposures(document: dict[str, Any]) -> Metric:

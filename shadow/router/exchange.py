@@ -200,6 +200,8 @@ class Exchange:
         """Why no arm gets a copy; "" when all do."""
         if hops_of(self._request) > 0:
             return "loop"
+        if self._router.log.stopped:
+            return "log_full"
         if self._kept.truncated:
             return "too_large"
         return "" if self._whole else "incomplete"

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from shadow.contracts import Answer, Exposure, Frame, Goodbye, Hello, PairRecord
+from shadow.contracts import STOP, Answer, Exposure, Frame, Goodbye, Hello, PairRecord
 from shadow.router.records import Draft, Shown
 
 logger = logging.getLogger(__name__)
@@ -43,6 +43,8 @@ class PairLog(asyncio.Protocol):
         self._paused = False
         self._scheduled = False
         self._ended = False
+        self.stopped = False
+        """The shipper's spool is full, and its policy is that nothing more is mirrored. Without it nobody says so."""
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
         self.numbered = 0
@@ -65,6 +67,9 @@ class PairLog(asyncio.Protocol):
 
     def _put(self, record: PairRecord | Exposure) -> None:
         self.numbered += 1
+        if self.stopped:
+            self.dropped += 1
+            return
         frame = self._frame(record)
         if self.queued_bytes + len(frame) > BUFFER_BYTES:
             self.dropped += 1
@@ -85,6 +90,7 @@ class PairLog(asyncio.Protocol):
             "written": self.written,
             "dropped": self.dropped,
             "queued_bytes": self.queued_bytes,
+            "stopped": int(self.stopped),
         }
 
     async def close(self, seconds: float) -> None:
@@ -120,6 +126,13 @@ class PairLog(asyncio.Protocol):
         self._transport.write(self._frame(self._hello))
         self._flush()
 
+    def data_received(self, data: bytes) -> None:
+        """asyncio's callback: the shipper says stop or go (`shadow.contracts`)."""
+        stopped = data[-1:] == STOP
+        if stopped != self.stopped:
+            logger.warning("the shipper's spool %s", "is full: nothing is copied" if stopped else "has room again")
+        self.stopped = stopped
+
     def pause_writing(self) -> None:
         """asyncio's callback: the shipper reads slowly."""
         self._paused = True
@@ -132,6 +145,7 @@ class PairLog(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """asyncio's callback: what was being written is lost; connect again, unless this is the end."""
         self._transport = None
+        self.stopped = False
         if self._paused:
             self.written -= self._sending
             self.dropped += self._sending

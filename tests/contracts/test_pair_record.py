@@ -14,6 +14,7 @@ from shadow.contracts import (
     DROP_REASONS,
     OUTCOMES,
     SCHEMA_VERSION,
+    SPOOL_DROP_REASONS,
     Answer,
     Exposure,
     Frame,
@@ -22,6 +23,7 @@ from shadow.contracts import (
     Manifest,
     PairRecord,
     SegmentEntry,
+    SpoolDrop,
 )
 from shadow.router.records import as_text
 
@@ -46,9 +48,14 @@ entries = st.builds(
     SegmentEntry, name=text, records=count, bytes=count, sha256=text, first_sequence=count, last_sequence=count,
     first_event_us=count, last_event_us=count,
 )  # fmt: skip
+drops = st.builds(
+    SpoolDrop, reason=st.sampled_from(SPOOL_DROP_REASONS), records=count, bytes=count, first_sequence=count,
+    last_sequence=count,
+)  # fmt: skip
 manifests = st.builds(
     Manifest, experiment=text, incarnation=text, router=text, started_us=count, complete=st.booleans(), records=count,
-    dropped=count, segments=st.lists(entries, max_size=3).map(tuple),
+    dropped=count, drops=st.lists(drops, max_size=3).map(tuple), written_us=count,
+    segments=st.lists(entries, max_size=3).map(tuple),
 )  # fmt: skip
 
 
@@ -76,10 +83,11 @@ def test_a_body_that_is_no_text_is_base64() -> None:
     assert as_text("ä".encode()) == ("ä", "utf-8")
 
 
-def test_the_fields_of_version_2_are_these() -> None:
+def test_the_fields_of_version_3_are_these() -> None:
     """A change here is a change of the contract: it needs a new SCHEMA_VERSION and a decision record."""
-    assert SCHEMA_VERSION == 2
-    fields: dict[str, Any] = {kind.__name__: kind.__struct_fields__ for kind in (PairRecord, Answer, Exposure)}
+    assert SCHEMA_VERSION == 3
+    kinds = (PairRecord, Answer, Exposure, Manifest, SpoolDrop)
+    fields: dict[str, Any] = {kind.__name__: kind.__struct_fields__ for kind in kinds}
     assert fields == {
         "PairRecord": (
             "schema_version", "request_id", "experiment", "incarnation", "sequence", "arrival_us", "event_time_us",
@@ -93,6 +101,11 @@ def test_the_fields_of_version_2_are_these() -> None:
             "schema_version", "request_id", "experiment", "incarnation", "sequence", "arrival_us", "event_time_us",
             "unit", "bucket", "assigned", "served", "version", "status", "error",
         ),
+        "Manifest": (
+            "schema_version", "experiment", "incarnation", "router", "started_us", "complete", "records", "dropped",
+            "drops", "written_us", "segments",
+        ),
+        "SpoolDrop": ("reason", "records", "bytes", "first_sequence", "last_sequence"),
     }  # fmt: skip
 
 

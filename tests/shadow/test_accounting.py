@@ -121,7 +121,9 @@ def scraped(exposures: dict[str, dict[str, int]] | None = None, **changes: int) 
     for name, value in {"received": 10, "refused": 1, "not_eligible": 2, "not_sampled": 3}.items():
         setattr(told, name, value)
     told.outcomes.update({"paired": 3, "arm_timeout": 1})
-    document = counters.document() | {"pair_log": {"numbered": 4, "written": 4, "dropped": 0, "queued_bytes": 0}}
+    document = counters.document() | {
+        "pair_log": {"numbered": 4, "written": 4, "dropped": 0, "queued_bytes": 0, "stopped": 0}
+    }
     document["arms"]["shadow"] |= {key: value for key, value in changes.items() if key != "paired"}
     document["arms"]["shadow"]["outcomes"]["paired"] = changes.get("paired", 3)
     registry = CollectorRegistry()

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from shadow.contracts import Answer, Exposure, Manifest, PairRecord, SegmentEntry
+from shadow.contracts import Answer, Exposure, Manifest, PairRecord, SegmentEntry, SpoolDrop
 from shadow.pairs_cli import pairs
 from shadow.segment_writer import FrameLostError, SegmentWriter, open_path, recover
 from shadow.segments import PairLogError, read_exposures, read_pairs
@@ -278,3 +278,20 @@ def test_the_commands_tell_exposures_beside_pairs(tmp_path: Path) -> None:
     shown = CliRunner().invoke(pairs, ["show", str(tmp_path), "r2"]).output
     assert msgspec.json.decode(shown, type=Exposure) == exposure(2, served="primary")
     assert "r0" in CliRunner().invoke(pairs, ["tail", str(tmp_path)]).output
+
+
+def test_what_the_shipper_gave_up_is_told_apart_from_loss(tmp_path: Path) -> None:
+    directory = log_of(tmp_path, [record(0), record(1)], [record(9)], numbered=10)
+    whole = msgspec.json.decode((directory / "manifest.json").read_bytes(), type=Manifest)
+    drops = (
+        SpoolDrop(reason="oldest", records=3, bytes=900, first_sequence=2, last_sequence=4),
+        SpoolDrop(reason="disk", records=2, bytes=0, first_sequence=5, last_sequence=7),
+    )
+    (directory / "manifest.json").write_bytes(msgspec.json.encode(msgspec.structs.replace(whole, drops=drops)))
+    log = read_pairs(tmp_path)
+    assert len(list(log)) == 3
+    assert (log.health.missing, log.health.dropped_by_shipper) == (7, 5)
+    assert [text.split(" (")[0] for text in log.health.problems()] == [
+        "2 records are missing: numbered by the router, never seen here",
+        "5 records were dropped by the shipper: its spool was full or its disk refused",
+    ]

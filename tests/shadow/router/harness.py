@@ -198,8 +198,15 @@ class Collector:
     def __init__(self) -> None:
         self.raw = b""
         self.ended = asyncio.Event()
+        self._routers: list[asyncio.StreamWriter] = []
+
+    def say(self, word: bytes) -> None:
+        """Tell the routers that are connected."""
+        for writer in self._routers:
+            writer.write(word)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._routers.append(writer)
         while data := await reader.read(1 << 16):
             self.raw += data
         writer.close()

@@ -15,7 +15,7 @@ from shadow.router.admin import Admin
 from shadow.router.counters import Counters
 from tests.shadow.router.harness import read_answer
 
-LOG = {"numbered": 0, "written": 0, "dropped": 0, "queued_bytes": 0}
+LOG = {"numbered": 0, "written": 0, "dropped": 0, "queued_bytes": 0, "stopped": 0}
 
 
 @asynccontextmanager

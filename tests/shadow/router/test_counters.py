@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from shadow.contracts import OUTCOMES
 from shadow.router.counters import ArmCounters, Counters, RouterCollector
 
-PAIR_LOG = {"pair_log": {"numbered": 5, "written": 3, "dropped": 1, "queued_bytes": 100}}
+PAIR_LOG = {"pair_log": {"numbered": 5, "written": 3, "dropped": 1, "queued_bytes": 100, "stopped": 1}}
 
 
 @given(st.lists(st.sampled_from(["refuse", "ineligible", "unsampled", "begin", *OUTCOMES])))

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from shadow.contracts import Answer, Hello
+from shadow.contracts import GO, STOP, Answer, Hello
 from shadow.router import pairlog
 from shadow.router.pairlog import PairLog
 from shadow.router.records import Draft, Shown
@@ -53,7 +53,7 @@ async def test_what_was_logged_before_the_shipper_came_arrives_in_order(path: Pa
     assert [record["request_id"] for record in collector.records] == [f"r{number}" for number in range(100)]
     assert collector.frames[-1] == {
         "record": "goodbye",
-        "schema_version": 2,
+        "schema_version": 3,
         "incarnation": "i",
         "records": 100,
         "dropped": 0,
@@ -137,7 +137,46 @@ async def test_closing_without_a_shipper_ends_in_time_and_counts_what_is_left(pa
     for number in range(3):
         write(log, number)
     await asyncio.wait_for(log.close(0.05), 5)
-    assert log.document() == {"numbered": 3, "written": 0, "dropped": 3, "queued_bytes": 0}
+    assert log.document() == {"numbered": 3, "written": 0, "dropped": 3, "queued_bytes": 0, "stopped": 0}
+
+
+async def test_while_the_shipper_says_stop_records_are_numbered_and_dropped_and_then_written_again(path: Path) -> None:
+    log, collector, streams = PairLog(str(path), HELLO), Collector(), []
+
+    async def shipper(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        streams.append(writer)
+        await collector.serve(reader, writer)
+
+    async with await asyncio.start_unix_server(shipper, str(path)):
+        write(log, 0)
+        await until(lambda: collector.records)
+        streams[0].write(STOP)
+        await until(lambda: log.stopped)
+        write(log, 1)
+        assert log.document()["stopped"] == 1
+        streams[0].write(STOP + GO)
+        await until(lambda: not log.stopped)
+        write(log, 2)
+        await log.close(5)
+        await asyncio.wait_for(collector.ended.wait(), 5)
+    assert [record["sequence"] for record in collector.records] == [0, 2]
+    assert (collector.frames[-1]["records"], collector.frames[-1]["dropped"]) == (3, 1)
+
+
+async def test_a_shipper_that_said_stop_and_is_gone_stops_nothing(path: Path) -> None:
+    log, streams = PairLog(str(path), HELLO), []
+
+    async def shipper(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(STOP)
+        streams.append(writer)
+
+    async with await asyncio.start_unix_server(shipper, str(path)):
+        await until(lambda: log.stopped)
+    path.unlink(missing_ok=True)
+    streams[0].transport.abort()
+    await until(lambda: log._transport is None)
+    assert not log.stopped
+    await log.close(0.05)
 
 
 async def test_pairs_and_exposures_share_the_numbers(path: Path) -> None:
@@ -151,7 +190,7 @@ async def test_pairs_and_exposures_share_the_numbers(path: Path) -> None:
     assert [frame["record"] for frame in collector.frames] == ["hello", "pair", "exposure", "pair", "goodbye"]
     assert [frame["sequence"] for frame in collector.frames[1:-1]] == [0, 1, 2]
     assert collector.frames[2] == {
-        "record": "exposure", "schema_version": 2, "request_id": "r1", "experiment": "e", "incarnation": "i",
+        "record": "exposure", "schema_version": 3, "request_id": "r1", "experiment": "e", "incarnation": "i",
         "sequence": 1, "arrival_us": 3, "event_time_us": 4, "unit": "u", "bucket": 5, "assigned": "shadow",
         "served": "primary", "version": "v", "status": 200, "error": "busy",
     }  # fmt: skip

@@ -12,6 +12,7 @@ from contextlib import suppress
 import h11
 import pytest
 
+from shadow.contracts import GO, STOP
 from shadow.router import pairlog
 from shadow.router.client import IDLE_SECONDS, REQUEST_SECONDS
 from shadow.router.http1 import HEAD_BYTES
@@ -527,3 +528,18 @@ async def test_a_primary_that_answers_before_it_has_taken_all_leaves_the_connect
             assert (await read_answer(reader))[0] == 200
         writer.close()
         assert (await stage.get("/model?other=1"))[0] == 200
+
+
+async def test_while_the_shippers_spool_is_full_users_are_answered_and_nothing_is_copied() -> None:
+    async with running() as stage:
+        await until(lambda: stage.collector.frames)
+        stage.collector.say(STOP)
+        await until(lambda: stage.server.log.stopped)
+        assert (await stage.get("/recommend?user_id=1"))[0] == 200
+        await until(lambda: stage.outcomes == {"dropped:log_full": 1})
+        assert (stage.arm.balance, stage.server.log.dropped, len(stage.shadow.heads)) == (0, 1, 0)
+        stage.collector.say(GO)
+        await until(lambda: not stage.server.log.stopped)
+        assert (await stage.get("/recommend?user_id=1"))[0] == 200
+        await stage.settled()
+        assert [record["outcome"] for record in stage.collector.records] == ["paired"]
