@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from bentos.index import VectorIndex
 from bentos.index_kinds import building, reset_statistics
 from bentos.index_report import Figures
-from bentos.retrieval import SPARE, Proposed, Rows, Scores, propose_many, scored, search_many
+from bentos.retrieval import SPARE, Proposed, Rows, propose_many, search_many
+from bentos.scoring import Scores, scored
 
 K: Final = 10
 CONFIDENCE: Final = 0.95

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bentos.index import VectorIndex
+from bentos.scoring import Scores, scored
 
 SPARE: Final = 16
 """Unseen rows beyond k that are scored too: what an index puts in an order of its own is put right among them."""
@@ -23,7 +24,6 @@ AHEAD: Final = 4
 """Rows fetched at first, for each that must be unseen. Of users of MovieLens-1M 95 % have enough among so many."""
 
 Rows = NDArray[np.int64]
-Scores = NDArray[np.float32]
 
 
 class Proposed(NamedTuple):
@@ -112,15 +112,6 @@ def settled(
     if index.exact and len(rows) < unseen and not scores[order[-1]] > scores[-1] + _doubt(index, query):
         return exact(index.vectors, query, k, seen)
     return rows[order], scores[order]
-
-
-def scored(vectors: NDArray[np.float32], query: NDArray[np.float32]) -> Scores:
-    """The inner product of every row of `vectors` with `query`: the same bits for a row whatever stands around it."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        scores: Scores = np.vecdot(vectors, query)
-    if np.isnan(scores).any():  # a query of absurd length; such rows come last, they are not lost
-        scores[np.isnan(scores)] = -np.inf
-    return scores
 
 
 def _doubt(index: VectorIndex, query: NDArray[np.float32]) -> float:

@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.interactions import POSITIVE, Interactions
-from training.task import BATCH_USERS, Ranking, Task, top
+from training.task import Ranking, Task, top
 
 EASE_REGULARISATION: Final = 20_000.0
 NEIGHBOURS: Final = 4_000
 SHRINKAGE: Final = 50.0
 """Chosen by pooled rolling origins on MovieLens-1M (docs/tuning.md)."""
+BATCH_USERS: Final = 512
 MOST_ITEMS: Final = 30_000
 """A matrix of so many items squared takes 3.6 GB in float32: beyond it these are no references but an outage."""
 

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.lists import head_mask
+from bentos.scoring import scored
 from training.interactions import POSITIVE, Interactions, Movie
 
 LIST_LENGTH: Final = 20
 """Items that are ranked for a user: enough for every cut-off in use."""
-BATCH_USERS: Final = 512
 
 
 @dataclass(frozen=True)
@@ -93,14 +93,15 @@ def rank_by_factors(
     fallback: NDArray[np.float64],
     users: list[int],
 ) -> Ranking:
-    """Inner products for users who have a vector; others get the `fallback` scores, as the service does."""
+    """Inner products for users who have a vector; others get the `fallback` scores, as the service does.
+
+    The scores are the service's own, bit for bit, so its lists are these (tests/integration/test_parity.py).
+    """
     has = frozenset(np.flatnonzero(user_vectors.any(1)).tolist())
     lists = rank_by_popularity(task, fallback, [user for user in users if user not in has]).lists
-    warm = [user for user in users if user in has]
-    for begin in range(0, len(warm), BATCH_USERS):
-        batch = warm[begin : begin + BATCH_USERS]
-        for user, scores in zip(batch, user_vectors[batch] @ item_vectors.T, strict=True):
-            lists[user] = top(scores, task, user)
+    for user in users:
+        if user in has:
+            lists[user] = top(scored(item_vectors, user_vectors[user]), task, user)
     return Ranking(lists)
 
 

@@ -13,11 +13,9 @@ from shadow.rehearsal import HOST, Rehearsal
 from tests.integration.playing import gate, play
 from training.data_set import DataSet
 from training.experiment import read_experiment
-from training.model import fit_model
 from training.movielens import ML_1M
 from training.popularity import cold_scores
 from training.settings import TrainingSettings
-from training.task import Task, rank_by_factors
 
 pytestmark = [pytest.mark.data, pytest.mark.xdist_group("integration"), pytest.mark.timeout(420)]
 
@@ -51,35 +49,6 @@ def test_real_requests_are_answered_paired_and_judged(rehearsal: Rehearsal, arms
     report = gate(rehearsal, "real")
     assert report["versions"]["shadow"] == [arms["shadow"]]
     assert report["noise"]["identical"] == 300
-
-
-def test_what_evaluation_ranks_is_what_the_service_answers(
-    rehearsal: Rehearsal, arms: dict[str, str], movielens: Path
-) -> None:
-    """The first ten of 1,000 users, by `understudy evaluate`'s own code and by HTTP, on the same facts."""
-    settings = TrainingSettings.load()
-    data = DataSet.read(movielens, settings.data_dir, ML_1M.digest)
-    before = data.split.train
-    fitted = fit_model(before, data.movies, read_experiment(CONFIGS["champion"]), settings.torch_threads)
-    # Everybody with a positive is asked, whether the validation period has one of theirs or not.
-    task = Task.of(before, before)
-    users = sorted(task.warm)[:: len(task.warm) // 1_000][:1_000]
-    fallback = task.liked_by.astype(float)
-    items = fitted.items_of(before.item_ids)
-    ranking = rank_by_factors(task, fitted.users, items, fallback, users)
-    row = {item: number for number, item in enumerate(before.item_ids)}
-    base = f"http://{HOST}:{rehearsal.ports.bento('primary')}/recommend"
-    different = []
-    with httpx.Client(timeout=10) as client:
-        for user in users:
-            answer = answer_from("hybrid", client, base, before.user_ids[user])
-            online = [row[item["item_id"]] for item in answer["items"]]
-            offline = ranking.lists[user][:10]
-            # Two libraries may round the scores of a tie apart: what counts is that nothing better was left out.
-            scores = items @ fitted.users[user]
-            if not np.allclose(scores[online], scores[offline], rtol=0, atol=1e-5):
-                different.append(before.user_ids[user])
-    assert different == []
 
 
 def answer_from(source: str, client: httpx.Client, base: str, user_id: str) -> dict:

@@ -9,6 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 import scipy.stats
 
+from bentos.index import build
+from bentos.retrieval import search
 from training.evaluate import PerUser, best_of, lift, write_per_user
 from training.ials import IalsSettings, fit
 from training.interactions import Interactions, Movie
@@ -124,6 +126,19 @@ def test_a_warm_user_without_a_vector_gets_the_fallback_and_not_the_first_ids() 
     ranking = rank_by_factors(task, users, items, np.array([0.0, 0.0, 5.0, 7.0]), [0, 1])
     assert ranking.lists == {0: [2], 1: [1]}
     assert rank_by_factors(task, users, items, np.array([1.0, 2.0, 3.0, 0.0]), [2]).lists == {2: [2, 1, 0]}
+
+
+def test_lists_are_those_of_the_services_search_where_scores_differ_by_rounding_alone() -> None:
+    """Items of the same 64 numbers in other orders: equal by algebra, so the order is that of the float32 sums."""
+    rng = np.random.default_rng(1)
+    numbers = rng.standard_normal(64).astype(np.float32)
+    items = np.stack([rng.permutation(numbers) for _ in range(200)])
+    users = np.ones((8, 64), np.float32) * rng.uniform(0.5, 2, (8, 1)).astype(np.float32)
+    seen = {user: np.arange(user, dtype=np.int32) for user in range(8)}
+    task = Task({}, seen, np.ones(200, bool), frozenset(), frozenset(), np.zeros(200, np.int64), 8)
+    index = build(items)
+    online = {user: search(index, users[user], 20, frozenset(range(user)))[0].tolist() for user in range(8)}
+    assert rank_by_factors(task, users, items, np.zeros(200), list(range(8))).lists == online
 
 
 def test_the_interval_of_a_lift_agrees_with_scipys_paired_bootstrap() -> None:
