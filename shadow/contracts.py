@@ -157,10 +157,17 @@ class Goodbye(msgspec.Struct, frozen=True, kw_only=True, tag_field="record", tag
 
 
 class SegmentEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One closed segment in a manifest. `sha256` is over the compressed file, `records` counts its lines."""
+    """One closed segment in a manifest. `sha256` is over the compressed file, `records` counts its lines.
+
+    `erased` counts the lines that were taken out of it on request (`understudy pairs erase`): they are not lost. First
+    and last of sequence and times are those of the segment as it was written. `last_arrival_us` is −1 when a writer of
+    before version 3 made it (docs/decisions/0014).
+    """
 
     name: str
     records: int
+    erased: int = 0
+    last_arrival_us: int = -1
     bytes: int
     sha256: str
     first_sequence: int

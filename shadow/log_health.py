@@ -65,16 +65,18 @@ class LogHealth(msgspec.Struct, kw_only=True):
     `records` were yielded; `other_kind` are whole records of the kind that was not asked for (exposures when pairs are
     read, pairs when exposures are); `bytes` are compressed. `missing` counts sequence numbers that no record bears, of
     which `dropped_before_shipping` were dropped, and counted, by the router itself and `dropped_by_shipper` by the
-    shipper (full spool, disk that refused). `duplicates` (a number seen before) and `foreign` (another router's or
-    experiment's record) were not yielded, nor were lines of an `unknown_schema` or `undecodable` ones. `torn` segments
-    end in the middle of a frame or record or are damaged, `checksum_failures` are not the bytes that the manifest
-    names, `unlisted` are in no manifest, `absent` are in a manifest but not there; `unclosed` segments were still being
-    written. `without_manifest` names incarnations, `unfinished` those whose router never said goodbye. `complete`:
-    every router said goodbye and all it shipped is there, whole.
+    shipper (full spool, disk that refused); `erased` ones were taken out on request and are not missing. `duplicates`
+    (a number seen before) and `foreign` (another router's or experiment's record) were not yielded, nor were lines of
+    an `unknown_schema` or `undecodable` ones. `torn` segments end in the middle of a frame or record or are damaged,
+    `checksum_failures` are not the bytes that the manifest names, `unlisted` are in no manifest, `absent` are in a
+    manifest but not there; `unclosed` segments were still being written. `doubled` names second directories of one
+    router, `without_manifest` incarnations, `unfinished` those whose router never said goodbye. `complete`: every
+    router said goodbye and all it shipped is there, whole.
     """
 
     segments: int = 0
     records: int = 0
+    erased: int = 0
     other_kind: int = 0
     bytes: int = 0
     missing: int = 0
@@ -86,6 +88,7 @@ class LogHealth(msgspec.Struct, kw_only=True):
     undecodable: int = 0
     torn: list[str] = msgspec.field(default_factory=list)
     checksum_failures: list[str] = msgspec.field(default_factory=list)
+    doubled: list[str] = msgspec.field(default_factory=list)
     unlisted: list[str] = msgspec.field(default_factory=list)
     unclosed: list[str] = msgspec.field(default_factory=list)
     absent: list[str] = msgspec.field(default_factory=list)
@@ -99,6 +102,7 @@ class LogHealth(msgspec.Struct, kw_only=True):
         flawed = (
             self.torn,
             self.checksum_failures,
+            self.doubled,
             self.unlisted,
             self.unclosed,
             self.absent,
@@ -120,12 +124,16 @@ class LogHealth(msgspec.Struct, kw_only=True):
             (self.undecodable, "lines are no records and were left out"),
         ]
         names = [
-            (self.torn, "torn or damaged, read to the last whole record"),
+            (self.torn, "torn or damaged, read without its damaged frames"),
             (self.checksum_failures, "checksum differs from the manifest"),
+            (self.doubled, "a second directory of the same router: what is in both was read once"),
             (self.unlisted, "in no manifest (its shipper crashed, or the file was put there)"),
             (self.unclosed, "still being written, or its shipper crashed"),
             (self.absent, "in the manifest, but not there"),
-            (self.without_manifest, "has no readable manifest (its shipper crashed)"),
+            (
+                self.without_manifest,
+                "has no readable manifest (crash, damage, or a newer version)",
+            ),
             (self.unfinished, "its router never said goodbye (crashed, or still running)"),
         ]
         return [f"{number} {text}" for number, text in counts if number] + [

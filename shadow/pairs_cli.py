@@ -1,6 +1,6 @@
 """`understudy pairs`: look into a pair log. Reads through `shadow.segments` and shows; judges nothing.
 
-Next module: `shadow.replay.cli`.
+Next module: `shadow.replay`.
 """
 
 from __future__ import annotations

@@ -43,15 +43,18 @@ class Extent:
         self.records = 0
         self.sequences = (0, -1)
         self.events = (0, -1)
+        self.last_arrival_us = -1
 
-    def add(self, sequence: int, event_us: int) -> None:
+    def add(self, sequence: int, event_us: int, arrival_us: int = -1) -> None:
         """Count one record."""
         self._join(1, (sequence, sequence), (event_us, event_us))
+        self.last_arrival_us = max(self.last_arrival_us, arrival_us)
 
     def join(self, other: Extent) -> None:
         """Count all records of `other`."""
         if other.records:
             self._join(other.records, other.sequences, other.events)
+            self.last_arrival_us = max(self.last_arrival_us, other.last_arrival_us)
 
     def _join(self, records: int, sequences: tuple[int, int], events: tuple[int, int]) -> None:
         if self.records:
@@ -67,6 +70,7 @@ class Extent:
         return SegmentEntry(
             name=name,
             records=self.records,
+            last_arrival_us=self.last_arrival_us,
             bytes=size,
             sha256=sha256,
             first_sequence=first,
@@ -96,13 +100,13 @@ class SegmentWriter:
         self._raw = 0
         self._pending = Extent()
 
-    def append(self, line: bytes, sequence: int, event_us: int, now: float) -> None:
+    def append(self, line: bytes, sequence: int, event_us: int, now: float, arrival_us: int = -1) -> None:
         """Take one record, its JSON without a line feed; a full frame is written.
 
         `FrameLostError` when that failed.
         """
         self._lines.append(line)
-        self._pending.add(sequence, event_us)
+        self._pending.add(sequence, event_us, arrival_us)
         self._raw += len(line) + 1
         if self.pending_since is None:
             self.pending_since = now
@@ -210,6 +214,7 @@ class Stamp(msgspec.Struct, frozen=True):
 
     sequence: int = -1
     event_time_us: int = 0
+    arrival_us: int = -1
 
 
 def recover(path: Path) -> SegmentEntry | None:
@@ -222,7 +227,7 @@ def recover(path: Path) -> SegmentEntry | None:
     for frame, lines in whole_frames(path):
         for line in lines:
             stamp = msgspec.json.decode(line, type=Stamp)
-            extent.add(stamp.sequence, stamp.event_time_us)
+            extent.add(stamp.sequence, stamp.event_time_us, stamp.arrival_us)
         digest.update(frame)
         size += len(frame)
     if not extent.records:

@@ -1,32 +1,30 @@
 """Reading a pair log: every record that can be trusted is yielded, everything else is counted (`LogHealth`).
 
-A log is `LOCATION/<experiment>/<incarnation>/`, in each a `manifest.json` and segments `<first sequence>.jsonl.zst`;
-`LOCATION` may also be one experiment or one incarnation, or a shipper's spool. A crash may leave segments without a
-manifest, or open ones: they are read too, and reported. Files are streamed, so memory does not grow with the log.
-A log holds pairs and, from a split, exposures. Other rooms read through `read_pairs` and `read_exposures` only.
-Next module: `shadow.pairs_cli`, which shows a log to people.
+A crash may leave segments without a manifest, or open ones: they are read too, and reported. Files are streamed, so
+memory does not grow with the log. A log holds pairs and, from a split, exposures. Other rooms read through
+`read_pairs`, `read_exposures` and `shadow.batches` only. Next module: `shadow.batches`, the same as Arrow.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Generic, TypeVar
-from urllib.parse import unquote, urlsplit
 
 import msgspec
 
-from shadow.contracts import READABLE_VERSIONS, Exposure, Manifest, PairRecord, SegmentEntry
+from shadow.contracts import READABLE_VERSIONS, Exposure, PairRecord
+from shadow.incarnations import MANIFEST, Incarnation, file_name, find_incarnations, read_manifest
 from shadow.log_health import LogHealth, SequenceRuns
+from shadow.log_store import PairLogError, local_path
 from shadow.segment_lines import SegmentLines
-from shadow.segment_writer import OPEN_SUFFIX, SUFFIX
+from shadow.segment_writer import OPEN_SUFFIX
 
-MANIFEST: Final = "manifest.json"
+__all__ = ["MANIFEST", "Log", "PairLogError", "local_path", "read_exposures", "read_manifest", "read_pairs"]
 
-
-class PairLogError(Exception):
-    """A location that cannot be read as a pair log; the text names it and the remedy."""
+Owner = tuple[str, str]
+"""Experiment and incarnation."""
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -36,25 +34,6 @@ class Envelope(msgspec.Struct, frozen=True):
     sequence: int = -1
     incarnation: str = ""
     experiment: str = ""
-
-
-@dataclass(frozen=True)
-class Incarnation:
-    """One router's directory in a log."""
-
-    directory: Path
-    experiment: str
-    name: str
-    manifest: Manifest | None
-
-    def segments(self) -> list[Path]:
-        """Its segments in the order of their first sequence numbers, open ones included."""
-        found = [*self.directory.glob("*" + SUFFIX), *self.directory.glob("*" + SUFFIX + OPEN_SUFFIX)]
-        return sorted(found, key=lambda path: path.name)
-
-    def label(self, path: Path) -> str:
-        """How a segment is called in a report."""
-        return f"{self.experiment}/{self.name}/{path.name}"
 
 
 Record = TypeVar("Record", PairRecord, Exposure)
@@ -77,19 +56,16 @@ class Log(Generic[Record]):
         return self._health
 
     def __iter__(self) -> Iterator[Record]:
-        health = LogHealth(incarnations=len(self.incarnations))
-        try:
-            for incarnation in self.incarnations:
-                for record in _records(incarnation, health):
-                    if isinstance(record, self.kind):
-                        health.records += 1
-                        yield record
-                    else:
-                        health.other_kind += 1
-        except OSError as error:
-            raise PairLogError(f"{error.filename}: cannot be read ({error.strerror})") from error
-        health.settle()
-        self._health = health
+        reading = Reading()
+        for incarnation in self.incarnations:
+            for record in reading.records(incarnation):
+                if isinstance(record, self.kind):
+                    reading.health.records += 1
+                    yield record
+                else:
+                    reading.health.other_kind += 1
+        reading.settle(self.incarnations)
+        self._health = reading.health
 
 
 PairLog = Log[PairRecord]
@@ -97,145 +73,135 @@ ExposureLog = Log[Exposure]
 
 
 def read_pairs(location: str | Path, experiment: str | None = None) -> PairLog:
-    """The pairs of the log at `location` (a path or a file:// URL), or of one `experiment` of it.
+    """The pairs of the log at `location` (a path, or a URL: file, s3, gs, az), or of one `experiment` of it.
 
     `PairLogError` when nothing is there, the scheme is not supported, or the experiment is unknown (it names those
     that are there). Nothing but the manifests is read yet.
     """
-    return Log(_open(location, experiment), PairRecord)
+    return Log(find_incarnations(location, experiment), PairRecord)
 
 
 def read_exposures(location: str | Path, experiment: str | None = None) -> ExposureLog:
     """The exposures of a log, which a split leaves; everything else is as in `read_pairs`."""
-    return Log(_open(location, experiment), Exposure)
+    return Log(find_incarnations(location, experiment), Exposure)
 
 
-def _open(location: str | Path, experiment: str | None) -> list[Incarnation]:
-    """The incarnations of a log, or of one experiment of it, in the order in which they are read."""
-    root = local_path(location)
-    found = [_incarnation(directory) for directory in _directories(root)]
-    if not found:
-        raise PairLogError(
-            f"{location}: no pair log there (no {MANIFEST}, no *{SUFFIX}). Is this what the shipper got?"
-        )
-    names = sorted({each.experiment for each in found})
-    if experiment is not None and experiment not in names:
-        raise PairLogError(f"{location}: no experiment {experiment!r} there, only {', '.join(names)}")
-    chosen = [each for each in found if experiment in (None, each.experiment)]
-    started = {each.directory: each.manifest.started_us if each.manifest else 0 for each in chosen}
-    return sorted(chosen, key=lambda each: (each.experiment, started[each.directory], each.name))
+class Reading:
+    """One pass over a log: which numbers were seen of each router, and what is wrong."""
+
+    def __init__(self) -> None:
+        self.health = LogHealth()
+        self._runs: dict[Owner, SequenceRuns] = {}
+
+    def records(self, incarnation: Incarnation) -> Iterator[PairRecord | Exposure]:
+        """The trusted records in one router's directory."""
+        health, entries = self.health, incarnation.entries
+        self._compare(incarnation)
+        runs = self._runs.setdefault(incarnation.owner, SequenceRuns())
+        for file in incarnation.files:
+            health.segments += 1
+            entry = entries.get(file_name(file))
+            try:
+                lines = SegmentLines(incarnation.chunks(file), incarnation.label(file), entry, health)
+                yield from (each for each in map(Decoder(incarnation.owner, runs, health), lines) if each is not None)
+            except FileNotFoundError:
+                health.absent.append(incarnation.label(file))  # it went while we read: shipped, erased or removed
+
+    def settle(self, incarnations: Iterable[Incarnation]) -> None:
+        """Count what is missing of each router, however many directories it has."""
+        numbered: dict[Owner, int] = {}
+        accounts: dict[Owner, tuple[int, int, int]] = {}
+        for each in incarnations:
+            numbered[each.owner] = max(numbered.get(each.owner, 0), _numbered(each))
+            accounts[each.owner] = max(accounts.get(each.owner, (0, 0, 0)), _accounts(each))
+        for owner, number in numbered.items():
+            dropped, given_up, erased = accounts[owner]
+            self.health.dropped_before_shipping += dropped
+            self.health.dropped_by_shipper += given_up
+            self.health.erased += erased
+            self.health.missing += max(0, self._runs[owner].missing(number) - erased)
+        self.health.incarnations = len(numbered)
+        self.health.settle()
+
+    def _compare(self, incarnation: Incarnation) -> None:
+        """What manifest and directory say about each other."""
+        health, entries, name = self.health, incarnation.entries, incarnation.path
+        if incarnation.owner in self._runs:
+            health.doubled.append(f"{name} in {incarnation.directory or '.'}")
+        if incarnation.manifest is None:
+            health.without_manifest.append(name)
+        elif not incarnation.manifest.complete:
+            health.unfinished.append(name)
+        there = {file_name(file) for file in incarnation.files}
+        health.absent += [f"{name}/{entry}" for entry in entries if entry not in there]
+        for file in incarnation.files:
+            if file.name.endswith(OPEN_SUFFIX):
+                health.unclosed.append(incarnation.label(file))
+            elif incarnation.manifest and file_name(file) not in entries:
+                health.unlisted.append(incarnation.label(file))
 
 
-def local_path(location: str | Path) -> Path:
-    """The directory behind a path or a file:// URL; `PairLogError` for other schemes and for what is no directory."""
-    text = str(location)
-    if "://" in text:
-        parts = urlsplit(text)
-        if parts.scheme != "file" or parts.netloc not in ("", "localhost"):
-            raise PairLogError(f"{text}: only paths and file:///… can be read; copy the log to a directory first")
-        text = unquote(parts.path)
-    path = Path(text)
-    if not path.is_dir():
-        raise PairLogError(f"{location}: {'not a directory' if path.exists() else 'nothing there'}. Give a pair log's.")
-    return path
-
-
-def _directories(root: Path) -> list[Path]:
-    """`root`, its children and grandchildren, as far as they hold a manifest or segments."""
-    candidates = [root, *root.glob("*/"), *root.glob("*/*/")]
-    patterns = (MANIFEST, "*" + SUFFIX, "*" + SUFFIX + OPEN_SUFFIX)
-    return [path for path in candidates if path.is_dir() and any(any(path.glob(pattern)) for pattern in patterns)]
-
-
-def _incarnation(directory: Path) -> Incarnation:
-    manifest = read_manifest(directory / MANIFEST)
+def _numbered(incarnation: Incarnation) -> int:
+    """How many numbers the router gave out, as far as its manifest tells."""
+    manifest = incarnation.manifest
     if manifest is None:
-        resolved = directory.resolve()
-        return Incarnation(directory, resolved.parent.name, resolved.name, None)
-    return Incarnation(directory, manifest.experiment, manifest.incarnation, manifest)
+        return -1
+    told = [entry.last_sequence for entry in manifest.segments] + [drop.last_sequence for drop in manifest.drops]
+    return max(manifest.records, 1 + max(told, default=-2))
 
 
-def read_manifest(path: Path) -> Manifest | None:
-    """The manifest at `path`; None when there is none, or none that this version can read."""
-    try:
-        manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
-    except (OSError, msgspec.DecodeError):
+def _accounts(incarnation: Incarnation) -> tuple[int, int, int]:
+    """Records dropped by the router, given up by the shipper, and erased on request."""
+    manifest = incarnation.manifest
+    if manifest is None:
+        return 0, 0, 0
+    given_up = sum(drop.records for drop in manifest.drops)
+    erased = sum(entry.erased for entry in manifest.segments)
+    return manifest.dropped if manifest.complete else 0, given_up, erased
+
+
+class Decoder:
+    """Called with a line of `owner`'s: the record in it, or None with the reason counted in `health`."""
+
+    def __init__(self, owner: Owner, runs: SequenceRuns, health: LogHealth) -> None:
+        self._owner, self._runs, self._health = owner, runs, health
+
+    def __call__(self, line: bytes) -> PairRecord | Exposure | None:
+        """See the class."""
+        health = self._health
+        try:
+            record = _RECORD.decode(line)
+        except _UNDECODABLE:
+            self._count_stranger(line)
+            return None
+        if (record.experiment, record.incarnation) != self._owner:
+            health.foreign += 1
+        elif record.sequence < 0:
+            health.undecodable += 1
+        elif record.schema_version not in READABLE_VERSIONS:
+            health.unknown_schema += 1
+            self._runs.add(record.sequence)
+        elif not self._runs.add(record.sequence):
+            health.duplicates += 1
+        else:
+            return record
         return None
-    return manifest if manifest.schema_version in READABLE_VERSIONS else None
+
+    def _count_stranger(self, line: bytes) -> None:
+        """A line that is no record of ours: of another version, or nothing at all."""
+        try:
+            envelope = _ENVELOPE.decode(line)
+        except _UNDECODABLE:
+            envelope = None
+        if envelope is None or envelope.schema_version in READABLE_VERSIONS:
+            self._health.undecodable += 1
+            return
+        self._health.unknown_schema += 1
+        if (envelope.experiment, envelope.incarnation) == self._owner and envelope.sequence >= 0:
+            self._runs.add(envelope.sequence)
 
 
-def _records(incarnation: Incarnation, health: LogHealth) -> Iterator[PairRecord | Exposure]:
-    """The trusted records of one router; adds what is found to `health`."""
-    manifest, runs, paths = incarnation.manifest, SequenceRuns(), incarnation.segments()
-    entries = {entry.name: entry for entry in manifest.segments} if manifest else {}
-    _compare(incarnation, entries, paths, health)
-    for path in paths:
-        health.segments += 1
-        for line in SegmentLines(path, incarnation.label(path), entries.get(path.name), health):
-            record = _decode(line, incarnation, runs, health)
-            if record is not None:
-                yield record
-    if manifest and manifest.complete:
-        health.dropped_before_shipping += manifest.dropped
-    if manifest:
-        health.dropped_by_shipper += sum(drop.records for drop in manifest.drops)
-    health.missing += runs.missing(manifest.records if manifest else -1)
-
-
-def _compare(incarnation: Incarnation, entries: dict[str, SegmentEntry], paths: list[Path], health: LogHealth) -> None:
-    """What manifest and directory say about each other."""
-    name = f"{incarnation.experiment}/{incarnation.name}"
-    if incarnation.manifest is None:
-        health.without_manifest.append(name)
-    elif not incarnation.manifest.complete:
-        health.unfinished.append(name)
-    there = {path.name for path in paths}
-    health.absent += [f"{name}/{entry}" for entry in entries if entry not in there]
-    for path in paths:
-        if path.name.endswith(OPEN_SUFFIX):
-            health.unclosed.append(incarnation.label(path))
-        elif incarnation.manifest and path.name not in entries:
-            health.unlisted.append(incarnation.label(path))
-
-
-def _decode(
-    line: bytes, incarnation: Incarnation, runs: SequenceRuns, health: LogHealth
-) -> PairRecord | Exposure | None:
-    """The record in `line`, or None with the reason counted."""
-    owner = (incarnation.experiment, incarnation.name)
-    try:
-        record = _RECORD.decode(line)
-    except msgspec.DecodeError:
-        _count_stranger(line, owner, runs, health)
-        return None
-    if (record.experiment, record.incarnation) != owner:
-        health.foreign += 1
-    elif record.sequence < 0:
-        health.undecodable += 1
-    elif record.schema_version not in READABLE_VERSIONS:
-        health.unknown_schema += 1
-        runs.add(record.sequence)
-    elif not runs.add(record.sequence):
-        health.duplicates += 1
-    else:
-        return record
-    return None
-
-
-def _count_stranger(line: bytes, owner: tuple[str, str], runs: SequenceRuns, health: LogHealth) -> None:
-    """A line that is no record of ours: of another version, or nothing at all."""
-    try:
-        envelope = _ENVELOPE.decode(line)
-    except msgspec.DecodeError:
-        health.undecodable += 1
-        return
-    if envelope.schema_version in READABLE_VERSIONS:
-        health.undecodable += 1
-        return
-    health.unknown_schema += 1
-    if (envelope.experiment, envelope.incarnation) == owner and envelope.sequence >= 0:
-        runs.add(envelope.sequence)
-
-
+_UNDECODABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises: no JSON or not this shape, no UTF-8, nested without end."""
 _RECORD: Final[msgspec.json.Decoder[PairRecord | Exposure]] = msgspec.json.Decoder(PairRecord | Exposure)
 _ENVELOPE = msgspec.json.Decoder(Envelope)

@@ -46,7 +46,7 @@ hellos = st.builds(Hello, experiment=text, incarnation=text, router=text, starte
 goodbyes = st.builds(Goodbye, incarnation=text, records=count, dropped=count)
 entries = st.builds(
     SegmentEntry, name=text, records=count, bytes=count, sha256=text, first_sequence=count, last_sequence=count,
-    first_event_us=count, last_event_us=count,
+    first_event_us=count, last_event_us=count, erased=count, last_arrival_us=count,
 )  # fmt: skip
 drops = st.builds(
     SpoolDrop, reason=st.sampled_from(SPOOL_DROP_REASONS), records=count, bytes=count, first_sequence=count,
@@ -86,7 +86,7 @@ def test_a_body_that_is_no_text_is_base64() -> None:
 def test_the_fields_of_version_3_are_these() -> None:
     """A change here is a change of the contract: it needs a new SCHEMA_VERSION and a decision record."""
     assert SCHEMA_VERSION == 3
-    kinds = (PairRecord, Answer, Exposure, Manifest, SpoolDrop)
+    kinds = (PairRecord, Answer, Exposure, Manifest, SegmentEntry, SpoolDrop)
     fields: dict[str, Any] = {kind.__name__: kind.__struct_fields__ for kind in kinds}
     assert fields == {
         "PairRecord": (
@@ -104,6 +104,10 @@ def test_the_fields_of_version_3_are_these() -> None:
         "Manifest": (
             "schema_version", "experiment", "incarnation", "router", "started_us", "complete", "records", "dropped",
             "drops", "written_us", "segments",
+        ),
+        "SegmentEntry": (
+            "name", "records", "erased", "last_arrival_us", "bytes", "sha256", "first_sequence", "last_sequence",
+            "first_event_us", "last_event_us",
         ),
         "SpoolDrop": ("reason", "records", "bytes", "first_sequence", "last_sequence"),
     }  # fmt: skip

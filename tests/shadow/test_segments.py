@@ -180,7 +180,7 @@ def test_a_full_disk_loses_a_counted_frame_and_nothing_before_or_after(
 
 @pytest.mark.parametrize(
     ("location", "experiment", "reason"),
-    [("nowhere", None, "nothing there"), ("", "other", "only test"), ("s3://bucket/x", None, "only paths and file")],
+    [("nowhere", None, "nothing there"), ("", "other", "only test"), ("ftp://host/x", None, "no such kind of place")],
 )
 def test_a_location_that_cannot_be_read_is_told(
     tmp_path: Path, location: str, experiment: str | None, reason: str

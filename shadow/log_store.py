@@ -1,0 +1,141 @@
+"""Where a pair log lies: a directory or a bucket (s3://, gs://, az://), through obstore; names are relative to it.
+
+Credentials and endpoint of a bucket come from its own environment variables (`AWS_ACCESS_KEY_ID`, …);
+nothing is kept here. Every call has a deadline. Tested with `file://` and `s3://`. Next module: `shadow.segments`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+BUCKETS: Final = ("s3", "s3a", "gs", "az")
+CHUNK_BYTES: Final = 1 << 16
+REQUEST_SECONDS: Final = 30
+RETRY_SECONDS: Final = 60
+"""Longest time that one call may take with all its retries."""
+
+
+class PairLogError(Exception):
+    """A place of a pair log that cannot be reached, read or written; the text names it and the remedy."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """One object: its name below the location, its size, and when it was last written (µs since the epoch)."""
+
+    name: str
+    bytes: int
+    modified_us: int
+
+
+class LogStore:
+    """The objects at one location. Writes are whole or not there. All failures are `PairLogError`s."""
+
+    def __init__(self, location: str | Path) -> None:
+        self.location = str(location)
+        self._root = local_path(location) if _is_local(self.location) else None
+        self._store = _store(self._root or self.location)
+
+    @property
+    def tail(self) -> tuple[str, str]:
+        """The last two parts of the location: experiment and incarnation, when it is one router's directory."""
+        path = self._root.resolve().as_posix() if self._root else urlsplit(self.location).path
+        parts = ["", "", *path.strip("/").split("/")]
+        return parts[-2], parts[-1]
+
+    def list(self, deepest: int = 2) -> list[Found]:
+        """All objects that lie at most `deepest` directories below the location, by name."""
+        import obstore
+
+        found = []
+        try:
+            for batch in obstore.list(self._store, chunk_size=1000):
+                found += [_found(meta) for meta in batch if meta["path"].count("/") <= deepest]
+        except Exception as error:
+            raise self._failure("", error) from error
+        return sorted(found, key=lambda each: each.name)
+
+    def read(self, name: str) -> bytes:
+        """The whole object `name`. `FileNotFoundError` when there is none."""
+        return b"".join(self.chunks(name))
+
+    def chunks(self, name: str) -> Iterator[bytes]:
+        """The object `name` in parts. `FileNotFoundError` when there is none."""
+        import obstore
+
+        try:
+            for chunk in obstore.get(self._store, name).stream(min_chunk_size=CHUNK_BYTES):
+                yield bytes(chunk)
+        except FileNotFoundError:
+            raise
+        except Exception as error:
+            raise self._failure(name, error) from error
+
+    def write(self, name: str, data: bytes) -> None:
+        """Put `data` under `name`, in the place of what may be there."""
+        import obstore
+
+        try:
+            obstore.put(self._store, name, data)
+        except Exception as error:
+            raise self._failure(name, error) from error
+
+    def delete(self, name: str) -> None:
+        """Remove `name`, if it is there."""
+        import obstore
+
+        try:
+            obstore.delete(self._store, name)
+        except FileNotFoundError:
+            return
+        except Exception as error:
+            raise self._failure(name, error) from error
+
+    def _failure(self, name: str, error: Exception) -> PairLogError:
+        # obstore adds a page of its insides; its first line says it.
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        place = f"{self.location.rstrip('/')}/{name}" if name else self.location
+        return PairLogError(f"{place}: {reason}. Check that it is there, and that you may use it.")
+
+
+def local_path(location: str | Path) -> Path:
+    """The directory behind a path or a file:// URL; `PairLogError` for other schemes and for what is no directory."""
+    text = str(location)
+    if "://" in text:
+        parts = urlsplit(text)
+        if parts.scheme != "file" or parts.netloc not in ("", "localhost"):
+            raise PairLogError(f"{text}: no such kind of place; give a path, file:///… or {'://, '.join(BUCKETS)}://")
+        text = unquote(parts.path)
+    path = Path(text)
+    if not path.is_dir():
+        raise PairLogError(f"{location}: {'not a directory' if path.exists() else 'nothing there'}. Give a pair log's.")
+    return path
+
+
+def _is_local(location: str) -> bool:
+    return location.partition("://")[0] not in BUCKETS or "://" not in location
+
+
+def _store(place: Path | str) -> Any:
+    from obstore.store import LocalStore, from_url
+
+    if isinstance(place, Path):
+        return LocalStore(place)
+    try:
+        return from_url(
+            place,
+            client_options={"timeout": f"{REQUEST_SECONDS}s", "allow_http": True},
+            retry_config={"max_retries": 5, "retry_timeout": timedelta(seconds=RETRY_SECONDS)},
+        )
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise PairLogError(f"{place}: {reason}. Set the credentials of the bucket in the environment.") from error
+
+
+def _found(meta: Any) -> Found:
+    return Found(meta["path"], int(meta["size"]), int(meta["last_modified"].timestamp() * 1e6))
