@@ -15,13 +15,16 @@ import msgspec
 from msgspec import Meta
 
 from shadow.contracts import PRIMARY
+from shadow.router.http1 import IDEMPOTENT
 
-Name = Annotated[str, Meta(pattern="^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+Name = Annotated[str, Meta(pattern="^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\\Z")]
 """A DNS label: it becomes a directory, a metric's label, a header's value."""
 Milliseconds = Annotated[int, Meta(ge=1, le=600_000)]
-HeaderName = Annotated[str, Meta(pattern="^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
-HeaderValue = Annotated[str, Meta(pattern="^([\\x21-\\x7e]([\\x20-\\x7e]*[\\x21-\\x7e])?)?$")]
-NEVER_COPIED: Final = frozenset({"/events"})
+HeaderName = Annotated[str, Meta(pattern="^[A-Za-z0-9!#$%&'*+.^_`|~-]+\\Z")]
+HeaderValue = Annotated[str, Meta(pattern="^([\\x21-\\x7e]([\\x20-\\x7e]*[\\x21-\\x7e])?)?\\Z")]
+TargetPath = Annotated[str, Meta(pattern="^/[!-~]*\\Z")]
+"""\\Z here and above, for $ lets a line feed pass, which would end a header of every copy."""
+NEVER_COPIED: Final = frozenset({b"/events"})
 """Paths whose requests change the facts that all arms share: a copy would count them twice (DESIGN §4)."""
 CREDENTIALS: Final = frozenset({"authorization", "cookie", "proxy-authorization", "set-cookie", "x-api-key"})
 """Headers that no arm gets from a client."""
@@ -72,7 +75,7 @@ class Arm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """hash: by user, the same at every replica; counter: every n-th request of this router, exact but not by user."""
     host: HeaderValue = ""
     """The Host header of copies; empty: the client's."""
-    paths: dict[str, str] = {}
+    paths: dict[TargetPath, TargetPath] = {}
     """Path of a route: path at the arm, where it differs."""
     headers: dict[HeaderName, HeaderValue] = {}
     """Set on every copy, over what the client sent: a key of the arm's own, say."""
@@ -82,7 +85,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """What is eligible for copying. A method that changes something is copied only if it is named here."""
 
     method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
-    path: Annotated[str, Meta(pattern="^/[!-~]*$")]
+    path: TargetPath
     """Compared exactly with the path of the target."""
 
 
@@ -177,9 +180,10 @@ def check(config: RouterConfig) -> None:
         if names.count(arm.name) > 1 or arm.name == PRIMARY:
             raise ValueError(f"arms: the name {arm.name!r} is taken; every arm needs its own")
         _check_headers(f"arms.{arm.name}.headers", arm.headers, _OWN)
-    for route in config.routes:
-        if route.path in NEVER_COPIED:
-            raise ValueError(f"routes: {route.path} tells what users did and is never copied; remove it")
+        _check_paths(f"arms.{arm.name}.paths", arm.paths.values())
+        if other := sorted(arm.paths.keys() - {route.path for route in config.routes}):
+            raise ValueError(f"arms.{arm.name}.paths: {other[0]} is no route, so it is never copied; correct it")
+    _check_paths("routes", (route.path for route in config.routes))
     _check_headers("copy_headers", config.copy_headers, CREDENTIALS | _OWN)
     _check_split(config, names)
 
@@ -191,6 +195,20 @@ def _check_split(config: RouterConfig, arms: list[str]) -> None:
         raise ValueError(f'split: mode is {config.mode!r}; remove it, or set mode to "split"')
     if config.split is not None and config.split.arm not in arms:
         raise ValueError(f"split.arm: there is no arm {config.split.arm!r}; the arms are: {', '.join(arms) or 'none'}")
+
+    if config.split is not None and all(route.method.encode() in IDEMPOTENT for route in config.routes):
+        for arm in config.arms:
+            if arm.name != config.split.arm and arm.sampling == "hash" and 0 < arm.fraction <= config.split.fraction:
+                raise ValueError(
+                    f"arms.{arm.name}.fraction: {arm.fraction} is within split.fraction {config.split.fraction}, and "
+                    "what the split's arm answers is not copied: raise it, or set it to 0"
+                )
+
+
+def _check_paths(field: str, paths: Iterable[str]) -> None:
+    for path in paths:
+        if is_private(path.encode(), NEVER_COPIED):
+            raise ValueError(f"{field}: {path} tells what users did and is never copied; remove it")
 
 
 def _check_headers(field: str, names: Iterable[str], refused: frozenset[str]) -> None:

@@ -68,6 +68,22 @@ def test_the_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
         ),
         ({"mode": "split", "split": {"arm": "shadow", "fraction": 2}}, r"\$\.split\.fraction"),
         ({"mode": "split", "split": {"arm": "shadow"}}, r"required field `fraction`.*fields here are: arm, fraction\."),
+        (
+            {"mode": "split", "split": {"arm": "shadow", "fraction": 1}},
+            r"arms\.control\.fraction: .* split\.fraction .* raise it, or set it to 0",
+        ),
+        ({"experiment": "a\n"}, r"\$\.experiment"),
+        ({"arms": [{"name": "a", "url": "http://h:1", "headers": {"X": "a\n"}}]}, r"\$\.arms"),
+        ({"arms": [{"name": "a", "url": "http://h:1", "headers": {"X\n": "a"}}]}, r"\$\.arms"),
+        ({"arms": [{"name": "a", "url": "http://h:1", "host": "a\n"}]}, r"\$\.arms"),
+        ({"arms": [{"name": "a", "url": "http://h:1", "paths": {"/recommend": "/x y"}}]}, r"\$\.arms"),
+        ({"arms": [{"name": "a", "url": "http://h:1", "paths": {"/recommend": "/x\r\nb: c"}}]}, r"\$\.arms"),
+        ({"arms": [{"name": "a", "url": "http://h:1", "paths": {"/recomend": "/x"}}]}, r"arms\.a\.paths: .* no route"),
+        (
+            {"arms": [{"name": "a", "url": "http://h:1", "paths": {"/recommend": "/events"}}]},
+            r"a\.paths: /events .* never",
+        ),
+        ({"routes": [{"method": "POST", "path": "/%65vents/"}]}, r"routes: /%65vents/ .* never copied"),
         ({"experiment": 7}, r"\$\.experiment`\. Correct that value"),
     ],
 )
@@ -86,6 +102,24 @@ def test_what_is_no_json_object_is_refused(tmp_path: Path, text: str) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.json: cannot be read"):
         read_config(tmp_path / "nowhere.json")
+
+
+def test_an_arm_beside_a_split_copies_more_users_nobody_or_what_is_the_primarys_alone(
+    tmp_path: Path,
+) -> None:
+    split = {"mode": "split", "split": {"arm": "shadow", "fraction": 0.5}}
+    control = {"name": "control", "url": "http://h:1", "fraction": 0.4}
+    shadow = control | {"name": "shadow"}
+
+    def arms(**change: Any) -> dict[str, Any]:
+        return GOOD | split | {"arms": [shadow, control | change]}
+
+    for change in ({"fraction": 0.0}, {"fraction": 0.500001}, {"sampling": "counter"}):
+        read_config(written(tmp_path, arms(**change)))
+    read_config(written(tmp_path, arms() | {"routes": [{"method": "POST", "path": "/recommend:batch"}]}))
+    for change in ({}, {"fraction": 0.5}):
+        with pytest.raises(ConfigError, match=r"arms\.control\.fraction"):
+            read_config(written(tmp_path, arms(**change)))
 
 
 def test_addresses_may_be_ipv6_and_the_port_of_an_upstream_defaults_to_80() -> None:
