@@ -53,6 +53,16 @@ class Pool:
                 return connection
         return None
 
+    async def connected(self) -> Connection:
+        """A new connection, to the first address that takes it; `OSError` when none does."""
+        for host, port in await self.resolver.addresses():
+            try:
+                _, connection = await self.loop.create_connection(lambda: Connection(self), host, port)
+            except OSError:
+                continue
+            return connection
+        raise OSError("no address takes a connection")
+
     def give(self, connection: Connection) -> None:
         """Take a connection back for reuse, or close it when there are enough."""
         if len(self._idle) < self._most_idle:

@@ -183,8 +183,7 @@ class Leg:
     async def _connect(self) -> None:
         started = monotonic()
         try:
-            host, port = await self._pool.resolver.address()
-            _, connection = await self._pool.loop.create_connection(lambda: Connection(self._pool), host, port)
+            connection = await self._pool.connected()
         except OSError:
             self._finish("refused")
             return

@@ -242,6 +242,23 @@ async def test_deadlines_behind_one_timer_each_come_in_their_time() -> None:
         assert not pool._due
 
 
+async def test_an_address_of_a_name_that_does_not_answer_is_no_reason_not_to_ask_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As `localhost`, which is ::1 first and 127.0.0.1 then, where a server listens on the latter alone."""
+    stream = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
+    async with asking(harness.echo) as (_, upstream, _):
+        found = [(*stream, (host, upstream.port)) for host in ("127.0.0.2", "127.0.0.1")]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        receiver = Receiver()
+        begin(Pool("reco", upstream.port, 1, 5.0), receiver, "/")
+        assert (await asyncio.wait_for(receiver.end, 10)).status == 200
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found[:1])
+        receiver = Receiver()
+        begin(Pool("reco", upstream.port, 1, 5.0), receiver, "/")
+        assert (await asyncio.wait_for(receiver.end, 10)).error == "refused"
+
+
 async def test_a_name_that_is_not_there_is_refused_and_holds_up_nobody_else() -> None:
     receiver = Receiver()
     begin(Pool("nobody.invalid", 80, 1, 5.0), receiver, "/")

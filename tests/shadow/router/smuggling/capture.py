@@ -44,6 +44,8 @@ class Capture:
         """Answer when the head is there, not at the end of the body; then keep what comes, and answer no more."""
         self._server: asyncio.Server | None = None
         self._under_way: set[asyncio.Task[None]] = set()
+        self._open: set[int] = set()
+        """Which of `connections`, by `id`, have not ended."""
 
     async def start(self, port: int) -> None:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", port)
@@ -60,7 +62,8 @@ class Capture:
         return [reading for raw in self.connections for reading in requests_in(bytes(raw))]
 
     def forget(self) -> None:
-        """Before the next example: connections that stay open are read on where they are."""
+        """Before the next example: connections that stay open are read on where they are, the others are gone."""
+        self.connections = [raw for raw in self.connections if id(raw) in self._open]
         for raw in self.connections:
             raw.clear()
 
@@ -70,12 +73,13 @@ class Capture:
         self._under_way.add(task)
         raw = bytearray()
         self.connections.append(raw)
+        self._open.add(id(raw))
         try:
             await self._converse(raw, reader, writer)
         except (OSError, asyncio.CancelledError):
             pass
         finally:
-            self.connections = [each for each in self.connections if each is not raw or raw]
+            self._open.discard(id(raw))
             self._under_way.discard(task)
             writer.close()
 
