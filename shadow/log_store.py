@@ -64,12 +64,15 @@ class LogStore:
         """The whole object `name`. `FileNotFoundError` when there is none."""
         return b"".join(self.chunks(name))
 
-    def chunks(self, name: str) -> Iterator[bytes]:
-        """The object `name` in parts. `FileNotFoundError` when there is none."""
+    def chunks(self, name: str, start: int = 0) -> Iterator[bytes]:
+        """The object `name` in parts, from its byte `start` on. `FileNotFoundError` when there is none."""
         import obstore
 
         try:
-            for chunk in obstore.get(self._store, name).stream(min_chunk_size=CHUNK_BYTES):
+            if start and start >= obstore.head(self._store, name)["size"]:
+                return  # a range behind the end is an error in every store
+            options: Any = {"range": {"offset": start}} if start else None
+            for chunk in obstore.get(self._store, name, options=options).stream(min_chunk_size=CHUNK_BYTES):
                 yield bytes(chunk)
         except FileNotFoundError:
             raise

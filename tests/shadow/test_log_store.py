@@ -1,0 +1,81 @@
+"""Where a log lies: a directory and a bucket (a real S3 server) look the same to a reader."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from shadow.log_store import LogStore, PairLogError
+from shadow.segments import read_pairs
+from tests.shadow import written
+from tests.shadow.buckets import BUCKET, bucket
+
+PAIRS = [written.pair(number) for number in range(40)]
+
+
+@pytest.fixture(scope="module")
+def bucket_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """What `s3://pair-logs` holds, with its credentials in the environment."""
+    with bucket(tmp_path_factory.mktemp("s3")) as (directory, environment), pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        yield directory
+
+
+def test_a_log_in_a_bucket_is_read_as_one_on_disk(bucket_directory: Path, tmp_path: Path) -> None:
+    written.incarnation(tmp_path, PAIRS)
+    for place in tmp_path.rglob("*"):
+        if place.is_file():
+            LogStore(f"s3://{BUCKET}").write(f"deep/in/{place.relative_to(tmp_path)}", place.read_bytes())
+    for location in (f"s3://{BUCKET}/deep/in", f"s3://{BUCKET}/deep/in/test", f"s3://{BUCKET}/deep/in/test/one/"):
+        log = read_pairs(location, "test")
+        assert list(log) == PAIRS
+        assert log.health.problems() == []
+
+
+def test_damage_in_a_bucket_is_told_as_on_disk(bucket_directory: Path, tmp_path: Path) -> None:
+    directory = written.incarnation(tmp_path, PAIRS)
+    first, second, *_ = sorted(directory.glob("*.zst"))
+    first.write_bytes(first.read_bytes()[:-9])
+    second.unlink()
+    (directory / "manifest.json").unlink()
+    shutil.copytree(tmp_path / "test", bucket_directory / "hurt" / "test")
+    log = read_pairs(f"s3://{BUCKET}/hurt")
+    local = read_pairs(tmp_path)
+    assert list(log) == list(local)
+    assert log.health == local.health
+    assert log.health.without_manifest == ["test/one"]
+
+
+def test_names_with_spaces_and_per_cents_are_kept(bucket_directory: Path, tmp_path: Path) -> None:
+    for store in (LogStore(tmp_path), LogStore(f"s3://{BUCKET}/odd")):
+        store.write("a b/c%41.json", b"x" * 200_000)
+        [found] = store.list()
+        assert (found.name, found.bytes) == ("a b/c%41.json", 200_000)
+        assert store.read("a b/c%41.json") == b"x" * 200_000
+        assert b"".join(store.chunks("a b/c%41.json", 199_999)) == b"x"
+        assert list(store.chunks("a b/c%41.json", 200_000)) == []
+        store.delete("a b/c%41.json")
+        store.delete("a b/c%41.json")
+        assert store.list() == []
+        with pytest.raises(FileNotFoundError):
+            store.read("a b/c%41.json")
+
+
+def test_a_bucket_that_is_not_there_is_told_in_one_line(bucket_directory: Path) -> None:
+    for location in ("s3://no-such-bucket/logs", f"s3://{BUCKET}/nothing/here"):
+        with pytest.raises(PairLogError, match=location) as told:
+            read_pairs(location)
+        assert "\n" not in str(told.value)
+
+
+def test_what_may_not_be_read_is_told_with_its_name(tmp_path: Path) -> None:
+    directory = written.incarnation(tmp_path, PAIRS)
+    path = min(directory.glob("*.zst"))
+    path.unlink()
+    path.mkdir()
+    (path / "inside").write_bytes(b"")
+    assert len(list(read_pairs(tmp_path))) == 30  # a directory is no segment
