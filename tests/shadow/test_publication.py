@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from shadow.publication import BEGIN, END, README, RESULTS, tables, with_tables
+from shadow.publication import BEGIN, END, OFFLINE, README, RESULTS, results_of, tables, with_tables
 
 
 def test_the_readmes_tables_are_those_of_the_published_results() -> None:
@@ -18,6 +18,22 @@ def test_every_published_request_was_answered_and_every_copy_accounted() -> None
     for run in results["runs"].values():
         assert run["answered"] == run["requests"]
         assert all(sum(outcomes.values()) == run["requests"] for outcomes in run["outcomes"].values())
+
+
+def test_a_number_is_rounded_once() -> None:
+    """0.27149 is 27.1 %; by way of 0.2715 it would be 27.2 %, and the demo's own table says 27.1 %."""
+    results = msgspec.json.decode(RESULTS.read_bytes())
+    report = {"verdict": "PASS", "window": {"users": 0}, "metrics": [], "noise": {"compared": 0, "identical": 0}}
+    run = {
+        "report": report | {"sources": [], "source_changes": []},
+        "replay": {"requests": 0, "answered": 0, "latency_ms": {}},
+        "counters": {"arms": {}},
+    }
+    warm = {"users": 10} | dict.fromkeys(OFFLINE, 0.1)
+    model = {"name": "champion", "warm": warm, "lift": {"relative": 0.2, "lower": 0.1, "upper": 0.2714899018661405}}
+    summary = {"evaluation": {"data_hash": "", "baseline": "popular", "models": [model]}, "demo": run, "demo-self": run}
+    results["offline"] = results_of(summary, 1, 1)["offline"]
+    assert "| +20.0% [+10.0%, +27.1%] |" in tables(results)
 
 
 def test_a_readme_without_markers_is_refused() -> None:
