@@ -5,6 +5,7 @@ Next module: `shadow.router.headers`, what is passed on of them.
 
 from __future__ import annotations
 
+import sys
 from typing import Final
 
 import httptools
@@ -16,13 +17,16 @@ UNTIL_CLOSE: Final = -2
 _RULING: Final = frozenset({b"content-length", b"transfer-encoding", b"connection"})
 MOST_INTERIM: Final = 16
 """Interim answers (1xx) before the answer; more are garbage."""
+MOST_HEADERS: Final = 256
+"""Headers of an answer; more are garbage."""
 
 
 class AnswerReader:
     """Reads one answer after the other; `expect` makes it ready for the next.
 
     `begun` once the head came, `done` once the answer is whole, `error` (a token of `shadow.contracts.Answer`) once it
-    cannot become whole. `take` gives the parts of the body that came since.
+    cannot become whole. `take` gives the parts of the body that came since. An answer of more than `most_parts` chunks
+    and trailers is garbage: each costs a call, and a read full of them would hold up all that this loop serves.
     """
 
     __slots__ = (
@@ -30,8 +34,10 @@ class AnswerReader:
         "_head_bytes",
         "_head_only",
         "_lengths",
+        "_most_parts",
         "_parser",
         "_parts",
+        "_parts_left",
         "begun",
         "done",
         "error",
@@ -43,7 +49,8 @@ class AnswerReader:
         "status",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, most_parts: int = sys.maxsize) -> None:
+        self._most_parts = most_parts
         self._parser = httptools.HttpResponseParser(self)
         self.expect(False)
 
@@ -60,6 +67,7 @@ class AnswerReader:
         self.error = ""
         self._head_only = head_only
         self._head_bytes = 0
+        self._parts_left = self._most_parts
         self._parts: list[bytes] = []
         self._lengths: list[bytes] = []
         self._codings: list[bytes] = []
@@ -98,7 +106,12 @@ class AnswerReader:
 
     def on_header(self, name: bytes, value: bytes) -> None:  # noqa: D102
         if self.begun:
+            self._parts_left -= 1
+            if self._parts_left < 0:
+                raise ValueError("too many trailers")
             return  # a trailer: it ends at this hop
+        if len(self.headers) >= MOST_HEADERS:
+            raise ValueError("too many headers")
         name = name.lower()
         self.headers.append((name, value))
         if name in _RULING:
@@ -133,6 +146,9 @@ class AnswerReader:
     def on_body(self, body: bytes) -> None:  # noqa: D102
         if self.done:
             raise ValueError("a body that must not be")
+        self._parts_left -= 1
+        if self._parts_left < 0:
+            raise ValueError("too many chunks")
         self._parts.append(body)
 
     def on_message_complete(self) -> None:  # noqa: D102

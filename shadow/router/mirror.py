@@ -31,6 +31,9 @@ DROPPED_AT_ONCE: Final = 50
 ANSWER_BYTES: Final = 1 << 20
 """An arm's answer that goes on beyond this, and beyond what is kept of it, is cut off as too_large."""
 
+ANSWER_PARTS: Final = 1_024
+"""Chunks of an arm's answer; one in more is garbage (a read of 256 KiB could hold 43,000, which took 20 ms)."""
+
 
 class Copy:
     """One copy, the draft of the record that waits for its outcome, and what comes back."""
@@ -119,7 +122,7 @@ class Mirror:
         self.headers = ArmHeaders.of(arm, config.experiment, config.copy_headers)
         self.queued_bytes = 0
         self._write = write
-        self._pool = Pool(*upstream("url", arm.url), most_idle=arm.concurrency, deadline=arm.deadline_ms / 1000)
+        self._pool = Pool(*upstream("url", arm.url), arm.concurrency, arm.deadline_ms / 1000, ANSWER_PARTS)
         self._queue: deque[Copy] = deque()
         self._under_way: set[Copy] = set()
         self._loop = asyncio.get_running_loop()

@@ -6,6 +6,7 @@ Next module: `shadow.router.upstream`, one exchange.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import deque
 from typing import Any, Protocol
 
@@ -34,12 +35,13 @@ class Timed(Protocol):
 
 class Pool:
     """The connections to one upstream: idle ones, the most recently used first, at most `most_idle`; and the deadlines
-    of what is under way, `deadline` seconds each, behind one timer."""
+    of what is under way, `deadline` seconds each, behind one timer. `most_parts` is the bound of an `AnswerReader`."""
 
-    def __init__(self, host: str, port: int, most_idle: int, deadline: float) -> None:
+    def __init__(self, host: str, port: int, most_idle: int, deadline: float, most_parts: int = sys.maxsize) -> None:
         self.loop = asyncio.get_running_loop()
         self.resolver = Resolver(host, port)
         self.deadline = deadline
+        self.most_parts = most_parts
         self._most_idle = most_idle
         self._idle: deque[Connection] = deque()
         self._due: dict[Timed, float] = {}
@@ -113,7 +115,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self.leg: Timed | None = None
-        self.reader = AnswerReader()
+        self.reader = AnswerReader(pool.most_parts)
         self.paused = False
         self.transport: Any = None
 

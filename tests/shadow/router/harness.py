@@ -124,6 +124,12 @@ async def extra(head: str, reader: asyncio.StreamReader, writer: asyncio.StreamW
     return True
 
 
+async def crumbs(head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    """A byte in each chunk."""
+    writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 3_000 + b"0\r\n\r\n")
+    return True
+
+
 async def body_parts(head: str, reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
     """The parts of a request's body as they come, whichever way it is framed."""
     headers = headers_of(head)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shadow.router.answers import AnswerReader
+from shadow.router.answers import MOST_HEADERS, AnswerReader
 from tests.shadow.router.harness import in_pieces
 
 
@@ -97,3 +97,24 @@ def test_an_upgrade_that_nobody_asked_for_and_interim_answers_without_end_are_ga
     reader = AnswerReader()
     reader.feed(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 17)
     assert reader.error == "garbage"
+
+
+@pytest.mark.parametrize("parts", [b"1\r\nx\r\n" * 101, b"0\r\n" + b"a: b\r\n" * 102])
+def test_an_answer_in_more_parts_than_allowed_is_garbage_at_once(parts: bytes) -> None:
+    head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+    limited, free = AnswerReader(most_parts=100), AnswerReader()
+    for reader in (limited, free):
+        reader.feed(head + parts)
+    assert (limited.error, limited.done, len(limited.take()) <= 100) == ("garbage", False, True)
+    assert free.error == ""
+    limited = AnswerReader(most_parts=100)
+    for _ in range(3):  # of each answer, not of all
+        limited.expect(False)
+        limited.feed(head + b"1\r\nx\r\n" * 99 + b"0\r\n\r\n")
+        assert (limited.done, limited.error, limited.take()) == (True, "", b"x" * 99)
+
+
+def test_an_answer_with_more_headers_than_anyone_needs_is_garbage() -> None:
+    reader = AnswerReader()
+    reader.feed(b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * (MOST_HEADERS + 1) + b"\r\n")
+    assert (reader.error, len(reader.headers)) == ("garbage", MOST_HEADERS)

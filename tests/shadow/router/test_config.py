@@ -51,6 +51,7 @@ def test_the_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
         ({"routes": [{"method": "POST", "path": "/events"}]}, r"routes: /events .* never copied"),
         ({"routes": [{"method": "TRACE", "path": "/x"}]}, r"\$\.routes\[0\]\.method"),
         ({"copy_headers": ["Cookie"]}, r"copy_headers: 'Cookie' cannot be set or copied"),
+        ({"copy_headers": ["X-Understudy-Hops"]}, r"copy_headers: 'X-Understudy-Hops' cannot be set or copied"),
         ({"copy_headers": ["two words"]}, r"\$\.copy_headers"),
         ({"arms": [{"name": "a", "url": "http://h:1", "headers": {"Host": "x"}}]}, r"arms\.a\.headers: 'Host' cannot"),
         ({"arms": [{"name": "a", "url": "http://h:1", "headers": {"X": "a\r\nb"}}]}, r"\$\.arms"),

@@ -47,6 +47,7 @@ async def test_the_primarys_answer_comes_back_and_the_pair_is_logged() -> None:
         (harness.short, "arm_error", "short"),
         (harness.garbage, "arm_error", "garbage"),
         (harness.endless, "arm_error", "too_large"),
+        (harness.crumbs, "arm_error", "garbage"),
         (harness.error500, "paired", ""),
         (harness.chunked, "paired", ""),
         (harness.extra, "paired", ""),

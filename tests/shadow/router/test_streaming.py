@@ -339,6 +339,49 @@ async def test_an_early_answer_reaches_a_client_that_is_still_sending_and_ends_t
         assert stage.outcomes == {"dropped:incomplete": 1}
 
 
+async def test_an_answer_of_the_primary_in_many_small_chunks_is_passed_on_whole() -> None:
+    async with running(primary=harness.crumbs) as stage:
+        reader, writer = await asyncio.open_connection("127.0.0.1", stage.port)
+        writer.write(harness.request("/model"))
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        parts = [part async for part in harness.body_parts(head, reader)]
+        assert b"".join(parts) == b"x" * 3_000
+        writer.close()
+
+
+async def test_a_primary_that_fails_while_its_request_still_comes_is_told_and_the_connection_ends() -> None:
+    """What comes of the body later must not be taken for a request."""
+    async with running(primary=harness.reset, config=routes()) as stage:
+        reader, writer = await asyncio.open_connection("127.0.0.1", stage.port)
+        writer.write(head_of("POST", "/recommend?user_id=1", "Content-Length: 100\r\n") + b"x" * 10)
+        status, headers, _ = await read_answer(reader)
+        assert (status, headers["connection"]) == (502, "close")
+        writer.write(b"x" * 90)
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        writer.close()
+        await stage.settled()
+        assert (stage.outcomes, stage.arm.received) == ({"primary_error": 1}, 1)
+
+
+async def test_no_request_is_begun_behind_answers_that_the_client_does_not_take() -> None:
+    waiting: list[int] = []
+
+    async def large(head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        waiting.extend(client._transport.get_write_buffer_size() for client in stage.server.clients)
+        writer.write(harness.reply("x" * (1 << 20)))
+        return True
+
+    async with running(primary=large) as stage:
+        reader, writer = await asyncio.open_connection("127.0.0.1", stage.port)
+        writer.write(harness.request("/model") * 40)
+        await until(lambda: any(client._full_since is not None for client in stage.server.clients))
+        for _ in range(40):
+            assert (await read_answer(reader))[0] == 200
+        assert len(waiting) == 40
+        assert max(waiting) <= 64 << 10
+        writer.close()
+
+
 async def test_a_primary_that_answers_early_and_hangs_up_is_one_end_and_one_place_in_the_account() -> None:
     """Its reset may overtake its answer (RFC 9112 §9.6 asks it to linger): 413 or 502, and no client that waits."""
 
