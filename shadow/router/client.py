@@ -8,39 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import random
-import socket
-import struct
 import time
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from shadow.router.exchange import Exchange
 from shadow.router.http1 import RefusalError, Request, RequestReader, problem
-from shadow.router.router import Router
+from shadow.router.patience import IDLE_SECONDS, Arrival, linger, reset
+from shadow.router.ways import Host
 
 PIPELINED: Final = 64
 """Requests of one connection that may wait; beyond it the router stops reading."""
 WAITING_BYTES: Final = 64 << 10
 """Bytes of waiting requests beyond which it stops too."""
-IDLE_SECONDS: Final = 75.0
-"""A connection without a request under way, or with an answer that is not read, is closed after this time."""
-REQUEST_SECONDS: Final = 15.0
-"""A request may take so long to come, and a second more for every `BYTES_PER_SECOND` of it that came; then 408."""
-BYTES_PER_SECOND: Final = 500
-LINGER_SECONDS: Final = 1.0
-"""After a refusal the connection is read on for so long, or its reset could overtake the answer."""
-
-
-class Host(Protocol):
-    """The server, as a connection sees it."""
-
-    router: Router
-    exchange: type[Exchange]
-    """What a request becomes, by the router's mode."""
-    draining: bool
-    clients: set[Client]
-
-    def changed(self) -> None:
-        """Something ended; a drain may be waiting for it."""
 
 
 class Client(asyncio.Protocol):
@@ -57,8 +36,7 @@ class Client(asyncio.Protocol):
         self._full_since: float | None = None
         self._ended = self._eof = self._held = self._paused = False
         self._waiting_bytes = 0
-        self._partial_since: float | None = None
-        self._partial_bytes = 0
+        self._arrival = Arrival()
         self.address = b"unknown"
         self.active_at = self._opened_at = time.monotonic()
         self._lifetime = server.router.config.connection_seconds * random.uniform(1.0, 1.1)
@@ -91,7 +69,7 @@ class Client(asyncio.Protocol):
             self._reader.feed(data)
         except RefusalError as refusal:
             self._refusal = refusal
-        self._time(len(data))
+        self._arrival.came(self._reader.idle, self.active_at, len(data))
         self._deliver()
         self._waiting_bytes = self._waiting_bytes + len(data) if self._reader.events else 0
         self._regulate()
@@ -151,10 +129,7 @@ class Client(asyncio.Protocol):
         self._exchange = None
         self._ended = True
         if abort:
-            # asyncio's abort ends the stream in order unless bytes wait; the end of a whole answer looks the same.
-            linger = struct.pack("ii", 1, 0)
-            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-            self._transport.abort()
+            reset(self._transport)  # an end in order would look like that of a whole answer
         else:
             self._transport.close()
         self._server.changed()
@@ -180,10 +155,7 @@ class Client(asyncio.Protocol):
 
     def sweep(self, now: float) -> None:
         """Refuse a request that comes too slowly; close a connection that is idle, or unread, for too long."""
-        if self._paused and self._partial_since is not None:
-            self._partial_since = now  # it is we who do not read
-        allowed = REQUEST_SECONDS + self._partial_bytes / BYTES_PER_SECOND
-        late = self._partial_since is not None and now - self._partial_since > allowed
+        late = self._arrival.late(now, self._paused)
         if late and self._refusal is None and not self._ended:
             self._refusal = RefusalError(408, "the request took too long to come")
             self._deliver()
@@ -199,15 +171,6 @@ class Client(asyncio.Protocol):
 
     # --- within ------------------------------------------------------------------------------------------------------
 
-    def _time(self, received: int) -> None:
-        """Keep the time that an unfinished request has taken."""
-        if self._reader.idle:
-            self._partial_since = None
-        elif self._partial_since is None:
-            self._partial_since, self._partial_bytes = self.active_at, received
-        else:
-            self._partial_bytes += received
-
     def _regulate(self) -> None:
         """Read on, or not: while the primary takes no more, or enough requests wait."""
         waiting = self._waiting_bytes > WAITING_BYTES or len(self._reader.events) > 2 * PIPELINED
@@ -222,7 +185,7 @@ class Client(asyncio.Protocol):
     def _deliver(self) -> None:
         """Hand on what came: to the request under way, or as the next one."""
         if self._exchange is not None and not self._whole:
-            body, self._whole = self._body()
+            body, self._whole = self._reader.body()
             if body or self._whole:
                 self._exchange.more(body, self._whole)
             if self._refusal is not None and not self._whole:
@@ -236,7 +199,7 @@ class Client(asyncio.Protocol):
         if self._reader.events:
             request = self._reader.events.popleft()
             assert isinstance(request, Request)  # what came before was taken whole
-            body, self._whole = self._body()
+            body, self._whole = self._reader.body()
             if self._refusal is not None and not self._whole:
                 self._refuse(self._refusal)
                 return
@@ -246,18 +209,6 @@ class Client(asyncio.Protocol):
             self._refuse(self._refusal)
         elif self._eof:
             self._end()
-
-    def _body(self) -> tuple[bytes, bool]:
-        """What has come of the body of the first request, and whether that is all of it."""
-        events = self._reader.events
-        parts: list[bytes] = []
-        while events:
-            part = events.popleft()
-            if part is None:
-                return b"".join(parts), True
-            assert isinstance(part, bytes)
-            parts.append(part)
-        return b"".join(parts), False
 
     def _begin(self, request: Request, body: bytes) -> None:
         if self._server.draining or self.active_at - self._opened_at > self._lifetime:
@@ -289,14 +240,4 @@ class Client(asyncio.Protocol):
         self._held = False
         self._regulate()
         self._transport.write_eof()
-        self._linger()
-
-    def _linger(self) -> None:
-        """End once the client has had its time, and had the whole answer; `sweep` bounds how long that may take."""
-        asyncio.get_running_loop().call_later(LINGER_SECONDS, self._lingered)
-
-    def _lingered(self) -> None:
-        if self._transport.get_write_buffer_size():
-            self._linger()
-        else:
-            self._transport.abort()
+        linger(self._transport)

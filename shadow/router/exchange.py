@@ -20,8 +20,8 @@ from shadow.router.mirror import Copy, Mirror
 from shadow.router.records import Body, Draft, answer_of
 from shadow.router.router import Router
 from shadow.router.sampling import bucket_of, unit_of, user_of, without_user
-from shadow.router.upstream import Exchanged, Leg
-from shadow.router.ways import Respondent, Way
+from shadow.router.upstream import Leg
+from shadow.router.ways import Exchanged, Respondent, Way
 
 PRIMARY_BODY_BYTES: Final = 256 << 10
 """Bytes of the primary's body that are kept in a record."""

@@ -94,6 +94,17 @@ class RequestReader:
         if self._silent_bytes > HEAD_BYTES:
             raise RefusalError(431, f"the request's head is longer than {HEAD_BYTES} bytes")
 
+    def body(self) -> tuple[bytes, bool]:
+        """Take what has come of the body of the first request, whose head is taken; and whether that is all of it."""
+        parts: list[bytes] = []
+        while self.events:
+            part = self.events.popleft()
+            if part is None:
+                return b"".join(parts), True
+            assert isinstance(part, bytes)
+            parts.append(part)
+        return b"".join(parts), False
+
     def on_message_begin(self) -> None:  # noqa: D102 - httptools' callbacks
         self.idle = False
         self._in_head = True

@@ -20,7 +20,8 @@ from shadow.router.headers import ArmHeaders
 from shadow.router.pool import Pool
 from shadow.router.records import Body, Draft, answer_of
 from shadow.router.sampling import CounterSampler, HashSampler
-from shadow.router.upstream import Exchanged, Leg
+from shadow.router.upstream import Leg
+from shadow.router.ways import Exchanged
 
 Write = Callable[[Draft, str, str, Answer | None], None]
 """Takes a decided record: draft, arm, outcome, the arm's answer."""

@@ -10,7 +10,7 @@ import base64
 from dataclasses import dataclass
 
 from shadow.contracts import Answer, Exposure, PairRecord
-from shadow.router.upstream import Exchanged
+from shadow.router.ways import Exchanged
 
 
 @dataclass(slots=True)

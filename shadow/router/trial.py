@@ -2,7 +2,7 @@
 
 The candidate is asked once the request is whole, and its answer is held whole before a byte of it leaves: until then
 the primary can still answer, and the user has waited at most the arm's `deadline_ms` longer. Nothing waits for a slot
-of the candidate. Next module: `shadow.router.client`.
+of the candidate. Next module: `shadow.router.patience`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from shadow.router.exchange import Exchange
 from shadow.router.mirror import Copy, Mirror
 from shadow.router.records import Draft, Shown
 from shadow.router.split import Splitter
-from shadow.router.upstream import Exchanged
-from shadow.router.ways import Way
+from shadow.router.ways import Exchanged, Way
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 CANCELLED: Final = Exchanged(0, "cancelled", 0, 0)

@@ -8,49 +8,18 @@ before it said anything: an idempotent request once more on a new one. Next modu
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from time import monotonic  # not the loop's clock: uvloop's counts whole milliseconds
-from typing import Final, Protocol
+from typing import Final
 
 from shadow.router.answers import AnswerReader
 from shadow.router.http1 import IDEMPOTENT
 from shadow.router.pool import Connection, Pool
+from shadow.router.ways import NOBODY, Exchanged, Receiver
 
 REPLAY_BYTES: Final = 256 << 10
 """A request that is longer is not sent a second time."""
 PENDING_BYTES: Final = 64 << 10
 """What waits for a connection; beyond it the sender is asked to pause."""
-
-
-@dataclass(slots=True)
-class Exchanged:
-    """The end of an exchange: `error` "" after a whole answer, else a token (`refused`, `reset`, `timeout`, `short`,
-    `garbage`, `too_large`, `cancelled`); `status` 0 when no head came. Times in microseconds: connecting (0 on a pooled
-    connection); first byte sent to last byte received."""
-
-    status: int
-    error: str
-    connect_us: int
-    upstream_us: int
-
-
-class Receiver(Protocol):
-    """Who waits for an answer. After `ended` nothing more is called."""
-
-    def interim(self, answer: AnswerReader) -> None:
-        """Interim answers came: `answer.interim`."""
-
-    def received(self, answer: AnswerReader, data: bytes, done: bool) -> None:
-        """The head is there; `data` came of the body since the last call; `done` with its last part."""
-
-    def ended(self, end: Exchanged) -> None:
-        """It is over."""
-
-    def pause_sending(self) -> None:
-        """The upstream does not take more of the request for now."""
-
-    def resume_sending(self) -> None:
-        """It does again."""
 
 
 class Leg:
@@ -219,7 +188,7 @@ class Leg:
         status = reader.status if reader is not None and self._heard else 0
         self._release(error)
         # No cycle stays behind: what is over is freed at once, without the collector.
-        receiver, self.receiver = self.receiver, _NOBODY
+        receiver, self.receiver = self.receiver, NOBODY
         receiver.ended(Exchanged(status, error, self._connect_us, upstream_us))
 
     def _release(self, error: str) -> None:
@@ -236,25 +205,3 @@ class Leg:
             connection.paused = False
             connection.transport.resume_reading()
         self._pool.give(connection)
-
-
-class _Nobody:
-    """Whom an ended leg would tell: a late callback of its connection, say."""
-
-    def interim(self, answer: AnswerReader) -> None:
-        pass
-
-    def received(self, answer: AnswerReader, data: bytes, done: bool) -> None:
-        pass
-
-    def ended(self, end: Exchanged) -> None:
-        pass
-
-    def pause_sending(self) -> None:
-        pass
-
-    def resume_sending(self) -> None:
-        pass
-
-
-_NOBODY: Final = _Nobody()

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from shadow.rehearsal import HOST
-from shadow.router.client import BYTES_PER_SECOND, IDLE_SECONDS, REQUEST_SECONDS
+from shadow.router.patience import BYTES_PER_SECOND, IDLE_SECONDS, REQUEST_SECONDS
 from shadow.router.pool import Pool
 from shadow.router.server import allow_files
 from tests.shadow.router import harness
@@ -81,9 +81,9 @@ async def test_a_head_that_drips_is_refused_after_15_seconds_and_a_second_more_f
         reader, writer = await asyncio.open_connection(HOST, stage.port)
         sent = b"GET /recommend?user_id=1 HTTP/1.1\r\nHost: reco\r\nX-Slow: " + b"x" * 5_000
         writer.write(sent)
-        await until(lambda: any(client._partial_bytes == len(sent) for client in stage.server.clients))
+        await until(lambda: any(client._arrival.bytes == len(sent) for client in stage.server.clients))
         [connection] = stage.server.clients
-        over = connection._partial_since + REQUEST_SECONDS + len(sent) / BYTES_PER_SECOND
+        over = connection._arrival.since + REQUEST_SECONDS + len(sent) / BYTES_PER_SECOND
         connection.sweep(over - 0.1)
         assert connection._refusal is None
         connection.sweep(over + 0.1)
@@ -106,10 +106,10 @@ async def test_a_body_that_drips_is_refused_by_the_same_rule_and_the_primary_nev
         reader, writer = await asyncio.open_connection(HOST, stage.port)
         sent = head_of("POST", "/recommend?user_id=1", "Content-Length: 10000\r\n") + b"x" * 2_500
         writer.write(sent)
-        await until(lambda: any(client._partial_bytes == len(sent) for client in stage.server.clients))
+        await until(lambda: any(client._arrival.bytes == len(sent) for client in stage.server.clients))
         await until(lambda: stage.primary.heads)
         [connection] = stage.server.clients
-        over = connection._partial_since + REQUEST_SECONDS + len(sent) / BYTES_PER_SECOND
+        over = connection._arrival.since + REQUEST_SECONDS + len(sent) / BYTES_PER_SECOND
         connection.sweep(over - 0.1)
         assert not gone.is_set()
         connection.sweep(over + 0.1)
@@ -135,7 +135,7 @@ async def test_a_client_is_not_blamed_for_the_time_in_which_the_router_did_not_r
             with suppress(BlockingIOError):
                 client.send(b"x" * 65_536)
             await asyncio.sleep(0)
-        connection.sweep(time.monotonic() + 2 * (REQUEST_SECONDS + connection._partial_bytes / BYTES_PER_SECOND))
+        connection.sweep(time.monotonic() + 2 * (REQUEST_SECONDS + connection._arrival.bytes / BYTES_PER_SECOND))
         assert connection._refusal is None
         assert not connection._transport.is_closing()
         client.close()

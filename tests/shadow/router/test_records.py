@@ -8,7 +8,7 @@ import pytest
 
 from shadow.contracts import Answer
 from shadow.router.records import Body, answer_of, as_text
-from shadow.router.upstream import Exchanged
+from shadow.router.ways import Exchanged
 
 
 def kept_of(whole: bytes, most: int, part: int = 1_000) -> Answer:

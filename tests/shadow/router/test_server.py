@@ -14,9 +14,9 @@ import pytest
 
 from shadow.contracts import GO, STOP
 from shadow.router import pairlog
-from shadow.router.client import IDLE_SECONDS, REQUEST_SECONDS
 from shadow.router.http1 import HEAD_BYTES
 from shadow.router.mirror import Copy, Mirror
+from shadow.router.patience import IDLE_SECONDS, REQUEST_SECONDS
 from shadow.router.sampling import unit_of
 from tests.shadow.router import harness
 from tests.shadow.router.harness import KEY, leave, read_answer, request, running, until
@@ -399,7 +399,7 @@ async def test_a_request_that_comes_too_slowly_is_refused_and_an_idle_connection
         slow_reader, slow = await asyncio.open_connection("127.0.0.1", stage.port)
         idle_reader, idle = await asyncio.open_connection("127.0.0.1", stage.port)
         slow.write(b"GET / HTTP/1.1\r\nHo")
-        await until(lambda: any(client._partial_since for client in stage.server.clients))
+        await until(lambda: any(client._arrival.since for client in stage.server.clients))
         for client in list(stage.server.clients):
             client.sweep(time.monotonic() + REQUEST_SECONDS - 1)
         assert len(stage.server.clients) == 2

@@ -14,7 +14,7 @@ from contextlib import suppress
 
 import pytest
 
-from shadow.router.client import REQUEST_SECONDS
+from shadow.router.patience import REQUEST_SECONDS
 from tests.shadow.router import harness
 from tests.shadow.router.harness import digest, leave, read_answer, request, running, until
 from tests.shadow.router.test_streaming import head_of, routes, saying

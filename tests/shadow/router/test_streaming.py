@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from shadow.router.config import Route
+from shadow.router.patience import lingered
 from tests.shadow.router import harness
 from tests.shadow.router.harness import digest, leave, read_answer, request, running, until
 
@@ -600,5 +601,5 @@ async def test_a_slow_reader_has_the_whole_of_an_early_answer_although_its_reque
     async with running(primary=primary) as stage:
         client = await primary.asked(stage, head_of("POST", "/other", "Content-Length: 100\r\n"))
         [connection] = stage.server.clients
-        connection._lingered()  # the time is over
+        lingered(connection._transport)  # the time is over
         await primary.taken(client)

@@ -12,7 +12,8 @@ import pytest
 
 from shadow.router.answers import AnswerReader
 from shadow.router.pool import Pool
-from shadow.router.upstream import Exchanged, Leg
+from shadow.router.upstream import Leg
+from shadow.router.ways import Exchanged
 from tests.ports import free_port
 from tests.shadow.router import harness
 from tests.shadow.router.harness import Answer, Upstream
@@ -98,6 +99,20 @@ async def test_a_connection_is_used_again_and_costs_no_connecting_then() -> None
         assert [end.body for end in ends] == [b'{"target": "/%d"}' % n for n in range(3)]
         assert ends[0].connect_us > 0
         assert (ends[1].connect_us, ends[2].connect_us, len(pool._idle)) == (0, 0, 1)
+
+
+async def test_a_connection_that_was_paused_when_its_answer_ended_reads_the_next_one() -> None:
+    class Full(Receiver):
+        def received(self, answer: AnswerReader, data: bytes, done: bool) -> None:
+            super().received(answer, data, done)
+            if self.leg is not None:
+                self.leg.pause()
+
+    async with asking(harness.echo) as (ask, upstream, pool):
+        receiver = Full()
+        begin(pool, receiver, "/1")
+        assert (await asyncio.wait_for(receiver.end, 10)).status == 200
+        assert ((await ask("/2")).body, upstream.connections) == (b'{"target": "/2"}', 1)
 
 
 async def test_no_more_connections_are_kept_than_allowed() -> None:
