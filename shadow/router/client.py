@@ -117,7 +117,7 @@ class Client(asyncio.Protocol):
         self.active_at = time.monotonic()
         if self._held:
             self.resume()  # what the primary did not take of an answered request holds up nobody
-        if close or self._server.draining:
+        if close or self._server.closing:
             self._end()
         elif self._reader.events or self._refusal is not None or self._eof:
             # Not from within the callback that ended the last exchange: a long pipeline would become a deep stack.
@@ -146,10 +146,15 @@ class Client(asyncio.Protocol):
 
     # --- what the server calls ---------------------------------------------------------------------------------------
 
-    def drain(self) -> None:
-        """Close as soon as nothing is under way; the answer under way says that it is the last."""
+    def be_the_last(self) -> None:
+        """The answer under way says that it is the last; a client without one may still ask once."""
         if self._exchange is not None:
             self._exchange.be_the_last()
+
+    def drain(self) -> None:
+        """Close as soon as nothing is under way."""
+        if self._exchange is not None:
+            self.be_the_last()
         elif not self._reader.events and self._refusal is None and not self._ended:
             self._transport.close()
 

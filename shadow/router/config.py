@@ -24,6 +24,8 @@ HeaderName = Annotated[str, Meta(pattern="^[A-Za-z0-9!#$%&'*+.^_`|~-]+\\Z")]
 HeaderValue = Annotated[str, Meta(pattern="^([\\x21-\\x7e]([\\x20-\\x7e]*[\\x21-\\x7e])?)?\\Z")]
 TargetPath = Annotated[str, Meta(pattern="^/[!-~]*\\Z")]
 """\\Z here and above, for $ lets a line feed pass, which would end a header of every copy."""
+MOST_ARMS: Final = 64
+"""Arms of one router in all its life: each has counters to its end."""
 NEVER_COPIED: Final = frozenset({b"/events"})
 """Paths whose requests change the facts that all arms share: a copy would count them twice (DESIGN §4)."""
 CREDENTIALS: Final = frozenset({"authorization", "cookie", "proxy-authorization", "set-cookie", "x-api-key"})
@@ -109,7 +111,7 @@ class RouterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     shipper: str
     """Path of the shipper's unix socket."""
     primary: Primary
-    arms: tuple[Arm, ...] = ()
+    arms: Annotated[tuple[Arm, ...], Meta(max_length=MOST_ARMS)] = ()
     mode: Literal["mirror", "split", "off"] = "mirror"
     """mirror: the primary answers, arms get copies; split: an arm answers some users; off: nothing is copied."""
     split: Split | None = None
@@ -138,8 +140,10 @@ class RouterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Clients' connections at once; one more is closed at once, and counted."""
     connection_seconds: Annotated[float, Meta(gt=0)] = 600.0
     """A client's connection ends with the next answer after this time (up to a tenth later), so that load moves on."""
+    deregister_seconds: Annotated[float, Meta(ge=0, le=600)] = 0.0
+    """How long new connections are still taken after SIGTERM: until nobody is sent here any more."""
     drain_seconds: Annotated[float, Meta(gt=0, le=600)] = 10.0
-    """How long copies under way may take after SIGTERM."""
+    """How long requests and copies under way may take after that."""
 
 
 def read_config(path: Path) -> RouterConfig:

@@ -79,6 +79,11 @@ class Counters:
         """Counters for these arms, all zero."""
         return Counters({name: ArmCounters() for name in names})
 
+    def know(self, names: Iterable[str]) -> None:
+        """Count for these arms from now on; an arm that was there before goes on where it was."""
+        for name in names:
+            self.arms.setdefault(name, ArmCounters())
+
     def expose(self, assigned: str, served: str) -> None:
         """One request of a split came to its end."""
         row = self.exposures.setdefault(assigned, {})

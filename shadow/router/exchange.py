@@ -104,10 +104,10 @@ class Exchange:
     def _choose(self) -> list[Mirror]:
         """The arms that will get an outcome; the others are counted at once."""
         chosen = []
-        for mirror in self._router.mirrors:
+        for mirror, sampler in self._router.shown:
             if not self._eligible:
                 mirror.counters.ineligible()
-            elif not mirror.sampler.takes(self._bucket):
+            elif not sampler.takes(self._bucket):
                 mirror.counters.unsampled()
             else:
                 mirror.counters.begin()

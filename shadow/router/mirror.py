@@ -14,12 +14,12 @@ from typing import Final
 
 from shadow.contracts import ARM_ERROR, ARM_TIMEOUT, DROPPED, PAIRED, Answer
 from shadow.router.answers import AnswerReader
+from shadow.router.breaker import Breaker
 from shadow.router.config import Arm, RouterConfig, upstream
 from shadow.router.counters import ArmCounters
 from shadow.router.headers import ArmHeaders
 from shadow.router.pool import Pool
 from shadow.router.records import Body, Draft, answer_of
-from shadow.router.sampling import CounterSampler, HashSampler
 from shadow.router.upstream import Leg
 from shadow.router.ways import Exchanged
 
@@ -29,6 +29,8 @@ OVERHEAD_BYTES: Final = 2_048
 """What a waiting copy costs besides its bytes (measured: record, objects, queue entry, about 1.7 KB)."""
 DROPPED_AT_ONCE: Final = 50
 """Waiting copies that are dropped in one turn of the loop: about a millisecond."""
+ABORTED: Final = "aborted"
+"""The error of an exchange that an abort cut off: it tells nothing about the arm."""
 ANSWER_BYTES: Final = 1 << 20
 """An arm's answer that goes on beyond this, and beyond what is kept of it, is cut off as too_large."""
 
@@ -72,59 +74,19 @@ class Copy:
         """See `pause_sending`."""
 
 
-class Breaker:
-    """Opens after `failures` in a row; after `seconds` it lets one probe through, whose success closes it."""
-
-    def __init__(self, failures: int, seconds: float, clock: Callable[[], float]) -> None:
-        self._failures = failures
-        self._seconds = seconds
-        self._clock = clock
-        self._in_a_row = 0
-        self._probe_at = 0.0
-        self._probing = False
-
-    @property
-    def open(self) -> bool:
-        """Whether copies are dropped."""
-        return self._in_a_row >= self._failures
-
-    @property
-    def blocks(self) -> bool:
-        """Whether a copy would be turned away now: open, and no probe is due."""
-        return self.open and (self._probing or self._clock() < self._probe_at)
-
-    def allows(self) -> bool:
-        """Whether a copy may go; the probe of an open breaker is given out here."""
-        if self.blocks:
-            return False
-        self._probing = self.open
-        return True
-
-    def withdraw(self) -> None:
-        """A copy was called back: that tells nothing, and the next one may be the probe."""
-        self._probing = False
-
-    def report(self, failed: bool) -> None:
-        """A copy ended."""
-        self._probing = False
-        self._in_a_row = self._in_a_row + 1 if failed else 0
-        if self.open:
-            self._probe_at = self._clock() + self._seconds
-
-
 class Mirror:
     """One arm. `write` takes each decided record."""
 
     def __init__(self, arm: Arm, config: RouterConfig, counters: ArmCounters, write: Write) -> None:
         self.arm = arm
         self.counters = counters
-        sampler = CounterSampler if arm.sampling == "counter" else HashSampler
-        self.sampler = sampler(0.0 if config.mode == "off" else arm.fraction)
         self.headers = ArmHeaders.of(arm, config.experiment, config.copy_headers)
         self.queued_bytes = 0
         self._write = write
         self._pool = Pool(*upstream("url", arm.url), arm.concurrency, arm.deadline_ms / 1000, ANSWER_PARTS)
         self._queue: deque[Copy] = deque()
+        self._doomed: deque[Copy] = deque()
+        """What waited when the arm was retired, and is not dropped yet."""
         self._under_way: set[Copy] = set()
         self._loop = asyncio.get_running_loop()
         self._breaker = Breaker(arm.breaker_failures, arm.breaker_seconds, monotonic)
@@ -134,7 +96,7 @@ class Mirror:
     @property
     def busy(self) -> bool:
         """Whether any copy waits or is under way."""
-        return bool(self._queue or self._under_way)
+        return bool(self._queue or self._doomed or self._under_way)
 
     def offer(self, copy: Copy) -> None:
         """Send the copy when there is room and a slot; drop it otherwise. Never waits."""
@@ -161,15 +123,26 @@ class Mirror:
 
     def close(self) -> None:
         """Stop: what waits is dropped:shutdown, what is under way is cut off as a timeout of the arm."""
-        self._open = False
-        while self._queue:
-            copy = self._queue.popleft()
-            self.queued_bytes -= copy.size
-            self.drop(copy.draft, "shutdown")
+        self.retire()
+        while self._doomed:
+            self._drop_doomed()
         for copy in list(self._under_way):
             if copy.leg is not None:
                 copy.leg.cancel()
+
+    def retire(self) -> None:
+        """The arm is no more, or no longer as it was: what waits or is still offered is dropped:shutdown, what is under
+        way may come to its end."""
+        self._open = False
         self._pool.close()
+        # Dropped in turns: tens of thousands may wait, and the primary's answers must not wait for them.
+        self._doomed.extend(self._queue)
+        self._queue.clear()
+        self._shed()
+
+    def cut(self) -> None:
+        """What is under way is called back and is dropped:shutdown; for an abort."""
+        self._cut(deque(self._under_way))
 
     def ask(self, copy: Copy) -> str:
         """Send at once what a user waits for; otherwise why not, for it must not wait for a slot."""
@@ -187,7 +160,7 @@ class Mirror:
         self._under_way.discard(copy)
         copy.leg = None
         self.queued_bytes -= copy.size
-        if end.error == "cancelled":
+        if end.error in ("cancelled", ABORTED):
             self._breaker.withdraw()
         else:
             self._breaker.report(bool(end.error) or end.status >= 500)
@@ -195,6 +168,9 @@ class Mirror:
     def ended(self, copy: Copy, end: Exchanged) -> None:
         """A copy came to its end."""
         self.release(copy, end)
+        if end.error == ABORTED:
+            self.drop(copy.draft, "shutdown")
+            return
         answer = answer_of(self.arm.version, end, copy.body, copy.queue_us)
         self.decide(copy.draft, _OUTCOMES.get(end.error, ARM_ERROR), answer)
         if self._open:
@@ -226,6 +202,25 @@ class Mirror:
         self._pumping = False
         if self._open:
             self._pump()
+
+    def _shed(self) -> None:
+        for _ in range(min(DROPPED_AT_ONCE, len(self._doomed))):
+            self._drop_doomed()
+        if self._doomed:
+            self._loop.call_soon(self._shed)
+
+    def _drop_doomed(self) -> None:
+        copy = self._doomed.popleft()
+        self.queued_bytes -= copy.size
+        self.drop(copy.draft, "shutdown")
+
+    def _cut(self, copies: deque[Copy]) -> None:
+        for _ in range(min(DROPPED_AT_ONCE, len(copies))):
+            copy = copies.popleft()
+            if copy.leg is not None:
+                copy.leg.give_up(ABORTED)
+        if copies:
+            self._loop.call_soon(self._cut, copies)
 
     def _begin(self, copy: Copy, now: float) -> None:
         copy.queue_us = int((now - copy.offered_at) * 1e6)

@@ -90,11 +90,13 @@ class Pool:
         self._due.pop(leg, None)
 
     def close(self) -> None:
-        """Close all idle connections."""
+        """Close all idle connections and keep none from now on; what is under way still has its deadline."""
+        self._most_idle = 0
         while self._idle:
             self._idle.pop().close()
-        if self._timer is not None:
+        if self._timer is not None and not self._due:
             self._timer.cancel()
+            self._timer = None
 
     def _sweep(self) -> None:
         self._timer = None

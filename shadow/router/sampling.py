@@ -36,6 +36,10 @@ class HashSampler:
     def __init__(self, fraction: float) -> None:
         self._below = round(fraction * BUCKETS)
 
+    def at(self, fraction: float) -> HashSampler:
+        """The sampler that goes on from here with another fraction."""
+        return HashSampler(fraction)
+
     def takes(self, bucket: int) -> bool:
         """Whether the arm is shown this bucket."""
         return bucket < self._below
@@ -44,9 +48,14 @@ class HashSampler:
 class CounterSampler:
     """Takes an exact share of requests, evenly spread: after n of them n·f, rounded, were taken (Bresenham's line)."""
 
-    def __init__(self, fraction: float) -> None:
+    def __init__(self, fraction: float, owed: int = BUCKETS // 2) -> None:
         self._step = round(fraction * BUCKETS)
-        self._owed = BUCKETS // 2
+        self._owed = owed
+
+    def at(self, fraction: float) -> CounterSampler:
+        """The sampler that goes on from here with another fraction: what was owed stays owed, or requests would be
+        forgotten at every change."""
+        return CounterSampler(fraction, self._owed)
 
     def takes(self, bucket: int) -> bool:  # noqa: ARG002 - the same call for both
         """Whether the arm is shown this request, whoever asks."""
@@ -55,6 +64,15 @@ class CounterSampler:
             return False
         self._owed -= BUCKETS
         return True
+
+
+Sampler = HashSampler | CounterSampler
+
+
+def sampler_of(sampling: str, fraction: float, before: Sampler | None) -> Sampler:
+    """The sampler of an arm; it goes on from the one `before`, if that is of its kind."""
+    kind = CounterSampler if sampling == "counter" else HashSampler
+    return before.at(fraction) if isinstance(before, kind) else kind(fraction)
 
 
 def user_of(query: bytes, parameter: bytes) -> bytes | None:

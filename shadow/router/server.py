@@ -1,12 +1,15 @@
 """The router's process: it listens, looks after all connections, and comes to an orderly end.
 
-SIGTERM: stop accepting, answer what is under way, give the copies their time, say goodbye to the shipper.
+A change of configuration puts another `Router` in the place of the one before. SIGTERM: be no longer ready, take what
+still comes for `deregister_seconds`, then stop accepting, answer what is under way, give the copies their time, say
+goodbye to the shipper.
 Next module: `shadow.router.admin`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import resource
@@ -15,13 +18,14 @@ import socket
 import time
 import uuid
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from shadow.contracts import Hello
 from shadow.router.admin import Admin
 from shadow.router.client import Client
 from shadow.router.config import RouterConfig, address
 from shadow.router.exchange import Exchange
+from shadow.router.mirror import Mirror
 from shadow.router.pairlog import PairLog
 from shadow.router.router import Router
 from shadow.router.trial import SplitExchange
@@ -33,14 +37,17 @@ GARBAGE: Final = 20_000
 """New objects in containers before the collector looks for cycles; an exchange leaves none behind."""
 FLUSH_SECONDS: Final = 5.0
 """How long the last records may take to reach the shipper."""
+OFF_SECONDS: Final = 1.0
+"""How long copies under way may take once copying has ended; then they are called back."""
+MOST_RETIRED: Final = 16
+"""Arms of earlier configurations that may still have copies under way; of more, the oldest are called back."""
 
 
 class Server:
     """One router process."""
 
     def __init__(self, config: RouterConfig, unit_key: bytes) -> None:
-        self.config = config
-        self.draining = False
+        self.draining = self.closing = False
         self.clients: set[Client] = set()
         incarnation = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:8]}"
         hello = Hello(
@@ -51,24 +58,65 @@ class Server:
         )
         self.log = PairLog(config.shipper, hello)
         self.router = Router.of(config, unit_key, incarnation, self.log)
-        self.exchange = Exchange if config.mode != "split" else SplitExchange
+        self.exchange = exchange_of(config)
+        self.retired: list[Mirror] = []
+        self._stopping = asyncio.Event()
+        self._deregistered = asyncio.Event()
         self._changed = asyncio.Event()
         self._listeners: list[asyncio.Server] = []
+
+    @property
+    def config(self) -> RouterConfig:
+        """The configuration in force."""
+        return self.router.config
+
+    @property
+    def mirrors(self) -> list[Mirror]:
+        """The arms, and those of earlier configurations that still have copies."""
+        return [*self.router.arms, *self.retired]
+
+    def adopt(self, config: RouterConfig) -> None:
+        """Put a checked configuration in force, within this turn of the loop; `ValueError` names what cannot change."""
+        before, self.router = self.router, self.router.changed(config)
+        self.exchange = exchange_of(config)
+        if self.router.pool is not before.pool:
+            before.pool.close()
+        gone = [mirror for mirror in before.arms if not any(mirror is each for each in self.router.arms)]
+        for mirror in gone:
+            mirror.retire()
+        self.retired = [mirror for mirror in (*self.retired, *gone) if mirror.busy]
+        for mirror in self.retired[:-MOST_RETIRED]:
+            mirror.cut()
+        if config.mode == "off":
+            asyncio.get_running_loop().call_later(OFF_SECONDS, _cut, list(self.retired))
+
+    def cut(self) -> None:
+        """Call back what is under way for arms that are no more."""
+        _cut(self.retired)
+
+    def document(self) -> dict[str, Any]:
+        """What `/counters` shows: of arms that are no more, too, for what they decided stands in the log."""
+        document = self.router.counters.document()
+        for arm in document["arms"].values():
+            arm["queue_bytes"] = 0
+        for mirror in self.mirrors:
+            document["arms"][mirror.arm.name]["queue_bytes"] += mirror.queued_bytes
+        names = {"incarnation": self.router.incarnation, "experiment": self.config.experiment}
+        return names | document | {"pair_log": self.log.document()}
 
     async def start(self) -> None:
         """Listen on both ports; `OSError` names the port that is taken."""
         loop = asyncio.get_running_loop()
-        admin = Admin(self.router.document, lambda: not self.draining)
+        admin = Admin(self.document, lambda: not self.draining)
         self._listeners.append(await admin.start(*address("admin", self.config.admin)))
         host, port = address("listen", self.config.listen)
         self._listeners.insert(0, await loop.create_server(lambda: Client(self), host, port, backlog=1024))
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then drain."""
-        stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
+            loop.add_signal_handler(number, self.stop)
         allow_files(self.config.connections)
         await self.start()
         # What was made so far stays: the collector need not look at it again, nor stop the loop for it.
@@ -82,13 +130,19 @@ class Server:
             self.router.incarnation,
         )
         sweeper = loop.create_task(self._sweep())
-        await stop.wait()
+        await self._stopping.wait()
         sweeper.cancel()
         await self.drain()
 
+    def stop(self) -> None:
+        """Drain, and end; when called again, without waiting for new connections any more."""
+        if self._stopping.is_set():
+            self._deregistered.set()
+        self._stopping.set()
+
     async def drain(self) -> None:
-        """Answer what is under way and let the copies end within `drain_seconds`, then flush the log."""
-        self.draining = True
+        """Take leave of the clients, answer what is under way and let the copies end, then flush the log."""
+        await self._deregister()
         deadline = time.monotonic() + self.config.drain_seconds
         self._listeners[0].close()
         for client in list(self.clients):
@@ -98,13 +152,22 @@ class Server:
         for client in list(self.clients):
             client.abort()
         await asyncio.sleep(0)
-        await self._until(lambda: not any(mirror.busy for mirror in self.router.arms), deadline)
-        for mirror in self.router.arms:
+        await self._until(lambda: not any(mirror.busy for mirror in self.mirrors), deadline)
+        for mirror in self.mirrors:
             mirror.close()
         self.router.pool.close()
         await self.log.close(FLUSH_SECONDS)
         self._listeners[1].close()
-        logger.info("router stopped: %s", self.router.document())
+        logger.info("router stopped: %s", self.document())
+
+    async def _deregister(self) -> None:
+        """Be no longer ready, and tell every client with its next answer, while new ones may still be sent here."""
+        self.draining = True
+        for client in list(self.clients):
+            client.be_the_last()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._deregistered.wait(), self.config.deregister_seconds)
+        self.closing = True
 
     def changed(self) -> None:
         """Something ended; a drain may be waiting for it."""
@@ -131,6 +194,16 @@ class Server:
             now = time.monotonic()
             for client in list(self.clients):
                 client.sweep(now)
+
+
+def exchange_of(config: RouterConfig) -> type[Exchange]:
+    """What a request becomes."""
+    return SplitExchange if config.mode == "split" else Exchange
+
+
+def _cut(mirrors: list[Mirror]) -> None:
+    for mirror in mirrors:
+        mirror.cut()
 
 
 def allow_files(connections: int) -> None:

@@ -12,7 +12,7 @@ from typing import Final
 from shadow.contracts import PRIMARY
 from shadow.router.answers import UNTIL_CLOSE, AnswerReader
 from shadow.router.exchange import Exchange
-from shadow.router.mirror import Copy, Mirror
+from shadow.router.mirror import ABORTED, Copy, Mirror
 from shadow.router.records import Draft, Shown
 from shadow.router.split import Splitter
 from shadow.router.ways import Exchanged, Way
@@ -142,8 +142,10 @@ class Trial:
         if self._exchange.left:
             self._exchange.ended(end)
         elif end.error or end.status >= 500:
-            # Cut off by the router itself, at its end: its time was over.
-            self._fall_back({"": "status_5xx", "cancelled": "timeout"}.get(end.error, end.error), True)
+            # Cut off by the router itself, at its end or by an abort: its time was over.
+            self._fall_back(
+                {"": "status_5xx", "cancelled": "timeout", ABORTED: "timeout"}.get(end.error, end.error), True
+            )
         else:
             assert asked.answer is not None  # no whole answer without its head
             self._exchange.show(asked.answer, asked.body.kept, asked.draft)

@@ -23,6 +23,9 @@ class Host(Protocol):
     exchange: type[Exchange]
     """What a request becomes, by the router's mode."""
     draining: bool
+    """Whether every answer is the last of its connection, and says so."""
+    closing: bool
+    """Whether connections end that have nothing under way."""
     clients: set[Client]
 
     def changed(self) -> None:
@@ -70,8 +73,8 @@ class Way(Protocol):
 @dataclass(slots=True)
 class Exchanged:
     """The end of an exchange: `error` "" after a whole answer, else a token (`refused`, `reset`, `timeout`, `short`,
-    `garbage`, `too_large`, `cancelled`); `status` 0 when no head came. Times in microseconds: connecting (0 on a pooled
-    connection); first byte sent to last byte received."""
+    `garbage`, `too_large`, `cancelled`, `aborted`); `status` 0 when no head came. Times in microseconds: connecting (0
+    on a pooled connection); first byte sent to last byte received."""
 
     status: int
     error: str

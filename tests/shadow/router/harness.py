@@ -368,7 +368,7 @@ async def abandon(server: Server) -> None:
     """End a router whose shipper never came, without waiting for it."""
     for client in list(server.clients):
         client.abort()
-    for mirror in server.router.arms:
+    for mirror in server.mirrors:
         mirror.close()
     server.router.pool.close()
     for listener in server._listeners:

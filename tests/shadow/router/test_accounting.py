@@ -122,7 +122,7 @@ async def test_every_account_agrees_after_any_bursts_of_faults_and_clients_that_
                 await asyncio.wait_for(crowd.run(), 30)
             await until(lambda: not any(client._exchange for client in stage.server.clients))
             await stage.settled()
-            document = stage.server.router.document()
+            document = stage.server.document()
     assert found == []
     assert account.disagreements(document["arms"]) == []
     logged = Counter((record["arm"], record["outcome"]) for record in stage.collector.records)
@@ -144,9 +144,9 @@ async def test_an_account_that_is_wrong_is_told() -> None:
         account = Account(stage.server.config.arms)
         await Crowd(stage.port, iter([Plan(kind="other"), Plan(kind="refused")]), account, 1).run()
         await stage.settled()
-        assert account.disagreements(stage.server.router.document()["arms"]) == []
+        assert account.disagreements(stage.server.document()["arms"]) == []
         await stage.get("/model")
-        told = account.disagreements(stage.server.router.document()["arms"])
+        told = account.disagreements(stage.server.document()["arms"])
         assert told == [
             "shadow: the clients saw 1 × not_eligible, the router counted 2",
             "shadow: the clients sent 2, the router received 3",

@@ -65,7 +65,7 @@ async def test_one_connection_too_many_is_turned_away_and_counted_and_the_others
         with suppress(ConnectionResetError):
             assert await asyncio.wait_for(reader.read(), 5) == b""
         writer.close()
-        assert stage.server.router.document()["turned_away"] == 1
+        assert stage.server.document()["turned_away"] == 1
         for reader, writer in held:
             writer.write(request("/recommend?user_id=1"))
             assert (await read_answer(reader))[0] == 200

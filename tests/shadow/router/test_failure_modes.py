@@ -127,7 +127,7 @@ async def test_a_body_over_the_limit_is_served_and_its_drop_is_counted_by_reason
     async with running(primary=digest, config=routes() | {"copy_bytes": 1 << 10}) as stage:
         assert (await stage.send(post(size) + b"x" * size))[0] == 200
         await stage.settled()
-        assert stage.server.router.document()["arms"]["shadow"]["outcomes"]["dropped:too_large"] == 1
+        assert stage.server.document()["arms"]["shadow"]["outcomes"]["dropped:too_large"] == 1
         assert stage.collector.records[0]["request_bytes"] == size
 
 
@@ -502,7 +502,7 @@ async def test_copies_are_not_counted_as_users_requests_and_can_be_told_apart_at
         for number in range(10):
             await stage.get(f"/recommend?user_id={number}")
         await stage.settled()
-        document = stage.server.router.document()
+        document = stage.server.document()
         assert document["primary"] == {"answered": 10, "errors": 0}
         assert {arm["received"] for arm in document["arms"].values()} == {10}
         assert len(stage.primary.heads) == 10

@@ -11,9 +11,10 @@ import pytest
 
 from shadow.contracts import Answer
 from shadow.router import mirror
+from shadow.router.breaker import Breaker
 from shadow.router.config import Arm, Primary, RouterConfig
 from shadow.router.counters import ArmCounters
-from shadow.router.mirror import Breaker, Copy, Mirror
+from shadow.router.mirror import Copy, Mirror
 from shadow.router.records import Draft
 from tests.shadow.router import harness
 from tests.shadow.router.harness import Upstream

@@ -89,7 +89,7 @@ async def told(stage: Set) -> list[tuple[str, str, int, str]]:
 
 
 def assert_accounts_agree(stage: Set) -> None:
-    counts = msgspec.convert(stage.server.router.document(), RouterCounts)
+    counts = msgspec.convert(stage.server.document(), RouterCounts)
     logged: dict[str, Counter[str]] = {}
     exposed: dict[str, Counter[str]] = {}
     for record in stage.collector.records:
