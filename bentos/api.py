@@ -118,10 +118,8 @@ class Api:
         events = found if isinstance(found, list) else [found]
         if not 1 <= len(events) <= BATCH_MOST:
             raise problems.invalid("body", f"send 1 to {BATCH_MOST} events, not {len(events)}")
-        accepted = 0
-        for each in events:
-            event = Event(each.item_id, each.rating, each.timestamp_us)
-            accepted += await self._write(self._writer().add(each.user_id, each.event_id, event))
+        new = [(each.user_id, each.event_id, Event(each.item_id, each.rating, each.timestamp_us)) for each in events]
+        accepted = await self._write(self._writer().add_many(new))
         return Reply(200, [], _encoder.encode(EventsAnswer(accepted, len(events) - accepted)))
 
     async def erase(self, request: Request) -> Reply:

@@ -43,6 +43,10 @@ class Event(msgspec.Struct, frozen=True, array_like=True):
     timestamp_us: int
 
 
+NewEvent = tuple[str, str, Event]
+"""A user, the id that the sender gave the event, and the event."""
+
+
 @dataclass(frozen=True, slots=True)
 class Features:
     """What the store holds of one user: the vector of this model version, if any, the items seen, and the last
@@ -74,8 +78,10 @@ class FeatureStore(Protocol):
 class EventStore(Protocol):
     """What the API needs to write. Both raise `StoreWriteError` within the deadline when Redis did not do it."""
 
-    async def add(self, user_id: str, event_id: str, event: Event) -> bool:
-        """Keep one event and its item as seen; False when an event of this id was kept before."""
+    async def add_many(self, events: Sequence[NewEvent]) -> int:
+        """Keep each event and its item as seen; how many were not kept before under their ids. After an error some may
+        have been kept, and all may be sent again.
+        """
 
     async def erase(self, user_id: str) -> int:
         """Remove facts, events and the vectors of all versions of a user; how many keys that were."""

@@ -10,7 +10,7 @@ from bentos.api import Api, create_app
 from bentos.bundle import Bundle
 from bentos.champion import Champion
 from bentos.errors import StoreWriteError
-from bentos.features import Event, EventStore, Features, FeatureStore, Missing
+from bentos.features import Event, EventStore, Features, FeatureStore, Missing, NewEvent
 from bentos.front import Front
 from bentos.lifecycle import Lifecycle
 from bentos.metrics import ServiceMetrics
@@ -32,11 +32,12 @@ class Remembered(FeatureStore, EventStore):
     async def read_many(self, user_ids: Sequence[str]) -> list[Features | Missing]:
         return [await self.read(user_id) for user_id in user_ids]
 
-    async def add(self, user_id: str, event_id: str, event: Event) -> bool:
+    async def add_many(self, events: Sequence[NewEvent]) -> int:
         self._ensure()
-        new = event_id not in self.events
-        self.events.setdefault(event_id, (user_id, event))
-        return new
+        before = len(self.events)
+        for user_id, event_id, event in events:
+            self.events.setdefault(event_id, (user_id, event))
+        return len(self.events) - before
 
     async def erase(self, user_id: str) -> int:
         self._ensure()

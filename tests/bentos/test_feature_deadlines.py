@@ -15,7 +15,7 @@ from bentos.bundle import Bundle
 from bentos.errors import StoreWriteError
 from bentos.feature_loading import connected, load_vectors
 from bentos.feature_scripts import EventLimits
-from bentos.feature_store import REFRESH_SECONDS, WARM_SECONDS, RedisEventStore, RedisFeatureStore
+from bentos.feature_store import EVENTS_SECONDS, REFRESH_SECONDS, WARM_SECONDS, RedisEventStore, RedisFeatureStore
 from bentos.features import Event, Features, Missing
 from bentos.settings import ServingSettings
 from tests.bentos.clock import StillLoop, run_still
@@ -116,15 +116,23 @@ def test_a_batch_of_256_is_given_up_after_one_deadline_for_all(loaded: RedisServ
     run_still(scenario)
 
 
-def test_an_event_is_given_up_when_the_deadline_of_the_settings_has_passed_and_not_before(loaded: RedisServer) -> None:
+@pytest.mark.parametrize("number", [1, 256])
+@pytest.mark.parametrize(
+    ("environment", "deadline_ms"), [({}, 100.0), ({"UNDERSTUDY_EVENT_DEADLINE_MS": "60000"}, EVENTS_SECONDS * 1000)]
+)
+def test_events_are_given_up_when_the_deadline_of_the_settings_has_passed_and_not_before(
+    loaded: RedisServer, number: int, environment: dict[str, str], deadline_ms: float
+) -> None:
     async def scenario(loop: StillLoop) -> None:
-        store = RedisEventStore(loaded.url, ServingSettings.load({}).event_deadline_ms / 1000, 1, EventLimits())
+        seconds = ServingSettings.load(environment).event_deadline_ms / 1000
+        store = RedisEventStore(loaded.url, seconds, 1, EventLimits())
+        events = [("u0000", f"e{each}", Event("i0001", 4.0, 1)) for each in range(number)]
         try:
             assert await store.connect()
             with loaded.frozen():
-                write = asyncio.create_task(store.add("u0000", "e1", Event("i0001", 4.0, 1)))
+                write = asyncio.create_task(store.add_many(events))
                 await loop.wait(0)
-                await loop.wait(100 - SHORT)
+                await loop.wait(deadline_ms - SHORT)
                 assert not write.done()
                 await loop.wait(2 * SHORT)
                 assert write.done()

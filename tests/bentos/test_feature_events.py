@@ -67,6 +67,32 @@ async def test_events_at_one_moment_from_many_sides_are_each_taken_once(
     assert len(found.events) == len(found.seen) == 20
 
 
+async def test_an_array_of_events_is_kept_in_a_few_round_trips(
+    redis_url: str, shared_redis: RedisServer, bundle: Bundle
+) -> None:
+    """One after the other they would take 25 s, and the server answers 504 after 10."""
+    many = [("new", f"e{number % 250}", Event(f"i{number % 250:04d}", 4.0, number)) for number in range(256)]
+    async with Proxy(shared_redis.port) as proxy:
+        store = RedisEventStore(proxy.url, DEADLINE, 2, EventLimits())
+        assert await store.connect(DEADLINE)
+        proxy.pause = 0.05
+        started = time.monotonic()
+        assert await store.add_many(many) == 250
+        assert time.monotonic() - started < 10
+        await store.close()
+    found = await read(redis_url, bundle, "new")
+    assert isinstance(found, Features)
+    assert len(found.seen) == 250
+    assert [event.timestamp_us for event in found.events] == list(range(50, 250))
+
+
+async def test_of_an_array_with_an_unusable_event_none_is_kept(events: RedisEventStore, redis_url: str) -> None:
+    with pytest.raises(ValueError, match="item_id"):
+        await events.add_many([("u", "e1", Event("i", 1.0, 1)), ("u", "e2", Event("", 1.0, 1))])
+    with connected(redis_url) as client:
+        assert client.dbsize() == 0
+
+
 async def test_a_late_event_takes_its_place_in_time(events: RedisEventStore, redis_url: str, bundle: Bundle) -> None:
     for name, at in (("c", 30), ("a", 10), ("b", 20), ("b again", 20)):
         await events.add("new", name, Event(name, 4.0, at))
