@@ -5,7 +5,8 @@ Next modules: `training.layouts` and `training.ratings`, which read it from file
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -39,6 +40,13 @@ class Interactions:
         return Interactions(
             self.user_ids, self.item_ids, self.user[mask], self.item[mask], self.rating[mask], self.timestamp_us[mask]
         )
+
+    def naming(self, items: Iterable[str]) -> Interactions:
+        """These interactions with id lists that name `items` besides."""
+        item_ids = sorted({*self.item_ids, *items})
+        row = {item: number for number, item in enumerate(item_ids)}
+        moved = np.array([row[item] for item in self.item_ids], np.int32)
+        return replace(self, item_ids=item_ids, item=moved[self.item])
 
     def compact(self) -> tuple[Known, Interactions]:
         """These interactions with only the ids that occur in them, and the rows that those had.

@@ -113,7 +113,9 @@ def evaluate_job(
     user go as Parquet. `references`: EASE and item-kNN beside them. `again`: why the test period is used once more.
     """
     before, end_us = data.fitting("train+validation")
-    task = Task.of(before, data.split.test, data.movies)
+    # A hybrid's bundle has films that nobody rated, and the service shows them.
+    before, later = before.naming(data.movies), data.split.test.naming(data.movies)
+    task = Task.of(before, later, data.movies)
     users = sorted(task.relevant)
     family, cold = family_scores(before, end_us), cold_scores(before, end_us)
     rankings = {name: rank_by_popularity(task, scores, users) for name, scores in family.items()}
@@ -121,7 +123,7 @@ def evaluate_job(
         on, told = machines[experiment.name], sweeps[experiment.name]
         fitted = fit_model(before, data.movies, experiment, on.threads, told, None, data.tags, on.device)
         instead = cold_scores(before, end_us, experiment.ials.positive)
-        rankings[experiment.name] = fitted.rank(task, before.item_ids, instead, users)
+        rankings[experiment.name] = fitted.served(task, before.item_ids, instead, users)
     if references:
         for name, reference in REFERENCES.items():
             rankings[name] = reference(before).rank(task, cold, users)

@@ -6,7 +6,7 @@ Next module: `training.export`, which puts them into a bundle.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,12 @@ class Fitted:
     def rank(self, task: Task, item_ids: list[str], fallback: NDArray[np.float64], users: list[int]) -> Ranking:
         """The lists of `users` for a task whose rows are `item_ids`; cold users get the `fallback` scores."""
         return rank_by_factors(task, self.users, self.items_of(item_ids), fallback, users)
+
+    def served(self, task: Task, item_ids: list[str], fallback: NDArray[np.float64], users: list[int]) -> Ranking:
+        """`rank` among all items that the model has, as its bundle is served: a hybrid's were not all rated before."""
+        has = set(self.item_ids)
+        candidates = np.fromiter((item in has for item in item_ids), np.bool_, len(item_ids))
+        return self.rank(replace(task, candidates=candidates), item_ids, fallback, users)
 
 
 def fit_model(

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 
 from bentos.bundle import load_bundle
 from shadow.cli import main
-from shadow.demo import CONFIGS
+from shadow.demo import CHECKOUT
 from shadow.processes import Stage, answers
 from shadow.rehearsal import HOST, Rehearsal, command
 from shadow.settings import child_environment
@@ -33,10 +33,11 @@ from training.settings import TrainingSettings
 pytestmark = [
     pytest.mark.data,
     pytest.mark.xdist_group("integration"),
-    pytest.mark.timeout(420),
+    pytest.mark.timeout(600),
     pytest.mark.filterwarnings("ignore"),  # MLflow's own
 ]
-MODEL = "champion"
+CONFIGURATIONS = CHECKOUT / "training" / "configs"
+MODELS = ["champion", pytest.param("hybrid", marks=pytest.mark.long)]
 UNTIL = "train+validation"
 RELEVANCE_ALONE = "diversity = 0.0\nrecency = 0.0\ntail_slot = 0\n"
 PATIENCE_MS = "20000"
@@ -55,6 +56,8 @@ class Offline:
     rows: dict[str, dict[str, Any]]
     seen: dict[str, int]
     """Items that a user had rated before the test period; who rated none is not named."""
+    rated: set[str]
+    """Items that anybody had rated by then."""
     now_us: int
 
     @property
@@ -71,8 +74,14 @@ class Online:
     url: str
 
 
+@pytest.fixture(scope="module", params=MODELS)
+def model(request: pytest.FixtureRequest) -> str:
+    """A name of a configuration; of the hybrid films can be shown that nobody has rated."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
+def rehearsal(model: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
     """An empty set whose services wait for their features."""
     directory: Path = tmp_path_factory.mktemp("parity")
     environment = child_environment(directory) | {"UNDERSTUDY_FEATURE_BATCH_DEADLINE_MS": PATIENCE_MS}
@@ -84,7 +93,7 @@ def rehearsal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rehearsal]:
 
 
 @pytest.fixture(scope="module")
-def offline(rehearsal: Rehearsal, movielens: Path) -> Offline:
+def offline(rehearsal: Rehearsal, model: str, movielens: Path) -> Offline:
     """`understudy evaluate`, in this process so that the model it fitted can be looked at."""
     fitted: list[Fitted] = []
 
@@ -97,23 +106,24 @@ def offline(rehearsal: Rehearsal, movielens: Path) -> Offline:
     tracking = ("--tracking", f"sqlite:///{rehearsal.directory / 'mlflow.db'}")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jobs, "fit_model", watched)
-        done = CliRunner().invoke(main, ["evaluate", str(CONFIGS[MODEL]), *out, *tracking])
+        done = CliRunner().invoke(main, ["evaluate", str(CONFIGURATIONS / f"{model}.toml"), *out, *tracking])
     assert done.exit_code == 0, done.output
     data = DataSet.read(movielens, TrainingSettings.load().data_dir, ML_1M.digest)
     before, now_us = data.fitting(UNTIL)
-    rows = {row["user_id"]: row for row in pq.read_table(users).to_pylist() if row["model"] == MODEL}
+    rows = {row["user_id"]: row for row in pq.read_table(users).to_pylist() if row["model"] == model}
     counts = np.bincount(before.user, minlength=len(before.user_ids))
     seen = {user: int(counts[row]) for row, user in enumerate(before.user_ids) if counts[row]}
-    return Offline(fitted[0], before.user_ids, rows, seen, now_us)
+    rated = {before.item_ids[item] for item in np.unique(before.item)}
+    return Offline(fitted[0], before.user_ids, rows, seen, rated, now_us)
 
 
 @pytest.fixture(scope="module")
-def online(rehearsal: Rehearsal, movielens: Path) -> Online:
+def online(rehearsal: Rehearsal, model: str, movielens: Path) -> Online:
     """The bundle of `understudy train` with the same file and data, packaged, loaded and served by the commands."""
     directory = rehearsal.directory
     bundle, facts = directory / "bundle", directory / "facts.parquet"
     tracking = f"sqlite:///{directory / 'mlflow.db'}"
-    rehearsal.run("train", CONFIGS[MODEL], "--fit", UNTIL, "--bundle", bundle, "--tracking", tracking)
+    rehearsal.run("train", CONFIGURATIONS / f"{model}.toml", "--fit", UNTIL, "--bundle", bundle, "--tracking", tracking)
     rehearsal.run("data", "facts", "--until", UNTIL, "--out", facts)
     tag = rehearsal.run("bento", "build", bundle, capture=True).splitlines()[-1]
     rehearsal.start_redis()
@@ -169,6 +179,13 @@ def test_the_lists_of_over_1000_users_have_the_same_ids_in_the_same_order(
     assert len(warm) >= 1_000
     assert set(warm) == {user for user, row in offline.rows.items() if row["warm"]}
     assert {user: ids(answered[user]) for user in warm} == {user: offline.lists[user] for user in warm}
+
+
+def test_films_that_nobody_has_rated_are_shown_by_who_has_content_alone(
+    model: str, offline: Offline, answered: dict[str, dict[str, Any]]
+) -> None:
+    shown = {item for answer in answered.values() for item in ids(answer)}
+    assert bool(shown - offline.rated) == (model == "hybrid")
 
 
 def test_who_is_unknown_gets_the_same_list_too(offline: Offline, answered: dict[str, dict[str, Any]]) -> None:

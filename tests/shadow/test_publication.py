@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 import pytest
 
 from shadow.publication import BEGIN, END, OFFLINE, README, RESULTS, results_of, tables, with_tables
 
+VERSION = re.compile(r"(?:champion|challenger):[0-9a-f]{12}")
+
 
 def test_the_readmes_tables_are_those_of_the_published_results() -> None:
     readme = README.read_text()
     assert with_tables(readme, msgspec.json.decode(RESULTS.read_bytes())) == readme
+
+
+def test_the_registrys_example_names_the_versions_that_the_demo_made() -> None:
+    """Which they are depends on libraries and machine, so they are not made here: both documents tell of one."""
+    told = {path: set(VERSION.findall(path.read_text())) for path in (README, README.parent / "docs" / "registry.md")}
+    demo, registry = told.values()
+    assert len(demo) == 2
+    assert registry == demo
 
 
 def test_every_published_request_was_answered_and_every_copy_accounted() -> None:

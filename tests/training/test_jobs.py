@@ -1,4 +1,4 @@
-"""What `evaluate_job` gives users of whom nothing is known: the lists and the numbers of what is popular."""
+"""What `evaluate_job` ranks, and that users of whom nothing is known get what is popular, in lists and numbers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from tests.mlflow_stores import copied
+from training.content import ContentSettings
 from training.data_set import DataSet
 from training.experiment import Experiment
 from training.ials import IalsSettings
@@ -26,19 +28,28 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # MLflow's own
 ]
 TABLE = synthetic_interactions(4, users=200, items=60, per_user=20)
-DATA = DataSet(
-    TABLE, split_by_time(TABLE), {item: Movie(item, ("A genre",), None) for item in TABLE.item_ids}, "digest", "made up"
-)
+UNRATED = "a film that nobody has rated"
+MOVIES = {item: Movie(item, ("A genre",), None) for item in (*TABLE.item_ids, UNRATED)}
+DATA = DataSet(TABLE, split_by_time(TABLE), MOVIES, "digest", "made up")
 MODEL = Experiment(name="small", about="for the test", ials=IalsSettings(dimension=4, sweeps=2))
-LEARNED = ("small", *REFERENCES)
+HYBRID = Experiment(name="hybrid", about="for the test", ials=MODEL.ials, content=ContentSettings(weight=0.5))
+LEARNED = ("small", "hybrid", *REFERENCES)
 
 
-@pytest.fixture
-def evaluated(store: str, tmp_path: Path) -> tuple[EvaluationReport, list[dict[str, Any]]]:
+def ignored(sweep: int, loss: float) -> None:
+    """Nobody watches the sweeps."""
+
+
+@pytest.fixture(scope="module")
+def evaluated(
+    migrated: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[EvaluationReport, list[dict[str, Any]]]:
     """The report, and the rows of all models and users."""
-    path = tmp_path / "users.parquet"
-    machines, sweeps = {"small": Machine(1, "cpu")}, {"small": lambda sweep, loss: None}
-    report = evaluate_job(DATA, [MODEL], store, machines, sweeps, path, references=True)
+    directory = tmp_path_factory.mktemp("jobs")
+    path, store = directory / "users.parquet", copied(migrated, directory)
+    models = [MODEL, HYBRID]
+    machines = {each.name: Machine(1, "cpu") for each in models}
+    report = evaluate_job(DATA, models, store, machines, {each.name: ignored for each in models}, path, references=True)
     return report, pq.read_table(path).to_pylist()
 
 
@@ -73,3 +84,10 @@ def test_the_numbers_of_cold_users_are_those_of_popularity_and_those_of_warm_use
     for name in LEARNED:
         assert models[name].cold == popular.cold
         assert models[name].warm != popular.warm
+
+
+def test_a_film_that_nobody_has_rated_is_ranked_for_the_model_that_has_it_and_for_no_other(
+    evaluated: tuple[EvaluationReport, list[dict[str, Any]]],
+) -> None:
+    """The service shows what is in the bundle."""
+    assert {row["model"] for row in evaluated[1] if UNRATED in row["items"]} == {"hybrid"}
