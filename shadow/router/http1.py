@@ -25,6 +25,7 @@ CHUNKED: Final = -1
 LAST_CHUNK: Final = b"0\r\n\r\n"
 STATUS_LINES: Final = {int(each): b"HTTP/1.1 %d %b" % (each, each.phrase.encode()) for each in HTTPStatus}
 _HOST: Final = re.compile(rb"[A-Za-z0-9._~%-]+(:[0-9]{0,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{0,5})?")
+_RTSP: Final = re.compile(rb"(?:\A|\n)([A-Z_-]+) +([^ \r\n]*) +RTSP/")
 REQUEST_ID: Final = b"x-request-id"
 EVENT_TIME: Final = b"x-understudy-event-time"
 HOPS: Final = b"x-understudy-hops"
@@ -72,6 +73,9 @@ class RequestReader:
         self._in_head = False
         self._raw = b""
         """The bytes that hold the head under way."""
+        self._rtsp: frozenset[tuple[bytes, bytes]] | None = None
+        """The method and target of each line of them that names RTSP: llhttp reads that too, and does not tell it from
+        HTTP. Looked for once in what came, not for each request of it: in a long pipeline that took seconds."""
         self._target = b""
         self._headers: Headers = []
         self._refusal: RefusalError | None = None
@@ -81,6 +85,7 @@ class RequestReader:
         """Take bytes; what they complete goes to `events`."""
         before = len(self.events)
         self._raw = self._raw + data if self._in_head else data
+        self._rtsp = None
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -127,7 +132,9 @@ class RequestReader:
         method, version = self._parser.get_method(), self._parser.get_http_version()
         if version not in ("1.1", "1.0"):
             self._refuse(400, f"HTTP/{version} is not spoken here, HTTP/1.1 is")
-        if b"RTSP/" in self._raw and self._is_rtsp(method):
+        if self._rtsp is None:
+            self._rtsp = frozenset(_RTSP.findall(self._raw)) if b"RTSP/" in self._raw else frozenset()
+        if (method, self._target) in self._rtsp:
             self._refuse(400, "RTSP is not spoken here, HTTP/1.1 is")
         if method not in METHODS:
             supported = ", ".join(sorted(each.decode() for each in METHODS))
@@ -146,10 +153,6 @@ class RequestReader:
     def on_message_complete(self) -> None:  # noqa: D102
         self.idle = True
         self.events.append(None)
-
-    def _is_rtsp(self, method: bytes) -> bool:
-        """Whether the request line names RTSP: llhttp reads that too, and does not tell it from HTTP."""
-        return bool(re.search(rb"(?:\A|\n)" + method + b" +" + re.escape(self._target) + b" +RTSP/", self._raw))
 
     def _known(self) -> dict[bytes, bytes]:
         """The headers that the router reads, once those that rule over the message are clear."""
