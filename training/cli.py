@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from training.command_parts import data_option, data_set, path_option, peak_bytes, told
+from training.store_creation import path_of
 
 if TYPE_CHECKING:
     from training.experiment import Experiment
@@ -132,8 +133,9 @@ def costs(started: float) -> str:
 
 def make_room(tracking: str) -> None:
     """The directory of an sqlite store must exist before MLflow opens it."""
-    if tracking.startswith("sqlite:///"):
-        Path(tracking.removeprefix("sqlite:///")).absolute().parent.mkdir(parents=True, exist_ok=True)
+    path = path_of(tracking)
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from training import tracking
+from training import run_facts
 from training.errors import DataError
 from training.fetching import digest_of, sha256_of
 from training.interactions import Interactions, Movie
@@ -53,12 +53,12 @@ class DataSet:
         return DataSet(interactions, split_by_time(interactions), movies, found, name, tags, mark)
 
     @property
-    def logged(self) -> tracking.LoggedData:
+    def logged(self) -> run_facts.LoggedData:
         """How MLflow names it."""
         all_of_it = self.interactions
         first, last = int(all_of_it.timestamp_us.min()), int(all_of_it.timestamp_us.max())
         users, items = len(all_of_it.user_ids), len(all_of_it.item_ids)
-        return tracking.LoggedData(self.name, self.digest, len(all_of_it), users, items, first, last, self.synthetic)
+        return run_facts.LoggedData(self.name, self.digest, len(all_of_it), users, items, first, last, self.synthetic)
 
     @property
     def labels(self) -> dict[str, str]:

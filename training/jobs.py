@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from bentos.index_record import beside
-from training import tracking
+from training import run_facts, tracking
 from training.checkpoint import Checkpoint
 from training.data_set import DataSet
 from training.errors import ConfigurationError
@@ -76,7 +76,7 @@ def train_job(
     checkpoint = Checkpoint.of(bundle.absolute().parent, before, experiment.ials, machine.device)
     labels = {
         **data.labels,
-        "commit": tracking.commit(),
+        "commit": run_facts.commit(),
         "configuration": experiment.digest,
         "fitted_on": until,
         "fitted_before_us": str(end_us),
@@ -170,7 +170,7 @@ def _report(
     split = data.split
     return EvaluationReport(
         data_hash=data.digest,
-        commit=tracking.commit(),
+        commit=run_facts.commit(),
         validation_from_us=split.validation_from_us,
         test_from_us=split.test_from_us,
         ratings={"train": len(split.train), "validation": len(split.validation), "test": len(split.test)},

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import threading
 import warnings
-from pathlib import Path
 from typing import Any, Final
 
 import httpx
@@ -20,8 +19,8 @@ from bentos.mlflow_rest import without_credentials
 from bentos.registry import Registry
 from bentos.settings import RegistrySettings
 from training.settings import prepare_mlflow
+from training.store_creation import artifact_root, opening, path_of
 
-SQLITE: Final = "sqlite:///"
 _HANDLERS: Final = threading.Lock()
 """MLflow's handlers take their stores from module globals: one store at a time."""
 
@@ -34,8 +33,9 @@ class Handlers(httpx.AsyncBaseTransport):
         from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as Models
         from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore as Runs
 
-        self._tracking: Any = Runs(uri, artifact_root(uri))  # type: ignore[no-untyped-call]
-        self._models: Any = Models(uri)  # type: ignore[no-untyped-call]
+        with opening(uri):
+            self._tracking: Any = Runs(uri, artifact_root(uri))  # type: ignore[no-untyped-call]
+            self._models: Any = Models(uri)  # type: ignore[no-untyped-call]
         self._transport = httpx.WSGITransport(app)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -61,16 +61,10 @@ def open_registry(uri: str, create: bool = False) -> Registry:
     settings = RegistrySettings.load()
     if uri.startswith(("http://", "https://")):
         return Registry(uri, settings)
-    if uri.startswith(SQLITE) and not create and not Path(uri.removeprefix(SQLITE)).exists():
+    path = path_of(uri)
+    if path and not create and not path.exists():
         raise RegistryError(uri, "there is no such file", "Train a model first, or name its store with --registry.")
     return Registry(uri, settings, _handlers(uri))
-
-
-def artifact_root(uri: str) -> str:
-    """Where the artifacts of a store without a server lie: beside the file of an sqlite store."""
-    if not uri.startswith(SQLITE):
-        return "mlartifacts"
-    return (Path(uri.removeprefix(SQLITE)).absolute().parent / "mlartifacts").as_uri()
 
 
 def _handlers(uri: str) -> Handlers:

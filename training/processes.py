@@ -2,7 +2,7 @@
 
 A process is known by its machine, number and start. Only of one on this very machine (the same boot and, on Linux, the
 same namespace of process numbers) can it be said that it is gone; of others nothing is. Next module:
-`training.tracking`.
+`training.store_creation`.
 """
 
 from __future__ import annotations

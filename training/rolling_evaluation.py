@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from training import tracking
+from training import run_facts, tracking
 from training.data_set import DataSet
 from training.experiment import Experiment
 from training.interactions import Interactions
@@ -120,7 +120,7 @@ def _report(
 
     return RollingReport(
         data_hash=data.digest,
-        commit=tracking.commit(),
+        commit=run_facts.commit(),
         origins_us=[asked.origin.cut_us for asked in many],
         rows=len(found[baseline].user),
         users=len(set(found[baseline].user.tolist())),

@@ -1,53 +1,27 @@
-"""Runs in MLflow: parameters, tags, the data set, a metric per sweep; a run that fails is marked as failed.
+"""Runs in MLflow: of a training from before its fit, with a metric per sweep; of what is logged as a whole afterwards.
 
-Metric names are without "@", which MLflow refuses. Next module: `training.registering`, which makes a version of a
-training's bundle.
+A run that fails is marked as failed. Next module: `training.uses`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import logging
-import platform
-import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
-
 from bentos.index_record import METRICS
-from bentos.mlflow_rest import without_credentials
-from training.errors import TrackingError
 from training.experiment import Experiment
-from training.local_registry import SQLITE, artifact_root
+from training.mlflow_store import client, experiment_id, told
 from training.processes import is_gone, this_process
-from training.settings import Machine, prepare_mlflow
+from training.run_facts import LoggedData, commit, describe
+from training.settings import Machine
 
-LIBRARIES: Final = ("torch", "numpy", "faiss-cpu", "pyarrow", "mlflow")
-"""Those whose version may show in a bundle's bytes, and MLflow."""
 TESTED: Final = ("evaluation", "protocols")
 """MLflow experiments whose runs used the test period."""
-COLUMNS: Final = {"user_id": "string", "item_id": "string", "rating": "float", "timestamp_us": "long"}
-
-
-@dataclass(frozen=True)
-class LoggedData:
-    """A data set as MLflow names it: `name` and `digest` of its files; its size; first and last moment in µs."""
-
-    name: str
-    digest: str
-    ratings: int
-    users: int
-    items: int
-    from_us: int
-    to_us: int
-    synthetic: str = ""
-    """What made-up data says of itself; "" for real data."""
 
 
 @dataclass
@@ -94,28 +68,6 @@ class TrainingRun:
         self.mlflow.set_terminated(self.id, status)
 
 
-def client(uri: str) -> Any:
-    """An MLflow client for the store at `uri` (sqlite:///… or a server's address)."""
-    prepare_mlflow()
-    from mlflow.tracking import MlflowClient
-
-    for name in ("alembic", "mlflow.store.db.utils"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    return MlflowClient(tracking_uri=uri, registry_uri=uri)
-
-
-def commit() -> str:
-    """The commit of this code, with "+" when the checkout was changed; "unknown" outside a repository."""
-    here = Path(__file__).parent
-    git = ["git", "-C", str(here)]
-    try:
-        head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10)
-        status = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True, timeout=10)
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    return head.stdout.strip()[:12] + ("+" if status.stdout.strip() else "")
-
-
 @contextlib.contextmanager
 def training_run(
     uri: str, experiment: Experiment, data: LoggedData, tags: Mapping[str, str], machine: Machine
@@ -124,15 +76,15 @@ def training_run(
 
     Runs of processes that were killed before they could say so are marked as KILLED first.
     """
-    with _told(uri):
+    with told(uri):
         mlflow = client(uri)
-        trainings = _experiment(mlflow, uri, "training")
+        trainings = experiment_id(mlflow, uri, "training")
         _close_gone(mlflow, trainings)
         info = mlflow.create_run(trainings, run_name=experiment.name, tags=this_process()).info
         run = TrainingRun(info.run_id, info.artifact_uri, info.start_time, mlflow)
     try:
-        with _told(uri):
-            _describe(mlflow, run.id, experiment, tags, data, "training", machine)
+        with told(uri):
+            describe(mlflow, run.id, experiment, tags, data, "training", machine)
             yield run
             run.end("FINISHED")
     except BaseException as error:
@@ -171,7 +123,7 @@ def log_trial(uri: str, experiment: Experiment, trial: Any, data: LoggedData) ->
 
 def evaluated(uri: str, experiment: Experiment, digest: str) -> str:
     """The day (UTC) on which this model, under any name, was first scored on the test period; "" when never."""
-    with _told(uri):
+    with told(uri):
         mlflow = client(uri)
         known = [found.experiment_id for name in TESTED if (found := mlflow.get_experiment_by_name(name))]
         if not known:
@@ -191,60 +143,14 @@ def _log(
     tags: Mapping[str, str],
 ) -> str:
     """One whole run of the MLflow experiment `kind`; returns its id."""
-    with _told(uri):
+    with told(uri):
         mlflow = client(uri)
-        run_id: str = mlflow.create_run(_experiment(mlflow, uri, kind), run_name=name).info.run_id
-        _describe(mlflow, run_id, experiment, tags, data, kind)
+        run_id: str = mlflow.create_run(experiment_id(mlflow, uri, kind), run_name=name).info.run_id
+        describe(mlflow, run_id, experiment, tags, data, kind)
         for key, value in values.items():
             mlflow.log_metric(run_id, key, value)
         mlflow.set_terminated(run_id)
     return run_id
-
-
-def parameters(experiment: Experiment) -> dict[str, str]:
-    """All settings of an experiment as MLflow parameters; those of the content model begin with "content."."""
-    values = {**msgspec.to_builtins(experiment.ials), **msgspec.to_builtins(experiment.export)}
-    content = msgspec.to_builtins(experiment.content) if experiment.content else {}
-    values |= {f"content.{key}": value for key, value in content.items()}
-    return {key: str(value) for key, value in values.items()}
-
-
-def _describe(
-    mlflow: Any,
-    run_id: str,
-    experiment: Experiment,
-    tags: Mapping[str, str],
-    data: LoggedData,
-    context: str,
-    machine: Machine | None = None,
-) -> None:
-    """Everything about a run that is known before it begins."""
-    from mlflow.entities import Dataset, DatasetInput, InputTag, Param, RunTag
-
-    params = parameters(experiment)
-    if machine:
-        params |= {"threads": str(machine.threads), "device": machine.device}
-    known = {
-        "about": experiment.about,
-        "configuration": experiment.digest,
-        "model": experiment.model_digest,
-        "data_hash": data.digest,
-        **({"synthetic": data.synthetic} if data.synthetic else {}),
-        "version.python": platform.python_version(),
-        **{f"version.{library}": version(library) for library in LIBRARIES},
-        **tags,
-    }
-    mlflow.log_batch(
-        run_id,
-        params=[Param(key, value) for key, value in params.items()],
-        tags=[RunTag(key, value) for key, value in known.items()],
-    )
-    columns = [{"name": name, "type": kind, "required": True} for name, kind in COLUMNS.items()]
-    profile = {key: getattr(data, key) for key in ("ratings", "users", "items", "from_us", "to_us")}
-    source, schema = {"tags": {"understudy.data": data.name}}, {"mlflow_colspec": columns}
-    texts = [json.dumps(each) for each in (source, schema, profile)]
-    dataset = Dataset(data.name, data.digest, "code", *texts)
-    mlflow.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])])
 
 
 def _close_gone(mlflow: Any, experiment_id: str) -> None:
@@ -263,28 +169,6 @@ def _failed(run: TrainingRun, error: BaseException) -> None:
     with contextlib.suppress(MlflowException):
         run.tag({"error": f"{type(error).__name__}: {error}"[:1_000]})
         run.end(status)
-
-
-@contextlib.contextmanager
-def _told(uri: str) -> Iterator[None]:
-    """MLflow's errors as the room's."""
-    prepare_mlflow()
-    from mlflow.exceptions import MlflowException
-
-    try:
-        yield
-    except MlflowException as error:
-        reason = str(error).partition("\n")[0]
-        raise TrackingError(f"MLflow at {without_credentials(uri)}: {reason}") from error
-
-
-def _experiment(mlflow: Any, uri: str, name: str) -> str:
-    """The id of the MLflow experiment `name`; the artifacts of an sqlite store lie beside its file."""
-    found = mlflow.get_experiment_by_name(name)
-    if found is not None:
-        return str(found.experiment_id)
-    location = f"{artifact_root(uri)}/{name}" if uri.startswith(SQLITE) else None
-    return str(mlflow.create_experiment(name, artifact_location=location))
 
 
 def _now_ms() -> int:

@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from training.tracking import commit
+from training.run_facts import commit
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "benchmarks.md"

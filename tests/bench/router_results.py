@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from training.tracking import commit
+from training.run_facts import commit
 
 Cell = dict[str, Any]
 LOUD: Final = 0.05

@@ -18,7 +18,7 @@ from bentos.promotions import Promotions
 from shadow.cli import main
 from tests.mlflow_stores import opened
 from tests.training.test_tracking import DATA, EXPERIMENT, trained
-from training import tracking
+from training import mlflow_store, run_facts, tracking
 
 pytestmark = [
     pytest.mark.xdist_group("mlflow"),
@@ -74,7 +74,7 @@ def test_show_tells_labels_parameters_data_and_history(three: str) -> None:
     text = run(three, "show", "1").output
     rows = {tuple(line.split()[:2]) for line in text.splitlines() if len(line.split()) > 1}
     assert {("version", "1"), ("data_hash", "0123456789ab"), ("dimension", "4"), ("map_at_10", "0.1235")} <= rows
-    assert {("seed", "1"), ("commit", tracking.commit())} <= rows
+    assert {("seed", "1"), ("commit", run_facts.commit())} <= rows
     assert "  made-up  digest 0123456789ab, 400 ratings, 40 users, 30 items\n" in text
     shown = document(three, "show", "champion")
     assert shown["version"]["number"] == 3
@@ -87,7 +87,7 @@ def test_show_tells_labels_parameters_data_and_history(three: str) -> None:
 
 def test_show_of_a_version_whose_run_is_gone_shows_the_rest(three: str) -> None:
     run_id = document(three, "show", "2")["version"]["run_id"]
-    tracking.client(three).delete_run(run_id)
+    mlflow_store.client(three).delete_run(run_id)
     assert run(three, "show", "2").exit_code == 0
 
 
@@ -146,7 +146,7 @@ def test_an_alias_that_is_not_where_the_log_says_is_listed_with_what_finishes_it
 
 def test_a_log_with_a_hole_is_listed(three: str) -> None:
     run(three, "promote", "2")
-    tracking.client(three).delete_model_version("understudy-recommender-promotions", "1")
+    mlflow_store.client(three).delete_model_version("understudy-recommender-promotions", "1")
     assert "record 1 of the promotion log was deleted" in run(three, "list").output
     assert run(three, "promote", "3").exit_code == 2
 

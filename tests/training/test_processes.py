@@ -13,7 +13,7 @@ import pytest
 
 from tests.training.test_models_cli import document
 from tests.training.test_tracking import trained
-from training import tracking
+from training import mlflow_store
 from training.processes import MACHINE, NUMBER, STARTED, is_gone, started, this_process
 
 pytestmark = [
@@ -44,7 +44,7 @@ def training(store: str, bundle: Path) -> subprocess.Popen[str]:
 
 
 def statuses(store: str) -> list[str]:
-    client: Any = tracking.client(store)
+    client: Any = mlflow_store.client(store)
     runs = client.search_runs([client.get_experiment_by_name("training").experiment_id])
     return [run.info.status for run in sorted(runs, key=lambda run: run.info.start_time)]
 
@@ -76,7 +76,7 @@ def test_a_killed_one_is_named_and_closed_by_the_next_and_a_living_one_is_not(st
 
 def test_a_run_of_which_nothing_is_known_is_left_alone_and_named_after_a_day(store: str, tmp_path: Path) -> None:
     trained(store, tmp_path / "first")
-    client: Any = tracking.client(store)
+    client: Any = mlflow_store.client(store)
     experiment = client.get_experiment_by_name("training").experiment_id
     elsewhere = {MACHINE: "another", NUMBER: "1", STARTED: "1"}
     old = client.create_run(experiment, start_time=1_000, tags=elsewhere, run_name="old").info.run_id

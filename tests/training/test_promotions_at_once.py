@@ -19,7 +19,7 @@ from bentos.registry import MODEL, Registry
 from bentos.settings import RegistrySettings
 from tests.mlflow_stores import add_versions, copied, opened, server
 from tests.training.test_tracking import trained
-from training import tracking
+from training import mlflow_store
 
 pytestmark = [
     pytest.mark.xdist_group("mlflow"),
@@ -132,8 +132,8 @@ def test_over_a_server_a_training_leaves_a_version_with_its_bundle(served: tuple
     _, address = served
     first, second = (trained(address, tmp_path / name) for name in ("one", "two"))
     assert (first.new, second.new, first.number) == (True, False, second.number)
-    version = tracking.client(address).get_model_version(MODEL, str(first.number))
-    fetched = tracking.client(address).download_artifacts(version.run_id, "bundle", str(tmp_path))
+    version = mlflow_store.client(address).get_model_version(MODEL, str(first.number))
+    fetched = mlflow_store.client(address).download_artifacts(version.run_id, "bundle", str(tmp_path))
     assert load_bundle(Path(fetched)).manifest.tag == first.tag
 
 

@@ -15,7 +15,7 @@ from bentos.bundle import read_manifest
 from bentos.errors import PromotionLostError, RegistryError
 from bentos.registry import MODEL
 from tests.ports import free_port
-from training import registering, tracking
+from training import mlflow_store, registering, run_facts, tracking
 from training.content import ContentSettings
 from training.data_set import DataSet
 from training.errors import ConfigurationError, TrackingError, TrainingError
@@ -47,14 +47,14 @@ def trained(
 
 
 def only_run(uri: str) -> Any:
-    client = tracking.client(uri)
+    client = mlflow_store.client(uri)
     (run,) = client.search_runs([client.get_experiment_by_name("training").experiment_id])
     return run
 
 
 def test_a_training_logs_settings_data_versions_and_a_loss_per_sweep(store: str, tmp_path: Path) -> None:
     found = trained(store, tmp_path / "bundle", HYBRID)
-    run = tracking.client(store).get_run(found.run_id)
+    run = mlflow_store.client(store).get_run(found.run_id)
     manifest = read_manifest(tmp_path / "bundle")
     assert run.info.status == "FINISHED"
     assert run.info.run_name == f"champion {manifest.version}"
@@ -71,29 +71,29 @@ def test_a_training_logs_settings_data_versions_and_a_loss_per_sweep(store: str,
     assert params["regularisation"] == "1.0"
     tags = run.data.tags
     expected = {"data_hash": "0123456789ab", "configuration": HYBRID.digest, "model": HYBRID.model_digest}
-    expected |= {"bundle_version": manifest.version, "model_version": "1", "commit": tracking.commit()}
+    expected |= {"bundle_version": manifest.version, "model_version": "1", "commit": run_facts.commit()}
     assert expected.items() <= tags.items()
-    assert {f"version.{library}" for library in (*tracking.LIBRARIES, "python")} <= set(tags)
-    history = tracking.client(store).get_metric_history(found.run_id, "loss")
+    assert {f"version.{library}" for library in (*run_facts.LIBRARIES, "python")} <= set(tags)
+    history = mlflow_store.client(store).get_metric_history(found.run_id, "loss")
     assert [metric.step for metric in history] == [1, 2, 3]
     assert sorted((metric.value for metric in history), reverse=True) == [metric.value for metric in history]
 
 
 def test_a_training_logs_its_data_set_as_an_input(store: str, tmp_path: Path) -> None:
-    run = tracking.client(store).get_run(trained(store, tmp_path / "bundle").run_id)
+    run = mlflow_store.client(store).get_run(trained(store, tmp_path / "bundle").run_id)
     (logged,) = run.inputs.dataset_inputs
     assert (logged.dataset.name, logged.dataset.digest) == ("made-up", "0123456789ab")
     assert {tag.key: tag.value for tag in logged.tags} == {"mlflow.data.context": "training"}
     profile = json.loads(logged.dataset.profile)
     assert (profile["ratings"], profile["users"], profile["items"]) == (len(INTERACTIONS), 40, 30)
     assert profile["from_us"] < profile["to_us"]
-    assert [column["name"] for column in json.loads(logged.dataset.schema)["mlflow_colspec"]] == list(tracking.COLUMNS)
+    assert [column["name"] for column in json.loads(logged.dataset.schema)["mlflow_colspec"]] == list(run_facts.COLUMNS)
 
 
 def test_a_version_holds_the_bundle_and_the_bundle_its_number(store: str, tmp_path: Path) -> None:
     found = trained(store, tmp_path / "bundle")
     assert (found.number, found.new) == (1, True)
-    version = tracking.client(store).get_model_version(MODEL, "1")
+    version = mlflow_store.client(store).get_model_version(MODEL, "1")
     manifest = read_manifest(tmp_path / "bundle")
     assert (version.run_id, version.tags["bento"], version.tags["seed"]) == (found.run_id, manifest.tag, "1")
     assert (version.tags["data_hash"], version.tags["fitted_on"]) == ("0123456789ab", "train")
@@ -105,12 +105,12 @@ def test_a_version_holds_the_bundle_and_the_bundle_its_number(store: str, tmp_pa
 
 def test_how_the_index_was_chosen_is_in_the_run(store: str, tmp_path: Path) -> None:
     found = trained(store, tmp_path / "bundle")
-    files = {each.path for each in tracking.client(store).list_artifacts(found.run_id, "index")}
+    files = {each.path for each in mlflow_store.client(store).list_artifacts(found.run_id, "index")}
     assert files == {"index/measured.json", "index/metrics.json", "index/table.txt"}
-    run = tracking.TrainingRun(found.run_id, "", 0, tracking.client(store))
+    run = tracking.TrainingRun(found.run_id, "", 0, mlflow_store.client(store))
     (tmp_path / "bundle-index" / "metrics.json").write_text('{"index_recall_at_10": 0.996, "index_p95_ms": 0.2}')
     run.log_index(tmp_path / "bundle-index")
-    metrics = tracking.client(store).get_run(found.run_id).data.metrics
+    metrics = mlflow_store.client(store).get_run(found.run_id).data.metrics
     assert (metrics["index_recall_at_10"], metrics["index_p95_ms"]) == (0.996, 0.2)
 
 
@@ -121,7 +121,7 @@ def test_the_same_seed_and_data_give_the_same_bundle_and_the_same_version(store:
     one, two = (read_manifest(tmp_path / name) for name in ("one", "two"))
     assert one.files == two.files
     assert two.labels["model_version"] == "1"
-    client = tracking.client(store)
+    client = mlflow_store.client(store)
     assert client.get_model_version(MODEL, "1").run_id == first.run_id
     assert client.get_model_version(MODEL, "1").tags["reproduced_by"] == second.run_id
     assert client.get_run(second.run_id).data.tags["model_version"] == "1"
@@ -146,7 +146,7 @@ def test_a_fit_that_breaks_is_a_failed_run_and_registers_nothing(store: str, tmp
     assert run.info.status == "FAILED"
     assert "TrainingError: sweep" in run.data.tags["error"]
     assert run.data.params["dimension"] == "4"
-    assert tracking.client(store).search_registered_models() == []
+    assert mlflow_store.client(store).search_registered_models() == []
 
 
 def test_an_interrupted_training_is_a_killed_run_with_its_sweeps_and_the_next_has_all(
@@ -158,7 +158,7 @@ def test_an_interrupted_training_is_a_killed_run_with_its_sweeps_and_the_next_ha
 
     with pytest.raises(KeyboardInterrupt):
         trained(store, tmp_path / "bundle", sweep=interrupt)
-    run, client = only_run(store), tracking.client(store)
+    run, client = only_run(store), mlflow_store.client(store)
     assert run.info.status == "KILLED"
     assert [metric.step for metric in client.get_metric_history(run.info.run_id, "loss")] == [1, 2]
     assert client.search_registered_models() == []
@@ -173,7 +173,7 @@ def test_a_registry_that_refuses_the_first_version_keeps_no_empty_model(
     with pytest.raises(RegistryError, match="Invalid model version source"):
         trained(store, tmp_path / "bundle")
     assert only_run(store).info.status == "FAILED"
-    assert tracking.client(store).search_registered_models() == []
+    assert mlflow_store.client(store).search_registered_models() == []
     assert read_manifest(tmp_path / "bundle").name == "champion"
 
 
