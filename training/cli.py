@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from training.command_parts import data_option, data_set, path_option, peak_bytes, told
+from training.command_parts import data_option, data_set, ensure_writable, path_option, peak_bytes, told
 from training.store_creation import path_of
 
 if TYPE_CHECKING:
@@ -94,8 +94,10 @@ def tune(space: Path, out: Path, source: str, tracking: str, flags: MachineSetti
 
     wanted = read_space(space)
     experiments = [experiment for _, experiment in combinations(wanted)]
-    machine, data = machine_of(wanted.experiment, flags), data_set(source)
+    machine = machine_of(wanted.experiment, flags)
+    ensure_writable(out)
     make_room(tracking)
+    data = data_set(source)
     click.echo(f"{'trial':>5}{'MAP@10':>9}{'± SE':>8}{'to trial 0':>12}{'± SE':>8}  settings")
     started = time.monotonic()
 

@@ -9,6 +9,7 @@ import functools
 import resource
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -110,6 +111,22 @@ def data_set(source: str) -> DataSet:
     published = PUBLISHED[source]
     directory = cache / source
     return DataSet.read(fetched(source) if published.unverified(directory) else directory, cache, published.digest)
+
+
+def ensure_writable(path: Path, replaced: bool = False) -> None:
+    """`OSError` that names `path` when it cannot be written, for who would hear of it only after minutes of computing.
+
+    It is tried, for rights alone do not tell (a full or read-only file system, a user who may do anything). `replaced`:
+    it is written beside its place, also when it is there.
+    """
+    try:
+        if path.exists() and not replaced:
+            path.open("ab").close()
+        else:
+            tempfile.TemporaryFile(dir=path.absolute().parent).close()
+    except OSError as error:
+        reason = f"{error.strerror}, so nothing was computed. Make its directory, or choose another place"
+        raise OSError(error.errno, reason, str(path)) from error
 
 
 def peak_bytes() -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from training.cli import bars, costs, machine_of, machine_options, make_room, tracking_option
-from training.command_parts import data_option, data_set, path_option, told
+from training.command_parts import data_option, data_set, ensure_writable, path_option, told
 
 if TYPE_CHECKING:
     from training.data_set import DataSet
@@ -48,20 +48,27 @@ def evaluate(
 ) -> None:
     """Refit on train + validation, score on the test period: the models and the popularity family.
 
-    The test period is for the end: a model that was scored on it before is refused, unless --again says why. With
-    --rolling N the same models are scored at N moments before it, pooled; that may be repeated.
+    The test period is for the end: a model that was scored on it before is refused, unless --again says why; one that
+    was cut short counts. With --rolling N the same models are scored at N moments before it, pooled; that may be
+    repeated.
     """
     import msgspec
 
+    from training.uses import ensure_reason
+
     started = time.monotonic()
+    if rolling is not None and (per_user is not None or again is not None):
+        raise click.UsageError("--rolling goes with neither --per-user nor --again: it is not the test period")
+    ensure_reason(again)
     experiments = _distinct(configurations)
     machines = {each.name: machine_of(each, flags) for each in experiments}
+    ensure_writable(out)
+    if per_user is not None:
+        ensure_writable(per_user, replaced=True)
     make_room(tracking)
     data = data_set(source)
     report: EvaluationReport | RollingReport
     if rolling is not None:
-        if per_user is not None or again is not None:
-            raise click.UsageError("--rolling goes with neither --per-user nor --again: it is not the test period")
         report = _rolling(data, experiments, rolling, tracking, machines, references)
     else:
         report = _test_period(data, experiments, tracking, machines, per_user, references, again)
@@ -94,10 +101,8 @@ def _test_period(
     references: bool,
     again: str | None,
 ) -> EvaluationReport:
-    from training.jobs import ensure_first, evaluate_job
+    from training.jobs import evaluate_job
 
-    if again is None:
-        ensure_first(tracking, experiments, data.digest)
     with bars() as bar:
         sweeps = {each.name: bar(each.name, each.ials.sweeps) for each in experiments}
         report = evaluate_job(data, experiments, tracking, machines, sweeps, per_user, references, again)
@@ -163,7 +168,9 @@ def protocols(
     from training.experiment import read_experiment
     from training.protocols import rows_of
     from training.tuning import read_space
+    from training.uses import ensure_reason
 
+    ensure_reason(again)
     experiment = read_experiment(configuration)
     wanted = read_space(space) if space else None
     machine, data = machine_of(experiment, flags), data_set(source)

@@ -6,8 +6,8 @@ traffic is for. Next module: `training.evaluate_cli`.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -17,7 +17,6 @@ from bentos.index_record import beside
 from training import run_facts, tracking
 from training.checkpoint import Checkpoint
 from training.data_set import DataSet
-from training.errors import ConfigurationError
 from training.evaluate import Lift, Metrics, PerUser, best_of, lift, write_per_user
 from training.experiment import Experiment
 from training.export import export_bundle
@@ -27,6 +26,7 @@ from training.references import REFERENCES
 from training.registering import register
 from training.settings import Machine
 from training.task import Task, rank_by_popularity
+from training.uses import begin
 
 BOOTSTRAP_SEED: Final = 1
 Sweep = Callable[[int, float], None]
@@ -110,8 +110,31 @@ def evaluate_job(
     """Refit each on train + validation and score it on the test period beside the popularity family.
 
     By name, `machines` say where each is fitted and `sweeps` hear how far it is. `per_user`: where the numbers of every
-    user go as Parquet. `references`: EASE and item-kNN beside them. `again`: why the test period is used once more.
+    user go as Parquet. `references`: EASE and item-kNN beside them. `again`: why the test period is used once more;
+    without it `ConfigurationError` for a model that was scored on it before. The use is on record, and a run open for
+    each model, before the first number is there.
     """
+    use = begin(uri, "evaluation", experiments, data.digest, again)
+    with ExitStack() as running:
+        runs = {
+            each.name: running.enter_context(tracking.scoring_run(uri, "evaluation", each, data.logged, use.tags))
+            for each in experiments
+        }
+        report = _scored(data, experiments, machines, sweeps, per_user, references)
+        for model in report.models:
+            if model.name in runs:
+                _log(runs[model.name], model)
+    return report
+
+
+def _scored(
+    data: DataSet,
+    experiments: Sequence[Experiment],
+    machines: Mapping[str, Machine],
+    sweeps: Mapping[str, Sweep],
+    per_user: Path | None,
+    references: bool,
+) -> EvaluationReport:
     before, end_us = data.fitting("train+validation")
     # A hybrid's bundle has films that nobody rated, and the service shows them.
     before, later = before.naming(data.movies), data.split.test.naming(data.movies)
@@ -130,21 +153,7 @@ def evaluate_job(
     scored = {name: PerUser.of(ranking, task, users) for name, ranking in rankings.items()}
     if per_user is not None:
         write_per_user(per_user, scored, task, before.user_ids, before.item_ids, data.synthetic)
-    report = _report(data, task, scored, list(family), experiments)
-    for experiment in experiments:
-        _log(uri, experiment, next(each for each in report.models if each.name == experiment.name), data, again)
-    return report
-
-
-def ensure_first(uri: str, experiments: Sequence[Experiment], digest: str) -> None:
-    """`ConfigurationError` when one of them was scored on the test period of this data before."""
-    for experiment in experiments:
-        found = tracking.evaluated(uri, experiment, digest)
-        if found:
-            raise ConfigurationError(
-                f"{experiment.name} with these settings was scored on the test period of this data on {found}. "
-                "Choose by validation (understudy tune); to score it once more, say why with --again."
-            )
+    return _report(data, task, scored, list(family), experiments)
 
 
 def _report(
@@ -181,12 +190,9 @@ def _report(
     )
 
 
-def _log(uri: str, experiment: Experiment, model: ModelReport, data: DataSet, again: str | None) -> None:
+def _log(run: tracking.OpenRun, model: ModelReport) -> None:
     numbers: dict[str, Any] = msgspec.to_builtins(model.warm)
     values = {key: value for key, value in numbers.items() if value is not None}
     assert model.lift is not None
     values |= {"lift": model.lift.relative, "lift_lower": model.lift.lower, "lift_upper": model.lift.upper}
-    tags = {"lift_over": model.lift.over, "evaluated_at": str(int(time.time()))}
-    if again is not None:
-        tags["again"] = again
-    tracking.log_evaluation(uri, f"{experiment.name} on test", experiment, data.logged, values, tags)
+    run.log(values, {"lift_over": model.lift.over})

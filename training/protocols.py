@@ -23,7 +23,6 @@ from training.data_set import DataSet
 from training.evaluate import Lift, average_precisions, best_of, lift
 from training.experiment import Experiment
 from training.interactions import POSITIVE, Interactions, Movie
-from training.jobs import ensure_first
 from training.layouts import NO_TAGS, Tags
 from training.model import fit_model
 from training.popularity import ALL_TIME, family_scores
@@ -31,8 +30,11 @@ from training.settings import Machine
 from training.split import QUANTILES, GlobalSplit, split_by_time
 from training.task import Task, rank_by_popularity
 from training.tuning import Space, Trial, tune
+from training.uses import Use, begin
 
 SEED: Final = 1
+KIND: Final = "protocols"
+"""The MLflow experiment of the rows."""
 
 
 @dataclass(frozen=True)
@@ -73,36 +75,41 @@ class ProtocolRow(msgspec.Struct, frozen=True, kw_only=True):
 def rows_of(
     data: DataSet, experiment: Experiment, space: Space | None, machine: Machine, uri: str, again: str | None
 ) -> Iterator[ProtocolRow]:
-    """Every protocol in turn, each row logged as it comes.
+    """Every protocol in turn; the use of the test period is on record, and a run open, before a row is computed.
 
     `ConfigurationError` when a model was scored on the test period of this data before and `again` does not say why.
     """
     files = {each.name: as_in_file(experiment, each) for each in PROTOCOLS}
+    use = begin(uri, KIND, list(files.values()), data.digest, again)
     # What this very command scores may come up under several protocols.
-    known = {each.model_digest for each in files.values()}
-    if again is None:
-        ensure_first(uri, list(files.values()), data.digest)
+    uses = {each.model_digest: use for each in files.values()}
     for each in PROTOCOLS:
         split = split_of(data.interactions, each)
-        row = row_of(split, data.movies, files[each.name], each, machine, data.tags)
-        yield _logged(uri, data, files[each.name], row, again)
+        with tracking.scoring_run(uri, KIND, files[each.name], data.logged, _tags(each, use)) as run:
+            row = _logged(run, row_of(split, data.movies, files[each.name], each, machine, data.tags), data.synthetic)
+        yield row
         if space and not each.shuffled:
             trial, winner = chosen_for(split, data.movies, space, each, machine, data.tags)
-            if again is None and winner.model_digest not in known:
-                ensure_first(uri, [winner], data.digest)
-            known.add(winner.model_digest)
-            row = row_of(split, data.movies, winner, each, machine, data.tags, trial.settings)
-            yield _logged(uri, data, winner, row, again)
+            if winner.model_digest not in uses:
+                uses[winner.model_digest] = begin(uri, KIND, [winner], data.digest, again)
+            tags = _tags(each, uses[winner.model_digest])
+            with tracking.scoring_run(uri, KIND, winner, data.logged, tags) as run:
+                row = row_of(split, data.movies, winner, each, machine, data.tags, trial.settings)
+                row = _logged(run, row, data.synthetic)
+            yield row
 
 
-def _logged(uri: str, data: DataSet, experiment: Experiment, row: ProtocolRow, again: str | None) -> ProtocolRow:
+def _tags(protocol: Protocol, use: Use) -> dict[str, str]:
+    return {"protocol": protocol.name, **use.tags}
+
+
+def _logged(run: tracking.OpenRun, row: ProtocolRow, synthetic: str) -> ProtocolRow:
     """`row` with the mark of the data, after it was logged."""
     best = row.over_best
     values = {"map_at_10": row.model, "popularity": row.popularity, "users": float(row.users)}
     values |= {"lift": best.relative, "lift_lower": best.lower, "lift_upper": best.upper}
-    tags = {"protocol": row.protocol, "lift_over": best.over} | ({"again": again} if again is not None else {})
-    tracking.log_protocol(uri, experiment, data.logged, values, tags)
-    return msgspec.structs.replace(row, synthetic=data.synthetic)
+    run.log(values, {"lift_over": best.over})
+    return msgspec.structs.replace(row, synthetic=synthetic)
 
 
 def split_of(interactions: Interactions, protocol: Protocol) -> GlobalSplit:

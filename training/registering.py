@@ -18,11 +18,11 @@ from bentos.registered import ModelVersion
 from bentos.registry import MODEL, Registry
 from training.experiment import Experiment
 from training.local_registry import open_registry
-from training.tracking import TrainingRun
+from training.tracking import OpenRun
 
 
 def register(
-    uri: str, run: TrainingRun, experiment: Experiment, bundle: Path, manifest: BundleManifest
+    uri: str, run: OpenRun, experiment: Experiment, bundle: Path, manifest: BundleManifest
 ) -> tuple[int, bool]:
     """Make a version of the bundle, with the bundle as the run's artifact; returns (number, whether it is new).
 
@@ -48,7 +48,7 @@ def point(uri: str, alias: str, number: int) -> Record | None:
 
 
 async def _register(
-    uri: str, run: TrainingRun, experiment: Experiment, bundle: Path, manifest: BundleManifest
+    uri: str, run: OpenRun, experiment: Experiment, bundle: Path, manifest: BundleManifest
 ) -> tuple[int, bool]:
     async with open_registry(uri, create=True) as registry:
         known = [each for each in await registry.versions() if each.tag("bento") == manifest.tag]

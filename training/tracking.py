@@ -1,6 +1,6 @@
-"""Runs in MLflow: of a training from before its fit, with a metric per sweep; of what is logged as a whole afterwards.
+"""Runs in MLflow: of a training or a use of the test period from its beginning; of other things as a whole afterwards.
 
-A run that fails is marked as failed. Next module: `training.uses`.
+A run that is open says which process it is of and, when that fails, so. Next module: `training.uses`.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ TESTED: Final = ("evaluation", "protocols")
 
 
 @dataclass
-class TrainingRun:
-    """A training that is going on. `sweep` takes the loss of each sweep as it ends."""
+class OpenRun:
+    """A run that is going on. `sweep` takes the loss of each sweep of a training as it ends."""
 
     id: str
     artifacts: str
@@ -51,6 +51,13 @@ class TrainingRun:
 
         self.mlflow.log_batch(self.id, tags=[RunTag(key, value) for key, value in tags.items()])
 
+    def log(self, values: Mapping[str, float], tags: Mapping[str, str]) -> None:
+        """Log metrics, and what else is said of them."""
+        from mlflow.entities import Metric, RunTag
+
+        metrics = [Metric(key, value, _now_ms(), 0) for key, value in values.items()]
+        self.mlflow.log_batch(self.id, metrics=metrics, tags=[RunTag(key, value) for key, value in tags.items()])
+
     def log_index(self, directory: Path) -> None:
         """How the bundle's index was chosen: the files in `directory`, and the numbers of the kept one as metrics."""
         from mlflow.entities import Metric
@@ -71,20 +78,49 @@ class TrainingRun:
 @contextlib.contextmanager
 def training_run(
     uri: str, experiment: Experiment, data: LoggedData, tags: Mapping[str, str], machine: Machine
-) -> Iterator[TrainingRun]:
-    """The run of one training, from before the fit: FINISHED at the end, FAILED or KILLED by what is raised inside.
+) -> Iterator[OpenRun]:
+    """The run of one training, from before the fit: FINISHED at the end, FAILED or KILLED by what is raised inside."""
+    with _open_run(uri, "training", experiment.name, experiment, data, tags, machine) as run:
+        yield run
+
+
+@contextlib.contextmanager
+def scoring_run(
+    uri: str, kind: str, experiment: Experiment, data: LoggedData, tags: Mapping[str, str]
+) -> Iterator[OpenRun]:
+    """The run of one model on the test period, from before the first number, which it is given by `OpenRun.log`.
+
+    `kind` is one of `TESTED`. It ends as a training's; one that was killed outright stays RUNNING, and counts.
+    """
+    name = f"{experiment.name}, {tags['protocol']}" if "protocol" in tags else f"{experiment.name} on test"
+    with _open_run(uri, kind, name, experiment, data, {"commit": commit(), **tags}) as run:
+        yield run
+
+
+@contextlib.contextmanager
+def _open_run(
+    uri: str,
+    kind: str,
+    name: str,
+    experiment: Experiment,
+    data: LoggedData,
+    tags: Mapping[str, str],
+    machine: Machine | None = None,
+) -> Iterator[OpenRun]:
+    """A run of the MLflow experiment `kind`; its model and data are told by the very call that makes it.
 
     Runs of processes that were killed before they could say so are marked as KILLED first.
     """
+    known = this_process() | {"model": experiment.model_digest, "data_hash": data.digest}
     with told(uri):
         mlflow = client(uri)
-        trainings = experiment_id(mlflow, uri, "training")
-        _close_gone(mlflow, trainings)
-        info = mlflow.create_run(trainings, run_name=experiment.name, tags=this_process()).info
-        run = TrainingRun(info.run_id, info.artifact_uri, info.start_time, mlflow)
+        within = experiment_id(mlflow, uri, kind)
+        _close_gone(mlflow, within)
+        info = mlflow.create_run(within, run_name=name, tags=known).info
+        run = OpenRun(info.run_id, info.artifact_uri, info.start_time, mlflow)
     try:
         with told(uri):
-            describe(mlflow, run.id, experiment, tags, data, "training", machine)
+            describe(mlflow, run.id, experiment, tags, data, kind, machine)
             yield run
             run.end("FINISHED")
     except BaseException as error:
@@ -92,26 +128,11 @@ def training_run(
         raise
 
 
-def log_evaluation(
-    uri: str, name: str, experiment: Experiment, data: LoggedData, values: Mapping[str, float], tags: Mapping[str, str]
-) -> str:
-    """Log the test metrics of one model as a run of their own; returns the run id."""
-    return _log(uri, "evaluation", name, experiment, data, values, tags)
-
-
 def log_rolling(
     uri: str, experiment: Experiment, data: LoggedData, values: Mapping[str, float], tags: Mapping[str, str]
 ) -> str:
     """Log what a model is worth over rolling origins; no use of the test period, so a kind of its own."""
     return _log(uri, "rolling", f"{experiment.name} over time", experiment, data, values, {"commit": commit(), **tags})
-
-
-def log_protocol(
-    uri: str, experiment: Experiment, data: LoggedData, values: Mapping[str, float], tags: Mapping[str, str]
-) -> str:
-    """Log what a model has on the test period of a protocol: a use of the test period, but not the headline's."""
-    name = f"{experiment.name}, {tags['protocol']}"
-    return _log(uri, "protocols", name, experiment, data, values, {"commit": commit(), **tags})
 
 
 def log_trial(uri: str, experiment: Experiment, trial: Any, data: LoggedData) -> None:
@@ -122,7 +143,9 @@ def log_trial(uri: str, experiment: Experiment, trial: Any, data: LoggedData) ->
 
 
 def evaluated(uri: str, experiment: Experiment, digest: str) -> str:
-    """The day (UTC) on which this model, under any name, was first scored on the test period; "" when never."""
+    """When (UTC) this model, under any name, was first scored on the test period of this data, by its runs of any
+    status; "" when never.
+    """
     with told(uri):
         mlflow = client(uri)
         known = [found.experiment_id for name in TESTED if (found := mlflow.get_experiment_by_name(name))]
@@ -130,7 +153,10 @@ def evaluated(uri: str, experiment: Experiment, digest: str) -> str:
             return ""
         wanted = f"tags.model = '{experiment.model_digest}' and tags.data_hash = '{digest}'"
         runs = mlflow.search_runs(known, wanted, order_by=["attributes.start_time ASC"], max_results=1)
-    return time.strftime("%Y-%m-%d", time.gmtime(runs[0].info.start_time / 1000)) if runs else ""
+    if not runs:
+        return ""
+    info = runs[0].info
+    return f"{time.strftime('%Y-%m-%d', time.gmtime(info.start_time / 1000))} (run {info.run_id[:8]}, {info.status})"
 
 
 def _log(
@@ -157,11 +183,11 @@ def _close_gone(mlflow: Any, experiment_id: str) -> None:
     """Mark as KILLED what says RUNNING and whose process is certainly gone."""
     for run in mlflow.search_runs([experiment_id], "attributes.status = 'RUNNING'"):
         if is_gone(run.data.tags):
-            mlflow.set_tag(run.info.run_id, "error", "its process was gone when the next training began")
+            mlflow.set_tag(run.info.run_id, "error", "its process was gone when the next one began")
             mlflow.set_terminated(run.info.run_id, "KILLED")
 
 
-def _failed(run: TrainingRun, error: BaseException) -> None:
+def _failed(run: OpenRun, error: BaseException) -> None:
     """Close the run of a training that ended by `error`, which is what must be told: not that MLflow is gone too."""
     from mlflow.exceptions import MlflowException
 

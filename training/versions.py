@@ -24,7 +24,9 @@ LABELS = (
 )  # fmt: skip
 
 LONGEST_MS: Final = 86_400_000
-"""A day: a training that has not ended by then is asked after."""
+"""A day: a run that has not ended by then is asked after."""
+OPEN: Final = {"training": "train", "evaluation": "evaluate", "protocols": "protocols"}
+"""The command by the MLflow experiment of its runs, those that are open from the beginning."""
 
 
 class Version(msgspec.Struct, frozen=True):
@@ -86,7 +88,10 @@ async def listed(uri: str) -> Listed:
         log = await Promotions(registry).read()
         runs = await registry.runs("evaluation")
         versions = [_version(each, aliases, runs) for each in reversed(await registry.versions())]
-        problems = _problems(log, aliases) + _unfinished(await registry.runs("training"), time.time_ns() // 1_000_000)
+        problems = _problems(log, aliases)
+        for kind, command in OPEN.items():
+            known = runs if kind == "evaluation" else await registry.runs(kind)
+            problems += _unfinished(known, command, time.time_ns() // 1_000_000)
         return Listed(registry.address, versions, aliases, problems)
 
 
@@ -145,9 +150,10 @@ def _version(version: ModelVersion, aliases: dict[str, int], evaluations: list[R
 
 
 def _evaluation(version: ModelVersion, runs: list[Run]) -> Run | None:
-    """The newest evaluation of the version's settings on its data."""
+    """The newest evaluation of the version's settings on its data that came to its numbers."""
     wanted = [version.tag(key) for key in ("model", "data_hash")]
-    return next((each for each in runs if all(wanted) and [each.tag("model"), each.tag("data_hash")] == wanted), None)
+    scored = [each for each in runs if each.metric("map_at_10") is not None]
+    return next((each for each in scored if all(wanted) and [each.tag("model"), each.tag("data_hash")] == wanted), None)
 
 
 async def _run(registry: Registry, run_id: str) -> Run | None:
@@ -173,15 +179,15 @@ def _training(run: Run) -> Training:
     )
 
 
-def _unfinished(runs: list[Run], now_ms: int) -> list[str]:
-    """Trainings that say RUNNING and are not: certainly, or because no training takes so long."""
+def _unfinished(runs: list[Run], command: str, now_ms: int) -> list[str]:
+    """Runs that say RUNNING and are not: certainly, or because none takes so long; `command` is what makes them."""
     found = []
     for run in runs:
         told = f"run {run.info.run_id[:8]} ({run.info.run_name}) says RUNNING"
         if run.info.status != "RUNNING":
             continue
         if is_gone({each.key: each.value for each in run.data.tags}):
-            found.append(f"{told}, but its process is gone: the next understudy train marks it as KILLED")
+            found.append(f"{told}, but its process is gone: the next understudy {command} marks it as KILLED")
         elif now_ms - run.info.start_time > LONGEST_MS:
             found.append(
                 f"{told} for more than a day, and it is not known here whether its process is there. If it is not: "

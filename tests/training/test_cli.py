@@ -12,6 +12,7 @@ from mlflow.tracking import MlflowClient
 
 from bentos.bundle import read_manifest
 from shadow.cli import main
+from training.command_parts import ensure_writable
 from training.protocols import PROTOCOLS
 from training.synthetic import synthetic_interactions
 
@@ -100,6 +101,50 @@ def test_the_test_period_is_scored_once_and_again_only_with_a_reason(place: Path
     assert refused.exit_code == 2
     assert "--again" in refused.output
     assert run(place, *command, "--again", "a test of the test").exit_code == 0
+
+
+@pytest.mark.parametrize("command", ["evaluate", "protocols"])
+@pytest.mark.parametrize("reason", ["", " \t"])
+def test_a_reason_that_says_nothing_is_refused(place: Path, command: str, reason: str) -> None:
+    out = ("--out", "{place}/unreasoned.json") if command == "evaluate" else ()
+    done = run(place, command, "{place}/small.toml", "--again", reason, *out, *DATA, *TRACKING)
+    assert done.exit_code == 2
+    assert done.output.startswith("error: --again needs the reason in words")
+    assert done.output.count("\n") == 1
+
+
+UNWRITABLE = [
+    (("evaluate", "{place}/unscored.toml"), "--out"),
+    (("evaluate", "{place}/unscored.toml", "--out", "{place}/unscored.json"), "--per-user"),
+    (("evaluate", "{place}/unscored.toml", "--rolling", "4"), "--out"),
+    (("tune", "{place}/space.toml"), "--out"),
+]
+
+
+@pytest.mark.parametrize(("command", "option"), UNWRITABLE)
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_computed_or_used(
+    place: Path, command: tuple[str, ...], option: str
+) -> None:
+    (place / "unscored.toml").write_text(CONFIGURATION.replace("sweeps = 2", "sweeps = 5"))
+    (place / "file").write_text("")
+    store = ("--tracking", "sqlite:///{place}/unused/mlflow.db")
+    for where in ("{place}/nowhere/x", "{place}/file/x"):
+        done = run(place, *command, option, where, *DATA, *store)
+        assert done.exit_code == 2
+        assert done.output.startswith("error: ")
+        assert "Make its directory, or choose another place" in done.output
+        assert where.format(place=place) in done.output
+    assert not (place / "unused").exists()
+
+
+def test_a_file_that_may_not_be_written_is_told_and_one_that_may_keeps_what_it_has(tmp_path: Path) -> None:
+    (tmp_path / "there").write_text("before")
+    ensure_writable(tmp_path / "there")
+    ensure_writable(tmp_path / "there", replaced=True)
+    ensure_writable(tmp_path / "new")
+    assert {each.name: each.read_text() for each in tmp_path.iterdir()} == {"there": "before"}
+    with pytest.raises(IsADirectoryError, match="choose another place"):
+        ensure_writable(tmp_path)
 
 
 def test_rolling_evaluation_may_be_repeated_and_is_no_use_of_the_test_period(place: Path) -> None:

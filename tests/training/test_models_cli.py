@@ -38,11 +38,14 @@ def document(uri: str, *arguments: str) -> Any:
 
 @pytest.fixture
 def three(store: str, tmp_path: Path) -> str:
-    """A store with three versions, the first of which was evaluated and is the champion."""
+    """A store with three versions, the first of which is the champion and was evaluated, once more to no end."""
     for seed in (1, 2, 3):
         ials = msgspec.structs.replace(EXPERIMENT.ials, seed=seed)
         trained(store, tmp_path / str(seed), msgspec.structs.replace(EXPERIMENT, ials=ials))
-    tracking.log_evaluation(store, "on test", EXPERIMENT, DATA.logged, {"map_at_10": 0.12345, "lift": 0.2}, {})
+    with tracking.scoring_run(store, "evaluation", EXPERIMENT, DATA.logged, {}) as scoring:
+        scoring.log({"map_at_10": 0.12345, "lift": 0.2}, {})
+    with pytest.raises(KeyboardInterrupt), tracking.scoring_run(store, "evaluation", EXPERIMENT, DATA.logged, {}):
+        raise KeyboardInterrupt
     assert run(store, "promote", "1", "--by", "ann").exit_code == 0
     return store
 

@@ -18,10 +18,10 @@ from tests.ports import free_port
 from training import mlflow_store, registering, run_facts, tracking
 from training.content import ContentSettings
 from training.data_set import DataSet
-from training.errors import ConfigurationError, TrackingError, TrainingError
-from training.experiment import Experiment, ExportSettings
+from training.errors import TrackingError, TrainingError
+from training.experiment import Experiment
 from training.ials import IalsSettings
-from training.jobs import Trained, ensure_first, train_job
+from training.jobs import Trained, train_job
 from training.settings import Machine
 from training.split import split_by_time
 from training.synthetic import synthetic_interactions, synthetic_movies
@@ -107,7 +107,7 @@ def test_how_the_index_was_chosen_is_in_the_run(store: str, tmp_path: Path) -> N
     found = trained(store, tmp_path / "bundle")
     files = {each.path for each in mlflow_store.client(store).list_artifacts(found.run_id, "index")}
     assert files == {"index/measured.json", "index/metrics.json", "index/table.txt"}
-    run = tracking.TrainingRun(found.run_id, "", 0, mlflow_store.client(store))
+    run = tracking.OpenRun(found.run_id, "", 0, mlflow_store.client(store))
     (tmp_path / "bundle-index" / "metrics.json").write_text('{"index_recall_at_10": 0.996, "index_p95_ms": 0.2}')
     run.log_index(tmp_path / "bundle-index")
     metrics = mlflow_store.client(store).get_run(found.run_id).data.metrics
@@ -201,18 +201,3 @@ def test_an_alias_of_a_training_is_a_promotion_and_can_be_lost(
     monkeypatch.setattr("training.registering.Promotions.promote", overtaken)
     with pytest.raises(PromotionLostError, match="bob"):
         registering.point(store, "champion", first.number)
-
-
-def test_a_configuration_that_was_scored_on_the_test_period_is_refused_a_second_time(store: str) -> None:
-    one = Experiment(name="m", about="", ials=IalsSettings(dimension=4))
-    other = Experiment(name="m", about="", ials=IalsSettings(dimension=8))
-    digest = DATA.digest
-    ensure_first(store, [one, other], digest)
-    tracking.log_evaluation(store, "m on test", one, DATA.logged, {"map_at_10": 0.1}, {})
-    with pytest.raises(ConfigurationError, match=r"m with these settings was scored .* on 20\d\d-\d\d-\d\d.*--again"):
-        ensure_first(store, [other, one], digest)
-    renamed = Experiment(name="n", about="another", ials=one.ials, export=ExportSettings(min_history=9))
-    with pytest.raises(ConfigurationError, match="n with these settings was scored"):
-        ensure_first(store, [renamed], digest)
-    ensure_first(store, [other], digest)
-    ensure_first(store, [one], "other data")
