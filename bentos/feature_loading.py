@@ -233,6 +233,8 @@ def _announce(client: Any, bundle: Bundle, ttl_seconds: int) -> None:
     )
     pipeline = client.pipeline(transaction=True)
     pipeline.set(features_key(manifest.version), msgspec.json.encode(loaded), ex=ttl_seconds)
+    # Whoever listed the versions just before the first vector was there has taken it for one that expired.
+    pipeline.hset(VERSIONS, manifest.version, users)
     pipeline.delete(loading_key(manifest.version))
     pipeline.execute()
     keep(client, manifest.version)

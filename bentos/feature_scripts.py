@@ -121,11 +121,12 @@ KEEP: Final = """
 local pinned = redis.call('SCARD', KEYS[1]) > 0
 for i = 2, #KEYS do
   if pinned then redis.call('PERSIST', KEYS[i])
-  else redis.call('EXPIRE', KEYS[i], tonumber(ARGV[1]) + i % tonumber(ARGV[2])) end
+  else redis.call('EXPIRE', KEYS[i], tonumber(ARGV[1]) + (i + tonumber(ARGV[3])) % tonumber(ARGV[2])) end
 end
 return pinned and 1 or 0
 """
-"""KEYS: the pins of a version, then keys of it. ARGV: seconds, and the spread in seconds. Whether it is pinned now.
+"""KEYS: the pins of a version, then keys of it. ARGV: seconds, the spread in seconds, and where in it to begin.
+Whether it is pinned now.
 
 A version is taken in portions of keys. Each looks at the pins of its own moment, and whoever changes the pins goes
 over all keys afterwards: so the last change wins on every key."""

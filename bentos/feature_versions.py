@@ -148,9 +148,11 @@ def keep(client: Any, version: str, ttl_seconds: int | None = None) -> None:
     found = find(client, version)
     ttl = ttl_seconds if ttl_seconds is not None else found.ttl_seconds if found else TTL_SECONDS
     # Vectors outlast the announcement.
+    done = 0
     for keys in portions(buckets_keys(version, _users(client, version))):
-        client.eval(KEEP, 1 + len(keys), pins_key(version), *keys, ttl + 60, SPREAD_SECONDS)
-    client.eval(KEEP, 2, pins_key(version), features_key(version), ttl, 1)
+        client.eval(KEEP, 1 + len(keys), pins_key(version), *keys, ttl + 60, SPREAD_SECONDS, done)
+        done += len(keys)
+    client.eval(KEEP, 2, pins_key(version), features_key(version), ttl, 1, 0)
 
 
 def drop(client: Any, version: str, *, force: bool, progress: Progress) -> int:

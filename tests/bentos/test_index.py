@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from bentos.index import Kind, VectorIndex, build, load, save
+from bentos.index import NEVER, Kind, VectorIndex, build, load, save
 from bentos.index_kinds import BLAS_FROM, SQ8, Flat, HnswIp, building
 from bentos.index_lists import IvfIp, IvfL2, IvfRanged
 from tests.bentos.indexes import KINDS
@@ -168,6 +168,20 @@ def test_whatever_the_process_is_set_to_an_index_is_built_by_one_thread_and_the_
     finally:
         faiss.omp_set_num_threads(threads)
         faiss.cvar.distance_compute_blas_threshold = products
+
+
+@pytest.mark.parametrize("made", ["built", "loaded"])
+def test_whatever_the_process_is_set_to_an_index_is_asked_by_one_thread_without_matrix_products(
+    tmp_path: Path, made: str
+) -> None:
+    path = saved(tmp_path, build(VECTORS))
+    faiss.omp_set_num_threads(2)
+    faiss.cvar.distance_compute_blas_threshold = 7
+    if made == "built":
+        build(VECTORS)
+    else:
+        load(path, VECTORS, Flat())
+    assert (faiss.omp_get_max_threads(), faiss.cvar.distance_compute_blas_threshold) == (1, NEVER)
 
 
 @every_kind

@@ -154,6 +154,8 @@ def test_an_idle_connection_is_kept_longer_than_pools_keep_theirs(two_workers: S
 
 def test_a_worker_that_dies_is_replaced_and_what_it_counted_stays(two_workers: Served) -> None:
     counted = sum(metric(two_workers, "understudy_requests_total"))
+    connections = metric(two_workers, "understudy_feature_connections")
+    assert connections > [0.0]
     victim = workers(two_workers)[0]
     os.kill(victim.pid, signal.SIGKILL)
     until(lambda: len(set(workers(two_workers)) - {victim}) == 2, "another worker")
@@ -167,3 +169,5 @@ def test_a_worker_that_dies_is_replaced_and_what_it_counted_stays(two_workers: S
     until(ready, "both ready again")
     assert sum(metric(two_workers, "understudy_requests_total")) >= counted
     until(lambda: metric(two_workers, "understudy_requests_in_flight") == [0.0], "nothing in flight")
+    # Those of the dead one are counted no more.
+    until(lambda: metric(two_workers, "understudy_feature_connections") == connections, "as many connections as before")
