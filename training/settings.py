@@ -5,6 +5,7 @@ Next module: `training.movielens`.
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
@@ -25,6 +26,12 @@ class MachineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 NOTHING: Final = MachineSettings()
+PREFIX: Final = "UNDERSTUDY_"
+VARIABLES: Final = ("UNDERSTUDY_DATA_DIR", "UNDERSTUDY_TORCH_THREADS", "UNDERSTUDY_TORCH_DEVICE")
+OURS: Final = ("UNDERSTUDY_DATA_", "UNDERSTUDY_TORCH_", "UNDERSTUDY_TRAINING_")
+"""No other room's variable begins like this."""
+ALIKE: Final = 0.65
+"""Names that agree so well (difflib's ratio, without the prefix) are one misspelt; other rooms' are below 0.55."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,8 @@ class TrainingSettings:
         file: MachineSettings = NOTHING,
         flags: MachineSettings = NOTHING,
     ) -> TrainingSettings:
-        """The settings of this process. `ValueError` names a variable that cannot be read."""
+        """The settings of this process. `ValueError` names a variable that cannot be read, or is none of training's."""
+        ensure_known(environment)
         cache = Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         named = environment.get("UNDERSTUDY_TORCH_THREADS")
         if named and (not named.isdecimal() or int(named) < 1):
@@ -77,6 +85,25 @@ class TrainingSettings:
             torch_threads=threads,
             torch_device=device,
         )
+
+
+def ensure_known(environment: Mapping[str, str]) -> None:
+    """`ValueError` names a variable that is meant for training and unknown, and the nearest one that there is.
+
+    Meant for training is what begins like its variables or nearly reads as one; other rooms' variables pass.
+    """
+    for name in sorted(environment.keys() - set(VARIABLES)):
+        if not name.startswith(PREFIX):
+            continue
+        alike = {known: _likeness(name, known) for known in VARIABLES}
+        nearest = max(alike, key=alike.__getitem__)
+        if name.startswith(OURS) or alike[nearest] >= ALIKE:
+            where = "the settings of a model stand in its TOML file"
+            raise ValueError(f"{name} is no variable of training; the nearest is {nearest}, and {where}. Unset it")
+
+
+def _likeness(one: str, other: str) -> float:
+    return difflib.SequenceMatcher(None, one.removeprefix(PREFIX), other.removeprefix(PREFIX)).ratio()
 
 
 def available_cores() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 
 import msgspec
@@ -11,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bentos.ranking_settings import PREFIX, RankingSettings
 from training.errors import ConfigurationError
 from training.experiment import read_experiment
 from training.ials import IalsSettings
-from training.settings import Machine, MachineSettings, TrainingSettings
+from training.settings import VARIABLES, Machine, MachineSettings, TrainingSettings
 
 CONFIGURATION = """
 name = "m"
@@ -53,6 +55,37 @@ def test_the_default_is_the_processor_with_at_most_four_cores() -> None:
 def test_a_variable_that_cannot_be_read_is_named(text: str) -> None:
     with pytest.raises(ValueError, match="UNDERSTUDY_TORCH_THREADS must be a whole number from 1"):
         TrainingSettings.load({"UNDERSTUDY_TORCH_THREADS": text})
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("UNDERSTUDY_TRAINING_DIMENSOIN", "UNDERSTUDY_"),
+        ("UNDERSTUDY_TORCH_THREAD", "UNDERSTUDY_TORCH_THREADS"),
+        ("UNDERSTUDY_TORHC_DEVICE", "UNDERSTUDY_TORCH_DEVICE"),
+        ("UNDERSTUDY_THREADS", "UNDERSTUDY_TORCH_THREADS"),
+        ("UNDERSTUDY_DATADIR", "UNDERSTUDY_DATA_DIR"),
+        ("UNDERSTUDY_DATA_PLACE", "UNDERSTUDY_DATA_DIR"),
+    ],
+)
+def test_a_misspelt_variable_is_refused_with_the_nearest_there_is(name: str, nearest: str) -> None:
+    with pytest.raises(ValueError, match=f"^{name} is no variable of training; the nearest is {nearest}"):
+        TrainingSettings.load({name: "4"})
+
+
+def test_the_variables_of_other_rooms_and_programs_are_left_alone() -> None:
+    """Whatever a module of this repository names as a variable, and training's settings do not."""
+    named = {
+        name
+        for room in ("analysis", "bentos", "shadow", "tests")
+        for path in Path(room).rglob("*.py")
+        if path.parent != Path("tests/training")
+        for name in re.findall(r"\bUNDERSTUDY_[A-Z_]*[A-Z]\b", path.read_text())
+    }
+    named |= {PREFIX + field.upper() for field in RankingSettings.__struct_fields__}
+    assert {"UNDERSTUDY_UNIT_KEY", "UNDERSTUDY_REDIS_URL", "UNDERSTUDY_METRICS_DIR"} <= named
+    given = dict.fromkeys(named - set(VARIABLES), "1") | {"TORCH_HOME": "x", "understudy_torch_thread": "x"}
+    assert TrainingSettings.load(given) == TrainingSettings.load({})
 
 
 def test_the_data_directory_is_in_the_users_cache(tmp_path: Path) -> None:
