@@ -22,6 +22,8 @@ from bentos.requests import IDENTITY, header, request_id
 log = logging.getLogger(__name__)
 PROBES: Final = frozenset({"/livez", "/readyz", "/healthz", "/metrics"})
 """Always answered, whatever the load, and not counted: they would drown the others."""
+READING: Final = ("GET", "HEAD")
+"""The methods of a probe."""
 HIDDEN: Final = frozenset({"/docs.json", "/schema.json"})
 """BentoML's own descriptions, of an API that is not ours; ours is /openapi.json."""
 FAST: Final = "/recommend"
@@ -45,7 +47,7 @@ class Front:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] != "http" or scope["path"] in PROBES:
+        if scope["type"] != "http" or (scope["path"] in PROBES and scope["method"] in READING):
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()

@@ -298,6 +298,7 @@ async def test_an_event_that_is_not_kept_is_told_and_may_be_sent_again(
 async def test_an_erasure_needs_the_token(client: httpx.AsyncClient, store: Remembered) -> None:
     await client.post("/events", json=EVENT)
     assert is_problem(await client.delete("/users?user_id=u"), 401)
+    assert is_problem(await client.delete("/users?user_id=u", headers={"Authorization": f"Basic {TOKEN}"}), 401)
     wrong = await client.delete("/users?user_id=u", headers={"Authorization": "Bearer guessed"})
     assert is_problem(wrong, 401)
     assert wrong.headers["www-authenticate"] == "Bearer"

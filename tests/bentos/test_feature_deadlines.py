@@ -116,6 +116,26 @@ def test_a_batch_of_256_is_given_up_after_one_deadline_for_all(loaded: RedisServ
     run_still(scenario)
 
 
+def test_a_batch_waits_for_a_second_for_the_one_before_it_and_is_then_turned_away(
+    loaded: RedisServer, bundle: Bundle
+) -> None:
+    async def scenario(loop: StillLoop) -> None:
+        async with opened(loaded.url, bundle, {"UNDERSTUDY_FEATURE_BATCH_DEADLINE_MS": "5000"}) as store:
+            with loaded.frozen():
+                first = asyncio.create_task(store.read_many(["u0000"]))
+                await sent(store)
+                second = asyncio.create_task(store.read_many(["u0001", "u0002"]))
+                await loop.wait(0)
+                await loop.wait(1000 - SHORT)
+                assert not second.done()
+                await loop.wait(2 * SHORT)
+                assert second.done()
+                assert await second == [Missing("saturated")] * 2
+            assert isinstance((await first)[0], Features)
+
+    run_still(scenario)
+
+
 @pytest.mark.parametrize("number", [1, 256])
 @pytest.mark.parametrize(
     ("environment", "deadline_ms"), [({}, 100.0), ({"UNDERSTUDY_EVENT_DEADLINE_MS": "60000"}, EVENTS_SECONDS * 1000)]

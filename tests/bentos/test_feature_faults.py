@@ -10,16 +10,18 @@ import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator
+from itertools import pairwise
 
 import pytest
 import redis
-from redis.backoff import EqualJitterBackoff
 
 from bentos.bundle import Bundle
-from bentos.feature_lanes import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS
+from bentos.feature_lane import LaneError
+from bentos.feature_lanes import Lanes
 from bentos.feature_loading import connected, load_vectors
 from bentos.feature_store import RedisFeatureStore
 from bentos.features import Features, Missing, seen_key
+from tests.bentos.clock import StillLoop, run_still
 from tests.bentos.conftest import RedisServer
 from tests.bentos.proxy import Proxy
 from tests.bentos.test_feature_store import opened, quiet, until_read
@@ -93,14 +95,60 @@ async def test_a_redis_that_is_away_is_not_asked_for_every_read(
     assert after.batches - before.batches <= 2
 
 
-def test_pauses_between_attempts_double_to_a_bound_and_differ() -> None:
-    pauses = EqualJitterBackoff(cap=LONGEST_PAUSE_SECONDS, base=FIRST_PAUSE_SECONDS)
-    for failures in range(1, 40):
-        drawn = [pauses.compute(failures) for _ in range(50)]
-        longest = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2**failures)
-        assert longest / 2 <= min(drawn)
-        assert max(drawn) <= longest
-        assert len(set(drawn)) > 40
+def test_attempts_to_connect_come_after_pauses_that_double_and_differ() -> None:
+    """In milliseconds of a clock of the test's own; nothing listens at port 1."""
+    count, attempts = 20, list[int]()
+
+    async def scenario(loop: StillLoop) -> None:
+        lanes = Lanes("redis://127.0.0.1:1/0", count, DEADLINE)
+        assert not await lanes.connect(0)
+        for moment in range(310):
+            attempts.extend([moment] * (lanes.state.connects - len(attempts)))
+            await loop.wait(1)
+        await lanes.close()
+
+    run_still(scenario)
+    first, second, third = (attempts[start : start + count] for start in (0, count, 2 * count))
+    assert set(first) <= {0, 1}
+    assert 50 <= min(second) < max(second) <= 103
+    assert 150 <= min(third) < max(third) <= 306
+    assert len(set(second)) > count // 4
+
+
+def test_pauses_between_attempts_grow_to_two_seconds_and_no_further() -> None:
+    attempts = list[int]()
+
+    async def scenario(loop: StillLoop) -> None:
+        lanes = Lanes("redis://127.0.0.1:1/0", 1, DEADLINE)
+        assert not await lanes.connect(0)
+        for moment in range(0, 30_000, 20):
+            attempts.extend([moment] * (lanes.state.connects - len(attempts)))
+            await loop.wait(20)
+        await lanes.close()
+
+    run_still(scenario)
+    pauses = [later - earlier for earlier, later in pairwise(attempts)]
+    assert max(pauses) <= 2_040
+    assert all(each >= 960 for each in pauses[6:])
+
+
+async def test_a_question_under_which_connections_break_is_repeated_once() -> None:
+    asked = list[bytes]()
+
+    async def break_off(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            if b"PING" not in data:
+                asked.append(data)
+                break
+            writer.write(b"+PONG\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(break_off, "127.0.0.1", 0) as server:
+        lanes = Lanes(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0", 1, 5.0)
+        with pytest.raises(LaneError, match="unreachable"):
+            await lanes.ask((("GET", "a"),))
+        await lanes.close()
+    assert len(asked) == 2
 
 
 async def test_a_frozen_redis_is_late_for_all_and_comes_back(

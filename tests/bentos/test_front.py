@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from bentos.bundle import load_bundle
 from bentos.features import Features, Missing
-from bentos.front import Front
+from bentos.front import PROBES, Front
 from bentos.lifecycle import Lifecycle
 from tests.bentos.bundles import synthetic_bundle
 from tests.bentos.fronts import Counted, Remembered, Service
@@ -127,6 +127,17 @@ async def test_an_error_in_another_form_leaves_as_a_problem(response: Response, 
     assert answer.headers["x-kept"] == "yes"
     assert int(answer.headers["content-length"]) == len(answer.content)
     assert counted.requests == [("other", response.status_code, "")]
+
+
+@pytest.mark.parametrize("path", sorted(PROBES))
+async def test_a_probe_asked_by_another_method_is_an_error_like_any_other(path: str) -> None:
+    client, counted, _ = behind(PlainTextResponse("Method Not Allowed", 405))
+    answer = await client.post(path)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["x-request-id"]
+    assert counted.requests == [("other", 405, "")]
+    assert (await client.get(path)).headers["content-type"].startswith("text/plain")
+    assert len(counted.requests) == 1
 
 
 async def test_an_answer_in_parts_is_passed_on_in_parts_and_one_that_breaks_is_no_second_answer() -> None:
