@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from shadow.replay import ReplayError, address, show
+from shadow.replay.cli import show
+from shadow.replay.requests import ReplayError, address
 
 if TYPE_CHECKING:
-    from shadow.replay_client import Tally
+    from shadow.replay.tally import Tally
 
 GRACE_SECONDS: Final = 30.0
 """How much longer than planned it may take, deadlines of the last requests included."""
@@ -56,7 +57,8 @@ def load(
     import msgspec
 
     from shadow.load_users import users as users_of
-    from shadow.replay_client import Recorded, Replay
+    from shadow.replay.client import Replay
+    from shadow.replay.requests import Recorded
 
     try:
         host, port = address(target)
@@ -104,7 +106,7 @@ async def tell(tally: Tally) -> None:
     """A line a second: what was sent and answered in it, and how fast."""
     import asyncio
 
-    from shadow.replay_client import quantiles_ms
+    from shadow.replay.tally import quantiles_ms
 
     click.echo("   s     sent  answered  errors   p50 ms   p95 ms   p99 ms")
     sent = answered = errors = second = 0

@@ -2,7 +2,7 @@
 
 A service that is asked for users whom it does not know answers by popularity, which is another, cheaper path. So the
 default is the service's own users: it says which bento it is (`GET /model`), and BentoML's store on this machine has
-its bundle. Next module: `shadow.replay_client`, the connections.
+its bundle. Next module: `shadow.replay.client`, the connections.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Final
 
-from shadow.replay import ReplayError
+from shadow.replay.requests import ReplayError
 from shadow.settings import bentoml_home
 
 MADE_UP: Final = 1_000

@@ -1,6 +1,6 @@
 """`understudy pairs`: look into a pair log. Reads through `shadow.segments` and shows; judges nothing.
 
-Next module: `shadow.replay`.
+Next module: `shadow.replay.cli`.
 """
 
 from __future__ import annotations

@@ -71,17 +71,21 @@ def data_facts(until: str, out: Path, source: str) -> None:
 
 @data.command("requests")
 @click.option("--out", type=path_option(dir_okay=False), required=True)
+@click.option("--events", is_flag=True, help="The ratings too, for `understudy replay --events`.")
 @data_option
 @told
-def data_requests(out: Path, source: str) -> None:
+def data_requests(out: Path, events: bool, source: str) -> None:
     """Write the requests of the validation period (for ml-1m 2-29 December 2000): after all that a model may see."""
-    from training.export import requests_of, write_requests
+    from training.export import events_of, requests_of, with_events, write_requests
 
-    requests = requests_of(data_set(source).split.validation)
-    write_requests(out, requests)
+    period = data_set(source).split.validation
+    requests = requests_of(period)
+    write_requests(out, with_events(requests, events_of(period)) if events else requests)
     users = len({request.user_id for request in requests})
     first, last = _utc(requests[0].event_time_us), _utc(requests[-1].event_time_us)
     click.echo(f"{len(requests):,} requests of {users:,} users, {first} to {last} UTC → {out}")
+    if events:
+        click.echo(f"{len(period):,} ratings between them, as events")
 
 
 def _utc(microseconds: int) -> str:

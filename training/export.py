@@ -42,12 +42,14 @@ FACTS: Final = pa.schema(
 """The columns of a facts file."""
 
 
-class Request(msgspec.Struct, frozen=True):
-    """One line of a requests file: when, who, how many items."""
+class Request(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One line of a requests file: when, who, how many items; or, with `item_id`, which item the user rated then."""
 
     event_time_us: int
     user_id: str
     k: int = 10
+    item_id: str = ""
+    rating: float = 4.0
 
 
 def export_bundle(
@@ -164,6 +166,25 @@ def requests_of(period: Interactions) -> list[Request]:
     rows = np.flatnonzero(asks)
     rows = rows[np.lexsort((user[rows], time[rows]))]
     return [Request(int(time[row]), period.user_ids[user[row]]) for row in rows]
+
+
+def events_of(period: Interactions) -> list[Request]:
+    """The ratings of `period` as lines of a requests file, ascending in time."""
+    order = np.lexsort((period.item, period.user, period.timestamp_us))
+    return [
+        Request(
+            int(period.timestamp_us[row]),
+            period.user_ids[period.user[row]],
+            item_id=period.item_ids[period.item[row]],
+            rating=float(period.rating[row]),
+        )
+        for row in order
+    ]
+
+
+def with_events(requests: list[Request], events: list[Request]) -> list[Request]:
+    """Both in the order of time; at the same time the request first: a list is asked for before what it led to."""
+    return sorted([*requests, *events], key=lambda each: (each.event_time_us, bool(each.item_id)))
 
 
 def write_requests(path: Path, requests: list[Request]) -> None:

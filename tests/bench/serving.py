@@ -18,7 +18,8 @@ from pathlib import Path
 from bentos.bundle import BundleManifest, load_bundle
 from shadow.processes import Running, Stage
 from shadow.rehearsal import HOST
-from shadow.replay_client import Recorded, Replay
+from shadow.replay.client import Replay
+from shadow.replay.requests import Recorded
 from tests import redis_faults
 from tests.bench import serving_stage as on
 from tests.bench.serving_synthetic import synthetic

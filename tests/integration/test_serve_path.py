@@ -5,6 +5,9 @@ The tests share one set but not its state: each uses an experiment of its own an
 
 from __future__ import annotations
 
+import json
+
+import msgspec
 import pytest
 
 from shadow.processes import accepts
@@ -64,6 +67,26 @@ def test_every_request_is_answered_paired_and_judged(rehearsal: Rehearsal, tags:
     assert report["noise"]["identical"] == report["noise"]["compared"] == 300
     share = {row["source"]: row for row in report["sources"]}
     assert share["hybrid"]["shadow"] < share["hybrid"]["primary"] == share["hybrid"]["control"]
+
+
+def test_the_log_replayed_gets_the_same_answers_byte_for_byte_and_says_where_not(
+    rehearsal: Rehearsal, tags: dict[str, str]
+) -> None:
+    """The log of the test before, against the primary's own bento, then against the shadow's of another model."""
+    users = rehearsal.directory / "users.json"
+    users.write_bytes(msgspec.json.encode(synthetic_interactions(1, users=400, items=150, per_user=30).user_ids))
+    log = ("--pairs", rehearsal.pairs, "--experiment", "whole", "--users", users, "--compare", "primary")
+    pace = ("--rhythm", "constant", "--rps", "80")
+    found = {}
+    for arm in ("primary", "shadow"):
+        out = rehearsal.directory / f"again-{arm}.json"
+        target = f"http://{HOST}:{rehearsal.ports.bento(arm)}"
+        rehearsal.run("replay", *log, "--to", target, *pace, "--json-out", out, accept=(0, 1))
+        found[arm] = json.loads(out.read_text())
+        assert found[arm]["statuses"] == {"200": 300}
+    assert found["primary"]["comparison"] == {"counts": {"same": 300}, "places": {}, "examples": []}
+    assert found["shadow"]["comparison"]["counts"] == {"different": 300}
+    assert found["shadow"]["comparison"]["examples"]
 
 
 def test_a_dead_shadow_leaves_the_primary_untouched_and_is_accounted(

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from shadow.load import ensure_local, load
 from shadow.load_users import MADE_UP, read_users, users
-from shadow.replay import ReplayError
+from shadow.replay.requests import ReplayError
 from tests.ports import free_port
 
 BODY = b'{"items": [{}], "source": "popular"}'

@@ -14,7 +14,16 @@ from bentos.retrieval import search
 from training.content import ContentSettings
 from training.errors import ConfigurationError
 from training.experiment import Experiment, ExportSettings, read_experiment
-from training.export import Request, export_bundle, replacing, requests_of, seen_before, write_facts
+from training.export import (
+    Request,
+    events_of,
+    export_bundle,
+    replacing,
+    requests_of,
+    seen_before,
+    with_events,
+    write_facts,
+)
 from training.ials import IalsSettings
 from training.interactions import Interactions, from_columns
 from training.model import fit_model
@@ -107,6 +116,24 @@ def test_a_request_stands_at_each_session_start_and_each_tenth_rating() -> None:
         Request(5 * MINUTE, "v"),
         Request(10 * MINUTE, "u"),
         Request(43 * MINUTE, "u"),
+    ]
+
+
+def test_ratings_follow_the_request_that_led_to_them() -> None:
+    users, items = np.array(["v", "u", "u"]), np.array(["i2", "i1", "i0"])
+    period = from_columns(users, items, np.array([5, 3, 4], np.int8), np.array([MINUTE, MINUTE, 0], np.int64))
+    events = events_of(period)
+    assert events == [
+        Request(0, "u", item_id="i0", rating=4.0),
+        Request(MINUTE, "u", item_id="i1", rating=3.0),
+        Request(MINUTE, "v", item_id="i2", rating=5.0),
+    ]
+    assert with_events(requests_of(period), events) == [
+        Request(0, "u"),
+        events[0],
+        Request(MINUTE, "v"),
+        events[1],
+        events[2],
     ]
 
 

@@ -1,73 +1,31 @@
 """The replay's own HTTP client: a bounded number of keep-alive connections, a deadline per request, no retries.
 
 httpx costs milliseconds of CPU a request (research note shadow §5), which on a laptop would be taken from the services
-that are measured.
+that are measured. Next module: `shadow.replay.progress`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import uuid
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Final
-from urllib.parse import quote_from_bytes
 
 import httptools
 import msgspec
 
+from shadow.replay.requests import Recorded
+from shadow.replay.tally import Tally
+
 DEADLINE_SECONDS: Final = 10.0
 """From the moment a request is sent until its answer is whole."""
-
-
-class Recorded(msgspec.Struct, frozen=True):
-    """One request of a requests file."""
-
-    event_time_us: int
-    user_id: str
-    k: int = 10
+Look = Callable[[Recorded, int, bytes], None]
+"""Sees each answer: the request, its status and its body."""
 
 
 class _Body(msgspec.Struct):
     items: list[Any]
     source: str = ""
-
-
-class Tally:
-    """What came back."""
-
-    def __init__(self) -> None:
-        self.sent = 0
-        self.statuses: Counter[str] = Counter()
-        self.errors: Counter[str] = Counter()
-        self.sources: Counter[str] = Counter()
-        self.empty = 0
-        self.latencies: list[float] = []
-        self.late: list[float] = []
-        """How long after its time each request was sent: the client's own share of its latency."""
-        self.seconds = 0.0
-
-    def document(self) -> dict[str, Any]:
-        """As `--json-out` writes it. Latencies in milliseconds from the moment a request was due."""
-        return {
-            "requests": self.sent,
-            "answered": sum(self.statuses.values()),
-            "statuses": dict(self.statuses),
-            "errors": dict(self.errors),
-            "empty": self.empty,
-            "sources": dict(self.sources),
-            "latency_ms": quantiles_ms(self.latencies),
-            "late_ms": quantiles_ms(self.late),
-            "seconds": round(self.seconds, 3),
-        }
-
-
-def quantiles_ms(seconds: Sequence[float]) -> dict[str, float]:
-    """p50, p95, p99 and max in milliseconds; zeros of nothing."""
-    ordered = sorted(seconds) or [0.0]
-    shares = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
-    last = len(ordered) - 1
-    return {name: round(ordered[min(last, int(share * len(ordered)))] * 1e3, 3) for name, share in shares.items()}
 
 
 class Reader:
@@ -96,23 +54,31 @@ class Reader:
 
 
 class Replay:
-    """One replay against `host`:`port`."""
+    """One replay against `host`:`port`. `progress` is called as each request ends, `look` sees each answer."""
 
-    def __init__(self, host: str, port: int, connections: int, progress: Callable[[], None]) -> None:
+    def __init__(
+        self, host: str, port: int, connections: int, progress: Callable[[], None], look: Look | None = None
+    ) -> None:
         self._address = (host, port)
-        self._authority = f"{host}:{port}"
+        self._authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._slots = asyncio.Semaphore(connections)
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
-        self._progress = progress
+        self._progress, self._look = progress, look
+        self._under_way: set[asyncio.Task[None]] = set()
         self.tally = Tally()
 
     async def play(
         self, requests: Sequence[Recorded], due: Sequence[float], most: float, signals: Sequence[int]
     ) -> int:
-        """Send every request when it is due, for at most `most` seconds; 0, or the signal that ended it."""
+        """Send every request when it is due, for at most `most` seconds; 0, or the signal that ended it.
+
+        A signal ends the sending; what is under way still gets its answer, within the deadline, so that the counts add
+        up.
+        """
         loop = asyncio.get_running_loop()
         stopped: list[int] = []
-        sender = loop.create_task(self._send_all(requests, due))
+        started, sent = loop.time(), self.tally.sent
+        sender = loop.create_task(self._send_all(requests, due, started))
 
         def stop(number: int) -> None:
             stopped.append(number)
@@ -120,32 +86,42 @@ class Replay:
 
         for number in signals:
             loop.add_signal_handler(number, stop, number)
-        started = loop.time()
         try:
             await asyncio.wait_for(sender, most)
         except TimeoutError:
-            self.tally.errors["replay ran out of time"] += len(requests) - self.tally.sent
+            self.tally.errors["replay ran out of time"] += len(requests) - (self.tally.sent - sent)
         except asyncio.CancelledError:
             if not stopped:
                 raise
-        self.tally.seconds = loop.time() - started
-        for _, writer in self._idle:
-            writer.close()
+        finally:
+            await self._end()
+            self.tally.seconds += loop.time() - started
         return stopped[0] if stopped else 0
 
-    async def _send_all(self, requests: Sequence[Recorded], due: Sequence[float]) -> None:
+    async def _send_all(self, requests: Sequence[Recorded], due: Sequence[float], started: float) -> None:
         loop = asyncio.get_running_loop()
-        started = loop.time()
-        async with asyncio.TaskGroup() as group:
-            for request, offset in zip(requests, due, strict=True):
-                await asyncio.sleep(max(0.0, started + offset - loop.time()))
-                # Waiting here, not in the task, bounds the tasks; the latency counts from `offset` all the same.
-                await self._slots.acquire()
-                group.create_task(self._one(request, started + offset))
+        for request, offset in zip(requests, due, strict=True):
+            if (early := started + offset - loop.time()) > 0:
+                await asyncio.sleep(early)
+            # Waiting here, not in the task, bounds the tasks; the latency counts from `offset` all the same.
+            await self._slots.acquire()
+            task = loop.create_task(self._one(request, started + offset))
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
+        await asyncio.gather(*self._under_way)
+
+    async def _end(self) -> None:
+        """Let what is under way end, each by its deadline, and close what is open."""
+        if self._under_way:
+            await asyncio.wait(self._under_way)
+        for _, writer in self._idle:
+            writer.close()
 
     async def _one(self, request: Recorded, due_at: float) -> None:
+        loop = asyncio.get_running_loop()
         self.tally.sent += 1
-        self.tally.late.append(asyncio.get_running_loop().time() - due_at)
+        self.tally.events += request.is_event
+        self.tally.late.append(loop.time() - due_at)
         try:
             async with asyncio.timeout(DEADLINE_SECONDS):
                 reader = await self._exchange(request)
@@ -156,8 +132,9 @@ class Replay:
         except httptools.HttpParserError:
             self.tally.errors["garbage"] += 1
         else:
-            self.tally.latencies.append(asyncio.get_running_loop().time() - due_at)
-            self._judge(reader)
+            if not request.is_event:
+                self.tally.latencies.append(loop.time() - due_at)
+            self._judge(request, reader)
         finally:
             self._slots.release()
             self._progress()
@@ -182,19 +159,24 @@ class Replay:
                 streams[1].close()
 
     def _serialise(self, request: Recorded) -> bytes:
-        user = quote_from_bytes(request.user_id.encode(), safe="")
-        lines = (
-            f"GET /recommend?user_id={user}&k={request.k} HTTP/1.1",
+        method, target, body = request.parts()
+        lines = [
+            f"{method} {target} HTTP/1.1",
             f"Host: {self._authority}",
             "User-Agent: understudy-replay",
-            f"X-Request-Id: {uuid.uuid4().hex}",
+            f"X-Request-Id: {request.request_id or uuid.uuid4().hex}",
             f"X-Understudy-Event-Time: {request.event_time_us}",
-        )
-        return ("\r\n".join(lines) + "\r\n\r\n").encode()
+        ]
+        if body:
+            lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
+        return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
 
-    def _judge(self, answer: Reader) -> None:
+    def _judge(self, request: Recorded, answer: Reader) -> None:
         self.tally.statuses[str(answer.status)] += 1
-        if answer.status != 200:
+        if self._look is not None:
+            self._look(request, answer.status, answer.body)
+        # What a target of someone else's answers is theirs: only our own requests are known to be for lists.
+        if answer.status != 200 or request.is_event or (request.target and not request.target.startswith("/recommend")):
             return
         try:
             body = msgspec.json.decode(answer.body, type=_Body)

@@ -1,0 +1,58 @@
+"""Answers against those of a log: the same bytes or not, and where they differ first."""
+
+from __future__ import annotations
+
+import pytest
+
+from shadow.contracts import Answer
+from shadow.replay.compare import EXAMPLES, Comparison, difference
+from shadow.replay.requests import Recorded
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "place"),
+    [
+        (b'{"a":1}', b'{"a":1}', ""),
+        (b'{"a":1}', b'{"a": 1}', "bytes"),
+        (b'{"a":1}', b'{"a":1.0}', "$.a"),
+        (
+            b'{"items":[{"item_id":"1"},{"item_id":"2"}]}',
+            b'{"items":[{"item_id":"1"},{"item_id":"3"}]}',
+            "$.items[1].item_id",
+        ),
+        (b'{"items":[1,2]}', b'{"items":[1]}', "$.items.length"),
+        (b'{"a":1,"b":2}', b'{"a":1}', "$.b"),
+        (b'{"a":1,"b":null}', b'{"a":1}', "bytes"),
+        (b'{"a":true}', b'{"a":1}', "$.a"),
+        (b"\xff\x00", b"\xff\x01", "bytes"),
+        (b"", b"x", "bytes"),
+    ],
+)
+def test_the_first_place_that_differs(was: bytes, now: bytes, place: str) -> None:
+    assert difference(200, was, 200, now)[0] == place
+
+
+def test_a_status_that_differs_comes_first() -> None:
+    assert difference(200, b"a", 503, b"b") == ("status", "200 was logged, 503 came")
+
+
+def test_bytes_are_told_from_the_first_that_differs() -> None:
+    assert difference(200, b"abcX", 200, b"abcY")[1] == "from byte 3: b'X' was logged, b'Y' came"
+    assert difference(200, b"abc", 200, b"abcY")[1] == "from byte 3: b'' was logged, b'Y' came"
+
+
+def test_same_different_and_not_comparable_add_up_and_examples_are_bounded() -> None:
+    whole = Answer(version="v", status=200, body='{"a":1}')
+    logged = {f"r{n}": whole for n in range(40)}
+    logged |= {
+        "cut": Answer(version="v", status=200, body='{"a', truncated=True),
+        "failed": Answer(version="v", status=0, error="timeout"),
+    }
+    comparison = Comparison(logged)
+    for name in [*logged, "never"]:
+        body = b'{"a":1}' if name in {"r0", "r1"} else b'{"a":2}'
+        comparison.look(Recorded(1, "u", request_id=name), 200, body)
+    assert comparison.counts == {"same": 2, "different": 38, "the log has no whole answer": 3}
+    assert comparison.places == {"$.a": 38}
+    assert len(comparison.examples) == EXAMPLES
+    assert comparison.examples[0] == "r2 at $.a: 1 was logged, 2 came"

@@ -1,0 +1,75 @@
+"""Requests from a pair log: each once, with its user's id in place, and the answers of the side that is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from shadow.contracts import Answer, PairRecord
+from shadow.replay.pair_log import CHANGING, UNKNOWN, USERLESS, read_pair_log
+from shadow.replay.requests import Recorded, ReplayError
+from shadow.router.sampling import unit_of
+from shadow.segment_writer import SegmentWriter
+
+KEY = b"k" * 32
+
+
+def pair(number: int, user: str, arm: str = "shadow", event_us: int = 5, method: str = "GET") -> PairRecord:
+    unit = unit_of(user.encode(), KEY) if user else ""
+    return PairRecord(
+        request_id=f"r{number}",
+        experiment="test",
+        incarnation="one",
+        sequence=number * 2 + (arm != "shadow"),
+        arrival_us=0,
+        event_time_us=event_us,
+        method=method,
+        target=f"/recommend?user_id={unit}&k=10",
+        unit=unit,
+        bucket=0,
+        arm=arm,
+        outcome="paired",
+        primary=Answer(version="p", status=200, body=f"p{number}"),
+        arm_answer=Answer(version="a", status=200, body=f"{arm}{number}"),
+    )
+
+
+def log_of(root: Path, records: list[PairRecord]) -> str:
+    import msgspec
+
+    writer = SegmentWriter(root / "test" / "one", records[0].sequence, 0)
+    for record in records:
+        writer.append(msgspec.json.encode(record), record.sequence, record.event_time_us, 0)
+    writer.flush()
+    writer.close()
+    return str(root)
+
+
+def test_a_request_of_two_arms_is_one_in_event_time_with_its_users_id(tmp_path: Path) -> None:
+    records = [pair(0, "a&b", event_us=9), pair(0, "a&b", "control", 9), pair(1, "c", event_us=3)]
+    found = read_pair_log(log_of(tmp_path, records), None, ["c", "a&b", "nobody"], KEY, "control")
+    assert found.requests == [
+        Recorded(3, target="/recommend?user_id=c&k=10", request_id="r1"),
+        Recorded(9, target="/recommend?user_id=a%26b&k=10", request_id="r0"),
+    ]
+    assert {name: answer.body for name, answer in found.answers.items()} == {"r0": "control0"}
+    primary = read_pair_log(str(tmp_path), "test", ["c", "a&b"], KEY, "primary")
+    assert {name: answer.body for name, answer in primary.answers.items()} == {"r0": "p0", "r1": "p1"}
+
+
+def test_what_cannot_be_asked_again_is_counted(tmp_path: Path) -> None:
+    records = [pair(0, "a"), pair(1, ""), pair(2, "b"), pair(3, "a", method="POST")]
+    found = read_pair_log(log_of(tmp_path, records), None, ["a"], KEY, "primary")
+    assert [each.request_id for each in found.requests] == ["r0"]
+    assert found.left_out == {USERLESS: 1, UNKNOWN: 1, CHANGING: 1}
+
+
+def test_with_another_key_nobody_is_known(tmp_path: Path) -> None:
+    with pytest.raises(ReplayError, match=f"1 × {UNKNOWN}"):
+        read_pair_log(log_of(tmp_path, [pair(0, "a")]), None, ["a"], b"another key, 20 byte", "primary")
+
+
+def test_no_log_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ReplayError, match="no pair log there"):
+        read_pair_log(str(tmp_path), None, ["a"], KEY, "primary")
