@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -29,11 +29,18 @@ LEVEL: Final = 1
 
 
 class FrameLostError(Exception):
-    """A frame could not be written (disk full, say): `records` are lost, the segment stays whole and usable."""
+    """A frame could not be written (disk full, say): `records` are lost, the segment stays whole and usable.
 
-    def __init__(self, path: Path, records: int, reason: str) -> None:
-        super().__init__(f"{path}: {records} records not written ({reason}). Free space on the volume of the spool.")
-        self.records = records
+    `sequences` is the range of their numbers; `refused` says that `admit` did it, not the disk.
+    """
+
+    def __init__(self, path: Path, lost: Extent, reason: str, refused: bool = False) -> None:
+        super().__init__(
+            f"{path}: {lost.records} records not written ({reason}). Free space on the volume of the spool."
+        )
+        self.records = lost.records
+        self.sequences = lost.sequences
+        self.refused = refused
 
 
 class Extent:
@@ -83,10 +90,13 @@ class Extent:
 class SegmentWriter:
     """One segment being written in `directory`; named after the sequence number of its first record.
 
-    Times are seconds on any monotonic clock and are passed in. `OSError` when the file cannot be made.
+    Times are seconds on any monotonic clock and are passed in. `admit` is asked with the bytes of each frame before it
+    is written, and may refuse. `OSError` when the file cannot be made.
     """
 
-    def __init__(self, directory: Path, first_sequence: int, now: float) -> None:
+    def __init__(
+        self, directory: Path, first_sequence: int, now: float, admit: Callable[[int], bool] | None = None
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.path = free_name(directory, first_sequence)
         self.opened_at = now
@@ -99,6 +109,7 @@ class SegmentWriter:
         self._lines: list[bytes] = []
         self._raw = 0
         self._pending = Extent()
+        self._admit = admit
 
     def append(self, line: bytes, sequence: int, event_us: int, now: float, arrival_us: int = -1) -> None:
         """Take one record, its JSON without a line feed; a full frame is written.
@@ -113,6 +124,11 @@ class SegmentWriter:
         if self._raw >= FRAME_BYTES:
             self.flush()
 
+    @property
+    def pending(self) -> int:
+        """Records that are not in a frame yet."""
+        return self._pending.records
+
     def flush(self) -> None:
         """Write what is pending as one frame. `FrameLostError` when it cannot be; the file then ends where it did."""
         if not self._lines:
@@ -120,13 +136,15 @@ class SegmentWriter:
         frame = self._compressor.compress(b"\n".join(self._lines) + b"\n")
         pending, self._pending = self._pending, Extent()
         self._lines, self._raw, self.pending_since = [], 0, None
+        if self._admit is not None and not self._admit(len(frame)):
+            raise FrameLostError(self.path, pending, "the spool is full", refused=True)
         try:
             write_whole(self._file, frame, self.bytes)
         except OSError as error:
             # Half a frame would hide every later one from a reader, so it goes: now, or at the latest in `close`.
             with contextlib.suppress(OSError):
                 os.ftruncate(self._file, self.bytes)
-            raise FrameLostError(self.path, pending.records, error.strerror or str(error)) from error
+            raise FrameLostError(self.path, pending, error.strerror or str(error)) from error
         self._digest.update(frame)
         self.bytes += len(frame)
         self.extent.join(pending)

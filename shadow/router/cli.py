@@ -8,11 +8,15 @@ from __future__ import annotations
 import functools
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import click
 
+from shadow.router.shipper_settings import ENCRYPTIONS, NONE, POLICIES, ShipperSettings
+
+Command = TypeVar("Command", bound=Callable[..., None])
 path_option = functools.partial(click.Path, path_type=Path)
 
 
@@ -37,19 +41,36 @@ def router(file: Path) -> None:
         _fail(f"{error.strerror or error}. Stop what uses it, or choose another address in {file}.")
 
 
+def _setting(name: str, kind: Any, text: str, **more: Any) -> Callable[[Command], Command]:
+    """An option of the shipper, which the environment may give too (UNDERSTUDY_SHIPPER_…)."""
+    variable = f"UNDERSTUDY_SHIPPER_{name[2:].replace('-', '_').upper()}"
+    shown = {"show_default": True} if "default" in more and more["default"] not in ("", 0.0) else {}
+    return click.option(name, type=kind, envvar=variable, show_envvar=True, help=text, **(shown | more))
+
+
 @click.command()
-@click.option("--socket", type=path_option(), required=True, help="Unix socket that the router writes to.")
-@click.option("--spool", type=path_option(file_okay=False), required=True, help="Where segments grow before they ship.")
-@click.option("--destination", required=True, help="Where closed segments go: file:///…")
-@click.option("--segment-bytes", type=click.IntRange(min=1), default=64 << 20, show_default=True)
-@click.option("--segment-seconds", type=click.FloatRange(min=0, min_open=True), default=300.0, show_default=True)
-def shipper(socket: Path, spool: Path, destination: str, segment_bytes: int, segment_seconds: float) -> None:
-    """Write the router's pairs into segments and ship them, until SIGTERM."""
+@_setting("--socket", path_option(), "Unix socket that the router writes to.", required=True)
+@_setting("--spool", path_option(file_okay=False), "Where segments grow and wait for their upload.", required=True)
+@_setting("--destination", str, "Where closed segments go: file:///…, s3://…, gs://… or az://….", required=True)
+@_setting("--segment-bytes", int, "Compressed bytes at which a segment is closed.", default=64 << 20)
+@_setting("--segment-seconds", float, "Seconds after which a segment is closed.", default=300.0)
+@_setting("--spool-bytes", int, "Most bytes of segments in the spool.", default=2 << 30)
+@_setting("--when-full", click.Choice(POLICIES), "What gives way when the spool is full.", default=POLICIES[0])
+@_setting("--put-seconds", float, "Deadline of one upload.", default=60.0)
+@_setting("--retry-seconds", float, "Longest pause between attempts to upload.", default=30.0)
+@_setting("--drain-seconds", float, "How long the last uploads may take after SIGTERM.", default=10.0)
+@_setting("--metrics", str, "HOST:PORT of the Prometheus metrics  [none]", default="")
+@_setting("--endpoint", str, "Of s3://…: URL of a store that is not Amazon's.", default="")
+@_setting("--encryption", click.Choice(ENCRYPTIONS), "Server-side encryption asked of s3://.", default=NONE)
+@_setting("--kms-key", str, "Id or ARN of the KMS key  [the account's]", default="")
+@_setting("--retain-days", float, "Of file:///…: days after which an ended log is deleted  [never]", default=0.0)
+def shipper(**settings: Any) -> None:
+    """Write the router's pairs into segments and upload them, until SIGTERM (docs/shipper.md)."""
     from shadow.router.shipper import run_shipper
 
     _log_to_stderr()
     try:
-        code = run_shipper(socket, spool, destination, segment_bytes, segment_seconds)
+        code = run_shipper(ShipperSettings(**settings))
     except (ValueError, OSError) as error:
         _fail(str(error))
     sys.exit(code)

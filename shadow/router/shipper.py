@@ -1,215 +1,221 @@
-"""The shipper: a process of its own that turns the router's stream of records into shipped segments.
+"""The shipper: a process of its own that turns the routers' streams of records into uploaded segments.
 
-The router never waits for it: what this process cannot take, the router drops and counts. It alone will hold the
-store's credentials. One unix socket, one connection per router, `Hello` first. Next module: `shadow.router.spool`.
+The router never waits for it: what this process cannot take, the router drops and counts. It alone holds the store's
+credentials. Three tasks that do not wait for each other: one flushes by the clock, one waits for the disk, one for the
+store. Next module: `shadow.router.retention`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
+import math
 import os
+import re
 import signal
-import struct
 import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from random import Random
+from typing import Final
 
-import msgspec
-
-from shadow.contracts import SCHEMA_VERSION, Frame, Goodbye, Hello
-from shadow.router.spool import Destination, IncarnationLog
+from shadow.contracts import Hello
+from shadow.router.leftovers import left_over
+from shadow.router.retention import Retention
+from shadow.router.shipper_metrics import Gauges, ShipperCollector, served
+from shadow.router.shipper_settings import ShipperSettings
+from shadow.router.spool import IncarnationLog, Spool
+from shadow.router.store import Backoff, Store, first_line
+from shadow.router.stream import Stream, StreamError
 
 logger = logging.getLogger(__name__)
 
-FRAME_BYTES: Final = 16 << 20
-"""A longer frame is none: the stream is out of step, and the connection is closed."""
-TICK_SECONDS: Final = 0.2
-DRAIN_SECONDS: Final = 10.0
-"""How long routers may take to say goodbye after SIGTERM, and the last segments to be shipped."""
-BACKOFF_SECONDS: Final = (0.2, 1.0, 5.0)
-"""Pauses after a failed upload; the last one repeats."""
-
-
-class Head(msgspec.Struct, frozen=True):
-    """What the shipper reads of a record; the reader checks the rest."""
-
-    record: str
-    sequence: int = -1
-    event_time_us: int = 0
-
-
-RECORDS: Final = frozenset({"pair", "exposure"})
-"""The kinds of lines; other frames are between router and shipper alone."""
-_HEAD = msgspec.json.Decoder(Head)
-_FRAME = msgspec.json.Decoder(Frame)
-
-
-class StreamError(Exception):
-    """A router's stream that cannot be understood."""
-
-
-class Stream(asyncio.Protocol):
-    """One router's connection."""
-
-    def __init__(self, shipper: Shipper) -> None:
-        self._shipper = shipper
-        self._buffer = bytearray()
-        self._log: IncarnationLog | None = None
-        self._transport: Any = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """asyncio's callback."""
-        self._transport = transport
-        self._shipper.streams.add(self)
-
-    def data_received(self, data: bytes) -> None:
-        """asyncio's callback: whole frames are taken, the rest waits for more."""
-        self._buffer += data
-        try:
-            self._take_frames()
-        except (StreamError, msgspec.DecodeError) as error:
-            self._shipper.malformed += 1
-            logger.error("a router's stream is closed: %s", error)
-            self._transport.abort()
-
-    def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
-        """asyncio's callback."""
-        self._shipper.streams.discard(self)
-
-    def _take_frames(self) -> None:
-        start, buffer = 0, self._buffer
-        while len(buffer) - start >= 4:
-            (length,) = struct.unpack_from(">I", buffer, start)
-            if length > FRAME_BYTES:
-                raise StreamError(f"a frame of {length} bytes (at most {FRAME_BYTES})")
-            if len(buffer) - start - 4 < length:
-                break
-            self._take(bytes(buffer[start + 4 : start + 4 + length]))
-            start += 4 + length
-        del buffer[:start]
-
-    def _take(self, body: bytes) -> None:
-        head = _HEAD.decode(body)
-        if head.record not in RECORDS:
-            self._control(_FRAME.decode(body))
-        elif self._log is None:
-            raise StreamError("a record came before hello")
-        elif b"\n" in body:
-            raise StreamError(f"record {head.sequence} holds a line feed")
-        else:
-            self._log.append(body, head.sequence, head.event_time_us, time.monotonic())
-
-    def _control(self, frame: Frame) -> None:
-        if isinstance(frame, Hello):
-            if frame.schema_version != SCHEMA_VERSION:
-                raise StreamError(f"schema version {frame.schema_version}, this shipper writes {SCHEMA_VERSION}")
-            self._log = self._shipper.log_of(frame)
-        elif isinstance(frame, Goodbye) and self._log is not None:
-            self._log.finish(frame)
-            self._shipper.finished.append(self._log)
-            self._log = None
-        else:
-            raise StreamError(f"{type(frame).__name__} came before hello")
+TICK_SECONDS: Final = 0.1
+GONE_SECONDS: Final = 600.0
+"""A router that has not come back for so long is dead (it tries every second): once uploaded, its log is forgotten."""
+SWEEP_SECONDS: Final = 3_600.0
+"""Between looks for logs that are old enough to be deleted."""
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+"""Experiments and incarnations become directories and keys."""
 
 
 class Shipper:
-    """The logs of all routers that are connected or were, and the way to the destination."""
+    """The logs of all routers that are connected or were, and the way to the store."""
 
-    def __init__(self, spool: Path, destination: Destination, segment_bytes: int, segment_seconds: float) -> None:
-        self._spool = spool
-        self._destination = destination
-        self._segment = (segment_bytes, segment_seconds)
+    def __init__(self, settings: ShipperSettings, store: Store) -> None:
+        self._settings = settings
+        self._store = store
+        self._spool = Spool.of(settings)
+        self._stopping = asyncio.Event()
+        self.counters = self._spool.counters
         self.streams: set[Stream] = set()
         self.logs: dict[tuple[str, str], IncarnationLog] = {}
-        self.finished: list[IncarnationLog] = []
-        self.malformed = 0
-        self._stopping = False
-        for log in IncarnationLog.left_over(spool):
-            logger.warning("%s: left over by an earlier shipper, %d segments to ship", log.name, len(log.waiting))
-            log.segment_bytes, log.segment_seconds = self._segment
+        self.stopped = False
+        for log in left_over(self._spool):
+            logger.warning("%s: left over by an earlier shipper, %d segments to upload", log.name, len(log.waiting))
             # Its router may still live and go on where it was.
             self.logs[(log.manifest.experiment, log.manifest.incarnation)] = log
+
+    # --- what streams ask --------------------------------------------------------------------------------------------
 
     def log_of(self, hello: Hello) -> IncarnationLog:
         """The log of a router: a new one, or the one it wrote to before it lost the connection."""
         key = (hello.experiment, hello.incarnation)
+        for name in key:
+            if not _NAME.fullmatch(name):
+                raise StreamError(f"hello names {name!r}, which cannot be a directory")
         if key not in self.logs:
-            try:
-                self.logs[key] = IncarnationLog.open(self._spool, hello, *self._segment)
-            except OSError as error:
-                raise StreamError(f"the spool cannot be written: {error}") from error
+            self.logs[key] = IncarnationLog.open(self._spool, hello)
         return self.logs[key]
 
-    async def run(self, socket: Path) -> int:
-        """Serve until SIGTERM or SIGINT; 0 when all was shipped, 1 when something stays in the spool."""
+    def malformed(self, error: Exception) -> None:
+        """A stream made no sense, and is closed."""
+        self.counters.streams_malformed += 1
+        logger.error("a router's stream is closed: %s", error)
+
+    def gauges(self) -> Gauges:
+        """What is true now; may be asked from any thread."""
+        logs = list(self.logs.values())
+        return Gauges(
+            pending_records=sum(log.pending for log in logs),
+            spool_bytes=self._spool.budget.used,
+            waiting_segments=sum(len(log.waiting) for log in logs),
+            connected_routers=sum(log.streams for log in logs),
+            stopped=self.stopped,
+        )
+
+    # --- its life ----------------------------------------------------------------------------------------------------
+
+    async def run(self) -> int:
+        """Serve until SIGTERM or SIGINT; 0 when all was uploaded, 1 when something stays in the spool."""
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        server = await loop.create_unix_server(lambda: Stream(self), str(socket))
-        logger.info("shipper ready at %s", socket)
-        ticker = loop.create_task(self._tick_until_stopped())
+        server = await loop.create_unix_server(lambda: Stream(self), str(self._settings.socket))
+        logger.info("shipper ready at %s", self._settings.socket)
+        keepers = [loop.create_task(turn()) for turn in (self._flush, self._settle, self._retain)]
+        uploads = loop.create_task(self._upload())
         await stop.wait()
-        deadline = loop.time() + DRAIN_SECONDS
+        deadline = loop.time() + self._settings.drain_seconds
         while self.streams and loop.time() < deadline:
             await asyncio.sleep(0.05)
         server.close()
-        # Not cancelled: the thread of an upload goes on, and would race with the uploads below.
-        self._stopping = True
-        await asyncio.wait((ticker,), timeout=max(2 * TICK_SECONDS, deadline - loop.time()))
+        for stream in list(self.streams):
+            stream.close()
+        self._stopping.set()
+        uploads.cancel()
+        await asyncio.wait([*keepers, uploads], timeout=max(2 * TICK_SECONDS, deadline - loop.time()))
         return await self._finish(deadline)
 
+    async def _flush(self) -> None:
+        while not await self._pause(TICK_SECONDS):
+            self.tick(time.monotonic())
+
+    async def _settle(self) -> None:
+        while not await self._pause(TICK_SECONDS):
+            await self._each(lambda log: log.settle())
+
+    async def _upload(self) -> None:
+        backoff = Backoff(self._settings.retry_seconds, Random())
+        pause = TICK_SECONDS
+        while not await self._pause(pause):
+            if await self.ship():
+                backoff.succeeded()
+                pause = TICK_SECONDS
+            else:
+                pause = backoff.failed()
+
+    async def _retain(self) -> None:
+        retention = Retention.of(self._store.directory, self._settings.retain_days)
+        while retention is not None:
+            try:
+                await asyncio.to_thread(retention.sweep, time.time(), time.monotonic(), set(self.logs))
+            except OSError as error:
+                logger.error("old logs not deleted, will be tried again (%s)", error)
+            if await self._pause(SWEEP_SECONDS):
+                return
+
+    async def _pause(self, seconds: float) -> bool:
+        """Wait; whether the end has come."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        except TimeoutError:
+            pass
+        return self._stopping.is_set()
+
     async def _finish(self, deadline: float) -> int:
-        """Close and ship everything, retrying until `deadline`."""
+        """Close and upload everything, trying again until `deadline` (of the loop's clock); the exit code."""
         loop = asyncio.get_running_loop()
         for log in self.logs.values():
             log.close_segment()
-        while not await self._ship_all() and loop.time() < deadline:
-            await asyncio.sleep(BACKOFF_SECONDS[0])
-        left = [log for log in self.logs.values() if not log.shipped]
+            log.tell(math.inf)
+        backoff = Backoff(1.0, Random())
+        try:
+            async with asyncio.timeout_at(max(deadline, loop.time() + 1.0)):
+                while True:
+                    await self._each(lambda log: log.settle())
+                    if await self.ship() and all(log.settled for log in self.logs.values()):
+                        return 0
+                    await asyncio.sleep(backoff.failed())
+        except TimeoutError:
+            pass
         for log in self.logs.values():
-            if log.shipped:
-                _forget(log)
-        for log in left:
-            logger.error("%s: %d segments stay in the spool; the next shipper takes them", log.name, len(log.waiting))
-        return 1 if left else 0
+            if not log.shipped:
+                logger.error("%s: %d segments stay in the spool for the next shipper", log.name, len(log.waiting))
+        return 1
 
-    async def _tick_until_stopped(self) -> None:
-        failures, ship_at = 0, 0.0
-        while not self._stopping:
-            await asyncio.sleep(TICK_SECONDS)
-            now = time.monotonic()
-            self._tick(now)
-            if now >= ship_at:
-                shipped = await self._ship_all()
-                failures = 0 if shipped else failures + 1
-                ship_at = now + (BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS)) - 1] if failures else 0)
+    # --- the turns ---------------------------------------------------------------------------------------------------
 
-    def _tick(self, now: float) -> None:
+    def tick(self, now: float) -> None:
+        """What hangs on the clock, none of which waits for anything."""
         for log in self.logs.values():
             try:
                 log.tick(now)
             except Exception:
                 # One router's trouble must not stop the flushing of all others'.
                 logger.exception("%s: not flushed", log.name)
+        stopped = self._spool.budget.stops()
+        if stopped != self.stopped:
+            self.stopped = stopped
+            logger.warning(
+                "the spool %s", "is full: mirroring is stopped" if stopped else "has room: mirroring goes on"
+            )
+            for stream in self.streams:
+                stream.tell(stopped)
+            for log in self.logs.values() if stopped else ():
+                log.close_segment()  # What is open cannot be uploaded, and makes no room.
 
-    async def _ship_all(self) -> bool:
-        """Ship what is closed; whether nothing is left over."""
+    async def ship(self) -> bool:
+        """Upload what is closed; whether all went well."""
+        whole = await self._each(self._ship_one)
+        for key, log in list(self.logs.items()):
+            gone = log.ended or time.monotonic() - log.quiet_since > GONE_SECONDS
+            if log.shipped and gone and not log.streams:
+                log.tell(math.inf)
+                del self.logs[key]
+                _forget(log)
+        return whole
+
+    async def _ship_one(self, log: IncarnationLog) -> None:
+        try:
+            await log.ship(self._store)
+        except Exception:
+            self.counters.uploads_failed += 1
+            raise
+
+    async def _each(self, turn: Callable[[IncarnationLog], Awaitable[None]]) -> bool:
+        """Give every log its turn, whatever happens to another's; whether all went well."""
         whole = True
         for log in list(self.logs.values()):
-            if log.shipped:
-                continue
             try:
-                await asyncio.to_thread(log.ship, self._destination)
+                await turn(log)
             except Exception as error:
-                reason = (str(error).splitlines() or [type(error).__name__])[0]  # obstore adds a page of its insides
-                logger.error("%s: not shipped, will be tried again (%s)", log.name, reason)
+                logger.error("%s: not uploaded, will be tried again (%s)", log.name, first_line(error))
                 whole = False
-        for log in [log for log in self.finished if log.shipped]:
-            self.finished.remove(log)
-            self.logs.pop((log.manifest.experiment, log.manifest.incarnation), None)
-            _forget(log)
         return whole
 
 
@@ -218,17 +224,37 @@ def _forget(log: IncarnationLog) -> None:
     try:
         log.forget()
     except OSError as error:
-        logger.warning("%s: shipped, but the spool was not cleared (%s)", log.name, error)
+        logger.warning("%s: uploaded, but the spool was not cleared (%s)", log.name, error)
 
 
-def run_shipper(socket: Path, spool: Path, destination: str, segment_bytes: int, segment_seconds: float) -> int:
-    """Run a shipper to its end; returns its exit code. `ValueError` for a destination that cannot be used."""
+@contextmanager
+def locked(spool: Path) -> Iterator[None]:
+    """The spool for this process alone; `ValueError` when another has it."""
     spool.mkdir(parents=True, exist_ok=True)
-    shipper = Shipper(spool, Destination(destination), segment_bytes, segment_seconds)
-    socket.unlink(missing_ok=True)
+    file = os.open(spool / ".lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(f"another shipper uses the spool {spool}: stop it, or give this one another") from error
+        yield
+    finally:
+        os.close(file)
+
+
+def run_shipper(settings: ShipperSettings) -> int:
+    """Run a shipper to its end; its exit code. `ValueError` and `OSError` say what cannot be used."""
     before = os.umask(0o077)
     try:
-        return asyncio.run(shipper.run(socket))
+        with locked(settings.spool):
+            return asyncio.run(_serve(settings))
     finally:
         os.umask(before)
-        socket.unlink(missing_ok=True)
+        settings.socket.unlink(missing_ok=True)
+
+
+async def _serve(settings: ShipperSettings) -> int:
+    shipper = Shipper(settings, Store(settings))
+    settings.socket.unlink(missing_ok=True)
+    with served(settings.metrics, ShipperCollector(shipper.counters, shipper.gauges)):
+        return await shipper.run()

@@ -1,59 +1,50 @@
 """One router's records on the shipper's disk: the segment that grows, the closed ones that wait, the manifest.
 
-A closed segment stays here until the destination has it. What a killed shipper left is closed and shipped by the next
-one. Next module: `shadow.segments`, which reads what was shipped.
+A closed segment stays here until the store has it, or the spool's bound takes it. What a killed shipper left is closed
+and uploaded by the next one. All runs on the shipper's loop but what waits for the disk (`settle`). Next module:
+`shadow.router.leftovers`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Iterator
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
-from shadow.contracts import Goodbye, Hello, Manifest, SegmentEntry
-from shadow.segment_writer import (
-    OPEN_SUFFIX,
-    SUFFIX,
-    FrameLostError,
-    SegmentWriter,
-    open_path,
-    recover,
-    write_atomically,
-)
-from shadow.segments import MANIFEST, read_manifest
+from shadow.contracts import DISK, OLDEST, SCHEMA_VERSION, SPOOL_FULL, Goodbye, Hello, Manifest, SegmentEntry
+from shadow.router.budget import Budget
+from shadow.router.drops import Drops
+from shadow.router.shipper_metrics import ShipperCounters
+from shadow.router.shipper_settings import ShipperSettings
+from shadow.router.store import Store
+from shadow.segment_writer import FrameLostError, SegmentWriter, write_atomically
+from shadow.segments import MANIFEST
 
 logger = logging.getLogger(__name__)
 
-FLUSH_SECONDS: Final = 1.0
-"""A record is in a frame on disk at most so long after it came: what a kill may cost."""
+FLUSH_SECONDS: Final = 0.8
+"""A record is in a frame on disk so long after it came, and a tick later at most: a kill costs at most a second."""
+REFUSED_SECONDS: Final = 1.0
+"""How long a disk that would not open a segment is left alone."""
 
 
-class Destination:
-    """Where closed segments go, by URL; for now file:///… only. Uploads are atomic: whole or not there."""
+@dataclass
+class Spool:
+    """What all logs of one shipper share."""
 
-    def __init__(self, url: str) -> None:
-        from obstore.store import LocalStore
+    settings: ShipperSettings
+    budget: Budget
+    counters: ShipperCounters
 
-        from shadow.segments import PairLogError, local_path
-
-        if not url.startswith("file:///"):
-            raise ValueError(f"--destination {url!r}: only file:///… is supported yet")
-        directory = Path(url.removeprefix("file://"))
-        directory.mkdir(parents=True, exist_ok=True)
-        try:
-            self._store: Any = LocalStore(local_path(url))
-        except PairLogError as error:
-            raise ValueError(f"--destination {error}") from error
-
-    def put(self, name: str, source: Path | bytes) -> None:
-        """Store bytes or a file under `name`. Any failure is an exception of obstore or `OSError`."""
-        import obstore
-
-        obstore.put(self._store, name, source)
+    @staticmethod
+    def of(settings: ShipperSettings) -> Spool:
+        """An empty one; nothing is touched yet."""
+        return Spool(settings, Budget(settings.spool_bytes, settings.when_full), ShipperCounters())
 
 
 @dataclass
@@ -61,98 +52,113 @@ class IncarnationLog:
     """The records of one router incarnation in `directory` (spool/experiment/incarnation)."""
 
     directory: Path
+    spool: Spool
     manifest: Manifest
-    segment_bytes: int
-    segment_seconds: float
-    lost: int = 0
-    """Records that came but could not be written (disk full): the reader sees the gap in their numbers."""
+    """Of all that was closed, uploaded or not; `drops` apart."""
     waiting: list[SegmentEntry] = field(default_factory=list)
-    """Closed segments that the destination does not have yet."""
+    """Closed segments that the store does not have yet."""
     unshipped_manifest: bool = True
     ended: bool = False
-    """The router said goodbye; a segment that could not be closed then is closed as soon as it can be."""
+    """The router said goodbye."""
+    streams: int = 0
+    """Connections of its router."""
+    quiet_since: float = field(default_factory=time.monotonic)
+    """When the last of them ended."""
     _writer: SegmentWriter | None = None
+    _closing: list[SegmentWriter] = field(default_factory=list)
+    _uploading: SegmentEntry | None = None
+    _unsaved: bool = True
+    _refused_until: float = 0.0
+    _refusal: str = ""
+    _manifest_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.drops = Drops(self.name, self.spool.counters, self.manifest.drops)
 
     @staticmethod
-    def open(spool: Path, hello: Hello, segment_bytes: int, segment_seconds: float) -> IncarnationLog:
-        """A new log for the router that said `hello`. `OSError` when the spool cannot be written."""
-        directory = spool / hello.experiment / hello.incarnation
-        directory.mkdir(parents=True, exist_ok=True)
+    def open(spool: Spool, hello: Hello) -> IncarnationLog:
+        """A new log for the router that said `hello`. It touches no disk: one that refuses costs records, no stream."""
         manifest = Manifest(
             experiment=hello.experiment,
             incarnation=hello.incarnation,
             router=hello.router,
             started_us=hello.started_us,
         )
-        log = IncarnationLog(directory, manifest, segment_bytes, segment_seconds)
-        log._keep_manifest()
-        return log
-
-    @staticmethod
-    def left_over(spool: Path) -> Iterator[IncarnationLog]:
-        """The logs that an earlier shipper left in `spool`, closed; what cannot be read is left alone."""
-        for directory in sorted(path for path in spool.glob("*/*/") if path.is_dir()):
-            manifest = read_manifest(directory / MANIFEST) or Manifest(
-                experiment=directory.parent.name, incarnation=directory.name, router="unknown", started_us=0
-            )
-            if not (directory / MANIFEST).exists() and not any(directory.glob(f"*{SUFFIX}*")):
-                continue  # Nothing of a log: an empty manifest must not replace the one that was shipped.
-            log = IncarnationLog(directory, manifest, 0, 0)
-            try:
-                log._recover()
-            except OSError as error:
-                logger.error("%s: left as it is (%s)", directory, error)
-                continue
-            yield log
+        return IncarnationLog(spool.settings.spool / hello.experiment / hello.incarnation, spool, manifest)
 
     @property
     def name(self) -> str:
-        """`experiment/incarnation`, its place at the destination."""
+        """`experiment/incarnation`, its place at the store."""
         return f"{self.manifest.experiment}/{self.manifest.incarnation}"
 
     @property
+    def settled(self) -> bool:
+        """Whether nothing is being written, nor waits for the disk."""
+        return self._writer is None and not self._closing
+
+    @property
     def shipped(self) -> bool:
-        """Whether the destination has all that there is."""
-        return not self.waiting and not self.unshipped_manifest and self._writer is None
+        """Whether the store has all that there is."""
+        return self.settled and not self.waiting and not self.unshipped_manifest
+
+    @property
+    def pending(self) -> int:
+        """Records in memory."""
+        return self._writer.pending if self._writer is not None else 0
+
+    # --- records -----------------------------------------------------------------------------------------------------
 
     def append(self, line: bytes, sequence: int, event_us: int, now: float) -> None:
-        """Take one record; never raises: what cannot be written is counted in `lost`."""
+        """Take one record; never raises: what cannot be written is counted among the drops."""
+        self.spool.counters.received += 1
+        writer = self._writer
+        if writer is None:
+            if now < self._refused_until:
+                self.drops.add(DISK, 1, 0, (sequence, sequence), self._refusal)
+                return
+            try:
+                writer = self._writer = SegmentWriter(self.directory, sequence, now, self.spool.budget.admits)
+            except OSError as error:
+                self._refused_until = now + REFUSED_SECONDS
+                self._refusal = f"{error}. Free space on the volume of the spool, or let it be written."
+                self.drops.add(DISK, 1, 0, (sequence, sequence), self._refusal)
+                return
+        before = writer.bytes, writer.extent.records
         try:
-            if self._writer is None:
-                self._writer = SegmentWriter(self.directory, sequence, now)
-            self._writer.append(line, sequence, event_us, now)
+            writer.append(line, sequence, event_us, now)
         except FrameLostError as error:
-            self._count_lost(error.records, str(error))
-        except OSError as error:
-            self._count_lost(1, str(error))
-        if self._writer is not None and self._writer.bytes >= self.segment_bytes:
-            self.close_segment()
+            self._lost(error)
+        if writer.bytes != before[0]:
+            self._grown(writer, before)
 
     def tick(self, now: float) -> None:
-        """Flush what has waited for its time, close a segment that is old enough."""
-        writer = self._writer
-        if writer is None:
-            return
-        if self.ended or now - writer.opened_at >= self.segment_seconds:
-            self.close_segment()
-        elif writer.pending_since is not None and now - writer.pending_since >= FLUSH_SECONDS:
-            self._flush(writer)
+        """Flush what has waited for its time, close a segment that is old enough, renew the manifest."""
+        writer, seconds = self._writer, self.spool.settings.segment_seconds
+        self.tell(now)
+        if writer is not None:
+            if self.ended or now - writer.opened_at >= seconds:
+                self.close_segment()
+            elif writer.pending_since is not None and now - writer.pending_since >= FLUSH_SECONDS:
+                self._flush(writer)
+        if self.streams and now - self._manifest_at >= seconds:
+            self.unshipped_manifest = True
+
+    def flush(self) -> None:
+        """What is in memory goes to the disk now."""
+        if self._writer is not None:
+            self._flush(self._writer)
+
+    def tell(self, now: float) -> None:
+        """Log what was given up, and let the manifest tell it; not twice in a second."""
+        if self.drops.tell(now):
+            self._changed()
 
     def close_segment(self) -> None:
-        """Close the segment that grows, if any; it then waits to be shipped. With a full disk: next tick."""
-        writer = self._writer
-        if writer is None:
-            return
-        self._flush(writer)
-        try:
-            entry = writer.close()
-        except OSError as error:
-            logger.error("%s: segment not closed yet (%s)", self.name, error)
-            return
-        self._writer = None
-        if entry is not None:
-            self.waiting.append(entry)
-            self._list(entry)
+        """The segment that grows, if any, grows no more; `settle` closes it."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            self._closing.append(writer)
+            self._flush(writer)
 
     def finish(self, goodbye: Goodbye) -> None:
         """The router ended in order."""
@@ -161,56 +167,135 @@ class IncarnationLog:
         self.manifest = msgspec.structs.replace(
             self.manifest, complete=True, records=goodbye.records, dropped=goodbye.dropped
         )
-        self._keep_manifest()
+        self._changed()
 
-    def ship(self, destination: Destination) -> None:
-        """Bring closed segments, then the manifest, to `destination`. Raises what that raises; nothing is lost."""
+    # --- the disk and the store --------------------------------------------------------------------------------------
+
+    async def settle(self) -> None:
+        """Make durable, in a thread, what was closed; what the disk refuses is tried again at the next call."""
+        for writer in list(self._closing):
+            try:
+                entry = await asyncio.to_thread(writer.close)
+            except OSError as error:
+                logger.error("%s: segment not closed yet (%s)", self.name, error)
+                continue
+            self._closing.remove(writer)
+            if entry is not None:
+                self.add(entry)
+        if self._unsaved:
+            self._unsaved = False
+            await asyncio.to_thread(self._save, self._whole())
+
+    async def ship(self, store: Store) -> None:
+        """Bring closed segments, then the manifest, to `store`. Raises what that raises; nothing is lost by it."""
         while self.waiting:
-            entry = self.waiting[0]
-            destination.put(f"{self.name}/{entry.name}", self.directory / entry.name)
-            (self.directory / entry.name).unlink()
-            self.waiting.pop(0)
+            entry = self._uploading = self.waiting[0]
+            path = self.directory / entry.name
+            try:
+                await store.put(f"{self.name}/{entry.name}", path)
+                self._uploaded(entry, path)
+            except FileNotFoundError:
+                if path.exists():
+                    raise
+                self._remove(entry, DISK, f"{path} is gone from the spool")
+            finally:
+                self._uploading = None
         if self.unshipped_manifest:
-            manifest = self.manifest
-            destination.put(f"{self.name}/{MANIFEST}", msgspec.json.encode(manifest))
-            self.unshipped_manifest = manifest is not self.manifest
+            self.unshipped_manifest = False
+            try:
+                await store.put(f"{self.name}/{MANIFEST}", msgspec.json.encode(self._uploaded_manifest()))
+            except BaseException:
+                self.unshipped_manifest = True
+                raise
+            self._manifest_at = self.spool.counters.uploaded_at = time.monotonic()
 
     def forget(self) -> None:
         """Remove what the spool holds of it: all is shipped. `OSError` when that fails; nothing depends on it."""
         (self.directory / MANIFEST).unlink(missing_ok=True)
-        self.directory.rmdir()
+        if self.directory.exists():
+            self.directory.rmdir()
+
+    def give_up(self, entry: SegmentEntry) -> bool:
+        """Let a closed segment go for newer records; False while it is being uploaded."""
+        if entry is self._uploading:
+            return False
+        self._remove(entry, OLDEST, "the spool is full")
+        self.spool.counters.segments_dropped += 1
+        # The manifest first: a kill between the two must not bring back what is counted as gone.
+        self._save(self._whole())
+        try:
+            (self.directory / entry.name).unlink(missing_ok=True)
+        except OSError as error:
+            logger.error("%s: %s not removed (%s)", self.name, entry.name, error)
+        return True
+
+    def _uploaded(self, entry: SegmentEntry, path: Path) -> None:
+        counters = self.spool.counters
+        counters.segments_uploaded += 1
+        counters.uploaded_bytes += entry.bytes
+        counters.uploaded_at = time.monotonic()
+        path.unlink(missing_ok=True)
+        self.waiting.remove(entry)
+        self.spool.budget.left(entry)
+
+    def _remove(self, entry: SegmentEntry, reason: str, told: str) -> None:
+        self.waiting.remove(entry)
+        self.spool.budget.left(entry)
+        kept = tuple(each for each in self.manifest.segments if each is not entry)
+        self.manifest = msgspec.structs.replace(self.manifest, segments=kept)
+        self.drops.add(reason, entry.records, entry.bytes, (entry.first_sequence, entry.last_sequence), told)
+
+    def add(self, entry: SegmentEntry) -> None:
+        """A segment was closed: it waits for its upload, and the manifest lists it."""
+        self.spool.counters.segments_closed += 1
+        self.waiting.append(entry)
+        self.spool.budget.closed(entry, self.give_up)
+        self.manifest = msgspec.structs.replace(self.manifest, segments=(*self.manifest.segments, entry))
+        self._changed()
+
+    # --- what is counted ---------------------------------------------------------------------------------------------
 
     def _flush(self, writer: SegmentWriter) -> None:
+        before = writer.bytes, writer.extent.records
         try:
             writer.flush()
         except FrameLostError as error:
-            self._count_lost(error.records, str(error))
+            self._lost(error)
+        self._grown(writer, before)
 
-    def _count_lost(self, records: int, reason: str) -> None:
-        self.lost += records
-        logger.error("%s: %d records lost so far: %s", self.name, self.lost, reason)
+    def _grown(self, writer: SegmentWriter, before: tuple[int, int]) -> None:
+        self.spool.budget.used += writer.bytes - before[0]
+        self.spool.counters.written += writer.extent.records - before[1]
+        if writer is self._writer and writer.bytes >= self.spool.settings.segment_bytes:
+            self.close_segment()
 
-    def _list(self, entry: SegmentEntry) -> None:
-        self.manifest = msgspec.structs.replace(self.manifest, segments=(*self.manifest.segments, entry))
-        self._keep_manifest()
+    def _lost(self, error: FrameLostError) -> None:
+        self.drops.add(SPOOL_FULL if error.refused else DISK, error.records, 0, error.sequences, str(error))
+        if error.refused:
+            self.close_segment()  # Closed ones can be given up, or uploaded; open ones would fill the spool for ever.
 
-    def _keep_manifest(self) -> None:
-        self.unshipped_manifest = True
+    def _changed(self) -> None:
+        self._unsaved = self.unshipped_manifest = True
+
+    def _whole(self) -> Manifest:
+        """The manifest of all that was closed, for the spool."""
+        return msgspec.structs.replace(
+            self.manifest,
+            schema_version=SCHEMA_VERSION,
+            drops=self.drops.entries,
+            written_us=time.time_ns() // 1000,
+        )
+
+    def _uploaded_manifest(self) -> Manifest:
+        """The manifest of what the store has; complete only when that is all."""
+        waiting = {entry.name for entry in self.waiting}
+        uploaded = tuple(entry for entry in self.manifest.segments if entry.name not in waiting)
+        complete = self.manifest.complete and self.settled and not waiting
+        return msgspec.structs.replace(self._whole(), segments=uploaded, complete=complete)
+
+    def _save(self, manifest: Manifest) -> None:
         try:
-            write_atomically(self.directory / MANIFEST, msgspec.json.encode(self.manifest))
+            self.directory.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.directory / MANIFEST, msgspec.json.encode(manifest))
         except OSError as error:
             logger.error("%s: manifest not written to the spool (%s)", self.name, error)
-
-    def _recover(self) -> None:
-        """Close open segments, and list closed ones that the manifest does not know yet."""
-        listed = {entry.name: entry for entry in self.manifest.segments}
-        for path in sorted(self.directory.glob("*" + SUFFIX)):
-            if path.name in listed:
-                self.waiting.append(listed[path.name])
-            else:
-                path.rename(open_path(path))
-        for path in sorted(self.directory.glob("*" + SUFFIX + OPEN_SUFFIX)):
-            entry = recover(path)
-            if entry is not None:
-                self.waiting.append(entry)
-                self._list(entry)

@@ -9,16 +9,23 @@ import signal
 import socket
 import struct
 import tempfile
-from collections.abc import Iterator
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
+from click.testing import CliRunner
+from prometheus_client.parser import text_string_to_metric_families
 
-from shadow.contracts import Answer, Exposure, Goodbye, Hello, PairRecord
-from shadow.processes import Stage
+from shadow.contracts import GO, STOP, Answer, Exposure, Goodbye, Hello, PairRecord
+from shadow.processes import Stage, StepError
 from shadow.rehearsal import command
+from shadow.router import cli
 from shadow.segments import read_exposures, read_pairs
+from tests.ports import free_port
+from tests.shadow.router.stores import WRITER, Gateway
 
 BODY = '{"items":[' + ",".join(f'{{"item_id":"{n}","title":"Film {n}","score":0.5}}' for n in range(10)) + "]}"
 
@@ -73,14 +80,36 @@ class Shippers:
     def start(self, *options: str, file_limit: str = "unlimited") -> None:
         """`file_limit`: the size in blocks of 1,024 bytes at which a write to a file fails, as bash's ulimit has it."""
         self.path.unlink(missing_ok=True)
-        where = ("--socket", self.path, "--spool", self.spool, "--destination", self.destination.as_uri())
+        where = ("--socket", self.path, "--spool", self.spool)
+        if "--destination" not in options:
+            where += ("--destination", self.destination.as_uri())
         limited = ("bash", "-c", f'ulimit -f {file_limit} && exec "$@"', "-")
-        self.stage.start("shipper", [*limited, *command("shipper", *where, *options)], self.path.exists)
+        self.stage.start("shipper", [*limited, *command("shipper", *where, *options)], self._listens)
 
     def connect(self) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX)
-        connection.connect(str(self.path))
+        try:
+            connection.connect(str(self.path))
+        except OSError:
+            connection.close()
+            raise
         return connection
+
+    def _listens(self) -> bool:
+        """Its socket is there a moment before anybody listens."""
+        with contextlib.suppress(OSError), self.connect():
+            return True
+        return False
+
+    def metrics(self, port: int) -> dict[str, float]:
+        """By name and the label, if there is one: `records_total:written`."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as response:
+            families = list(text_string_to_metric_families(response.read().decode()))
+        return {
+            ":".join([sample.name.removeprefix("understudy_shipper_"), *sample.labels.values()]): sample.value
+            for family in families
+            for sample in family.samples
+        }
 
     def kill(self) -> None:
         process = self.stage.running.pop().process
@@ -190,3 +219,130 @@ def test_exposures_are_shipped_like_pairs(shippers: Shippers) -> None:
     assert [each.sequence for each in exposures] == list(range(1, 100, 2))
     assert pairs.health.problems() == []
     assert pairs.health.complete
+
+
+def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come in time"
+        time.sleep(0.02)
+
+
+def test_a_store_that_is_gone_for_a_while_costs_nothing_and_is_seen_in_the_metrics(
+    shippers: Shippers, tmp_path: Path
+) -> None:
+    shippers.stage.environment.update(WRITER)
+    gateway, port, sent = Gateway.opened(shippers.stage, tmp_path / "gateway"), free_port(), 2_000
+    where = ("--destination", "s3://pairs/shop", "--endpoint", gateway.url, "--metrics", f"127.0.0.1:{port}")
+    shippers.start(*where, "--segment-bytes", "20000", "--segment-seconds", "1", "--retry-seconds", "0.5")
+    until(lambda: shippers.metrics(port))
+    with shippers.connect() as router:
+        router.sendall(hello() + b"".join(record(number) for number in range(sent // 2)))
+        until(lambda: shippers.metrics(port)["segments_total:uploaded"])
+        gateway.stop()
+        router.sendall(b"".join(record(number) for number in range(sent // 2, sent)))
+        until(lambda: shippers.metrics(port)["uploads_failed_total"] >= 2)
+        until(lambda: shippers.metrics(port)["segments_total:closed"] >= 2)
+        until(lambda: shippers.metrics(port)["records_total:written"] == sent)
+        told = shippers.metrics(port)
+        assert told["spool_segments"] >= 1
+        assert told["spool_bytes"] == sum(path.stat().st_size for path in shippers.spool.glob("*/*/*.zst*"))
+        gateway.start()
+        until(lambda: not shippers.metrics(port)["spool_bytes"])
+        told = shippers.metrics(port)
+        assert told["records_total:received"] == told["records_total:written"] == sent
+        assert (told["pending_records"], told["dropped_total:oldest"], told["routers"]) == (0, 0, 1)
+        assert told["segments_total:closed"] == told["segments_total:uploaded"] >= 2
+        router.sendall(frame(Goodbye(incarnation="one", records=sent, dropped=0)))
+    assert shippers.stage.stop("shipper") == 0
+    log = read_pairs(gateway.bucket / "shop")
+    assert [each.sequence for each in log] == list(range(sent))
+    assert log.health.problems() == []
+    assert log.health.complete
+
+
+def test_a_store_that_never_answers_holds_up_neither_the_second_of_loss_nor_the_end(shippers: Shippers) -> None:
+    """Flushing by the clock does not wait for an upload, and SIGTERM is obeyed while one hangs."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        shippers.stage.environment.update(WRITER)
+        where = ("--destination", "s3://pairs/shop", "--endpoint", url, "--drain-seconds", "1")
+        shippers.start(*where, "--segment-seconds", "0.2")
+        with shippers.connect() as router:
+            router.sendall(hello() + record(0))
+            silent.settimeout(60)
+            upload, _ = silent.accept()
+            until(lambda: list(shippers.spool.glob("*/*/*.zst")))
+            router.sendall(record(1))
+            until(lambda: len(list(shippers.spool.glob("*/*/*.zst"))) == 2)
+            with upload:
+                shippers.kill()
+    log = read_pairs(shippers.spool)
+    assert [each.sequence for each in log] == [0, 1]
+
+
+def test_a_router_is_told_to_stop_when_the_spool_is_nearly_full_and_to_go_on_when_there_is_room(
+    shippers: Shippers, tmp_path: Path
+) -> None:
+    shippers.stage.environment.update(WRITER)
+    gateway = Gateway.opened(shippers.stage, tmp_path / "gateway")
+    gateway.stop()
+    where = ("--destination", "s3://pairs/shop", "--endpoint", gateway.url, "--retry-seconds", "0.2")
+    bound = ("--segment-bytes", "400000", "--spool-bytes", "4000000", "--when-full", "stop_mirroring")
+    shippers.start(*where, *bound)
+    rng, sent = random.Random(1), 0
+    with shippers.connect() as router, shippers.connect() as other:
+        router.sendall(hello())
+        other.sendall(hello("two"))
+        router.setblocking(False)
+        while not stopped(router):
+            router.setblocking(True)
+            router.sendall(record(sent, body=rng.randbytes(30_000).hex()))
+            sent += 1
+            router.setblocking(False)
+            time.sleep(0.01)
+        other.settimeout(60)
+        assert other.recv(1) == STOP
+        assert sum(path.stat().st_size for path in shippers.spool.glob("*/*/*.zst*")) <= 4_000_000
+        gateway.start()
+        router.settimeout(60)
+        assert router.recv(1) == GO
+        router.sendall(frame(Goodbye(incarnation="one", records=sent, dropped=0)))
+        other.sendall(frame(Goodbye(incarnation="two", records=0, dropped=0)))
+    assert shippers.stage.stop("shipper") == 0
+    log = read_pairs(gateway.bucket / "shop")
+    assert [each.sequence for each in log] == list(range(sent))
+    assert log.health.complete
+
+
+def stopped(router: socket.socket) -> bool:
+    try:
+        return router.recv(1) == STOP
+    except BlockingIOError:
+        return False
+
+
+def test_a_spool_is_used_by_one_shipper_at_a_time(shippers: Shippers) -> None:
+    shippers.start()
+    shippers.path = shippers.path.with_name("other.sock")
+    with pytest.raises(StepError, match="another shipper uses the spool"):
+        shippers.start()
+
+
+def test_settings_come_from_the_environment_too_and_a_wrong_one_is_named(tmp_path: Path) -> None:
+    where = ["--socket", str(tmp_path / "s"), "--spool", str(tmp_path), "--destination", tmp_path.as_uri()]
+    done = CliRunner().invoke(cli.shipper, where, env={"UNDERSTUDY_SHIPPER_SEGMENT_BYTES": "0"})
+    assert (done.exit_code, "segment_bytes 0: give at least 1" in done.output) == (2, True)
+    done = CliRunner().invoke(cli.shipper, [*where, "--metrics", "9091"])
+    assert (done.exit_code, "metrics '9091': give HOST:PORT" in done.output) == (2, True)
+
+
+def test_a_hello_that_names_a_way_out_of_the_spool_is_refused(shippers: Shippers) -> None:
+    shippers.start()
+    with shippers.connect() as router:
+        router.sendall(frame(Hello(experiment="..", incarnation="x", router="here", started_us=1)) + record(0))
+        router.settimeout(10)
+        with contextlib.suppress(ConnectionResetError):
+            assert router.recv(1) == b""
+    assert shippers.stage.stop("shipper") == 0
+    assert not (shippers.directory / "x").exists()
