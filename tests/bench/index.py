@@ -1,7 +1,7 @@
-"""Indexes as they are served: `python -m tests.bench.index [--quick]`; --quick without the million.
+"""Indexes as they are served: `python -m tests.bench.index [--quick] [--only TEXT]`; --quick without the million.
 
 Every kind of index over the vectors of MovieLens-1M and over 100,000 and 1,000,000 made-up ones, at 64 dimensions (the
-champion's, which is what is served) and, but for the million, 128 (a hybrid's). Chosen by `bentos.index_choice`, as
+champion's, which is what is served) and 128 (a hybrid's). Chosen by `bentos.index_choice`, as
 `understudy index build` does. Then 2,000 users who had no part in that say recall, computations and times: one search
 at a time through `bentos.retrieval.search` on one thread, what each has seen left out. `als` mixes the trained vectors
 of MovieLens-1M, `lognormal` are clusters with log-normal lengths, `gaussian` has no structure at all
@@ -78,21 +78,27 @@ def trained(data: DataSet, dimension: int) -> tuple[Vectors, SeenSource]:
     return Vectors(np.ascontiguousarray(fitted.users[users]), np.ascontiguousarray(fitted.items)), seen
 
 
-def cases(data: DataSet, quick: bool) -> Iterator[Case]:
-    """From small to large."""
+def cases(data: DataSet, quick: bool, only: str) -> Iterator[Case]:
+    """From small to large; those with `only` in their titles."""
     made = {dimension: trained(data, dimension) for dimension in (64, 128)}
     for dimension, (vectors, seen) in made.items():
-        yield Case(f"MovieLens-1M, {dimension} dimensions", vectors, seen)
+        if only in (title := f"MovieLens-1M, {dimension} dimensions"):
+            yield Case(title, vectors, seen)
     sizes = [(100_000, norms, 64) for norms in get_args(Norms)]
     sizes += [(100_000, norms, 128) for norms in ("als", "lognormal")]
-    sizes += [] if quick else [(1_000_000, norms, 64) for norms in get_args(Norms)]
+    if not quick:
+        sizes += [(1_000_000, norms, 64) for norms in get_args(Norms)]
+        sizes += [(1_000_000, norms, 128) for norms in ("als", "lognormal")]
     for items, norms, dimension in sizes:
+        title = f"{items:,} items, {dimension} dimensions, {norms}"
+        if only not in title:
+            continue
         settings = SyntheticSettings(
             users=TIMED + CHOOSERS, items=items, interactions=items, norms=norms, dimension=dimension, seed=SEED
         )
         vectors = vectors_of(settings, made[dimension][0], np.random.default_rng(SEED))
         limit = LIMIT_MS[items] if dimension == 64 and norms != "gaussian" else None
-        yield Case(f"{items:,} items, {dimension} dimensions, {norms}", vectors, None, limit, norms)
+        yield Case(title, vectors, None, limit, norms)
 
 
 def run(case: Case, graphs: Graphs) -> tuple[str, ...]:
@@ -194,11 +200,12 @@ def main() -> None:
     """Every case, then the summary."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="without the million")
-    quick = parser.parse_args().quick
+    parser.add_argument("--only", default="", help="cases with this text in their titles")
+    options = parser.parse_args()
     settings = TrainingSettings.load()
     data = DataSet.read(settings.data_dir / ML_1M.name, settings.data_dir, ML_1M.digest)
     graphs: Graphs = {}
-    lines = [run(case, graphs) for case in cases(data, quick)]
+    lines = [run(case, graphs) for case in cases(data, options.quick, options.only)]
     print("\n### The kept index beside FlatIP\n")
     print("| vectors | kept | recall@10 | p95 ms | p95 ms of Flat | goal, p95 ms |\n|---|---|---|---|---|---|")
     for line in lines:

@@ -1,12 +1,14 @@
 """Run a bench and put what it prints into docs/benchmarks.md: `python -m tests.bench.record NAME [its options]`.
 
-Each bench has a block of its own between two markers, with the command, the commit, the date and the machine.
+Each bench has a block of its own between two markers, with the command, the commit, the date and the machine. NAME may
+be `index:alone`: the bench `index` with other options, in a block of that name.
 """
 
 from __future__ import annotations
 
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import time
@@ -45,11 +47,12 @@ def with_block(text: str, name: str, block: str) -> str:
 def main(arguments: list[str]) -> None:
     """Run, print, write."""
     name = arguments[0]
-    command = [sys.executable, "-m", f"tests.bench.{name}", *arguments[1:]]
+    module = f"tests.bench.{name.partition(':')[0]}"
+    command = [sys.executable, "-m", module, *arguments[1:]]
     origin = f"{commit()}, {time.strftime('%Y-%m-%d', time.gmtime())}; {machine()}"
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
     print(done.stdout)
-    shown = " ".join(["python -m", f"tests.bench.{name}", *arguments[1:]])
+    shown = shlex.join(["python", "-m", module, *arguments[1:]])
     block = f"`{shown}` · {origin}\n\n{done.stdout.strip()}"
     DOCUMENT.write_text(with_block(DOCUMENT.read_text(), name, block))
 
