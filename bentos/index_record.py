@@ -38,8 +38,6 @@ def record(choice: Choice, version: str, directory: Path, queries: int, *, curve
     (directory / TABLE).write_text(table(found) + "\n")
     if drawn := plot(found):
         (directory / PLOT).write_text(drawn)
-    else:
-        (directory / PLOT).unlink(missing_ok=True)
     return found
 
 

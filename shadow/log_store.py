@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
+from shadow.segment_writer import write_atomically
+
 BUCKETS: Final = ("s3", "s3a", "gs", "az")
 CHUNK_BYTES: Final = 1 << 16
 REQUEST_SECONDS: Final = 30
@@ -80,10 +82,15 @@ class LogStore:
             raise self._failure(name, error) from error
 
     def write(self, name: str, data: bytes) -> None:
-        """Put `data` under `name`, in the place of what may be there."""
+        """Put `data` under `name`, in the place of what may be there; on disk it survives a power cut."""
         import obstore
 
         try:
+            if self._root is not None:
+                path = self._root / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_atomically(path, data)
+                return
             obstore.put(self._store, name, data)
         except Exception as error:
             raise self._failure(name, error) from error

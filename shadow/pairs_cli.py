@@ -1,61 +1,56 @@
-"""`understudy pairs`: look into a pair log. Reads through `shadow.segments` and shows; judges nothing.
+"""`understudy pairs`: look into a pair log, make it Parquet, erase a user from it. Judges nothing.
 
-Next module: `shadow.replay.cli`.
+Next module: `shadow.pairs_view`, how records look to people.
 """
 
 from __future__ import annotations
 
 import sys
-from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NoReturn
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 if TYPE_CHECKING:
-    from shadow.contracts import Exposure
-    from shadow.segments import Log, PairLog, Record
+    from shadow.segments import Log, Record
 
 location_argument = click.argument("location")
 experiment_option = click.option("--experiment", help="Only this experiment of the log.")
+json_option = click.option("--json", "as_json", is_flag=True, help="For machines.")
 
 
 @click.group()
 def pairs() -> None:
-    """Look into a pair log."""
+    """Look into a pair log, make it Parquet, erase a user from it.
+
+    LOCATION is a directory, file:///…, or a bucket (s3://…, gs://…, az://…) with its credentials in the environment.
+    """
 
 
 @pairs.command()
 @location_argument
 @experiment_option
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@json_option
 def stats(location: str, experiment: str | None, as_json: bool) -> None:
-    """Count records per arm, outcome and status, and say what is wrong with the log."""
+    """Count records per arm, outcome and status; say how far the log is complete and what is wrong with it."""
     import msgspec
 
+    from shadow.pairs_view import count, count_exposures, stats_table
     from shadow.segments import read_exposures, read_pairs
+    from shadow.watermark import watermark_of
 
-    log = _open(read_pairs, location, experiment)
-    arms = _count(log)
-    health = log.health
-    exposures = _count_exposures(_open(read_exposures, location, experiment)) if health.other_kind else {}
+    with told():
+        log = read_pairs(location, experiment)
+        arms, health = count(log), log.health
+        exposures = count_exposures(read_exposures(location, experiment)) if health.other_kind else {}
+        mark = watermark_of(location, experiment)
     if as_json:
-        health_document = msgspec.to_builtins(health)
-        document = {"arms": arms, "exposures": exposures, "health": health_document, "problems": health.problems()}
-        click.echo(msgspec.json.encode(document))
+        document = {"arms": arms, "exposures": exposures, "health": health, "watermark": mark}
+        click.echo(msgspec.json.encode(document | {"problems": health.problems()}))
         return
-    for name, arm in sorted(arms.items()):
-        click.secho(f"{name}: {sum(arm['outcomes'].values()):,} records", bold=True)
-        for title in ("outcomes", "primary_status", "arm_status"):
-            for key, number in sorted(arm[title].items(), key=lambda each: -each[1]):
-                click.echo(f"  {title.replace('_', ' '):16}{key:24}{number:>10,}")
-    for assigned, row in sorted(exposures.items()):
-        click.secho(f"assigned to {assigned}: {sum(row.values()):,} exposures", bold=True)
-        for served, number in sorted(row.items()):
-            click.echo(f"  answered by     {served or '(nobody)':24}{number:>10,}")
-    state = "complete" if health.complete else "not complete"
-    sizes = f"{health.segments} segments, {health.bytes / 1e6:.1f} MB, {health.incarnations} router incarnations"
-    click.echo(f"log: {sizes}, {state}")
+    for line in stats_table(arms, exposures, health, mark):
+        click.echo(line)
     for problem in health.problems():
         click.secho(f"  ! {problem}", fg="yellow")
 
@@ -64,69 +59,138 @@ def stats(location: str, experiment: str | None, as_json: bool) -> None:
 @location_argument
 @click.argument("request_id")
 @experiment_option
-def show(location: str, request_id: str, experiment: str | None) -> None:
-    """Print the records of one request, an exposure among them."""
+@json_option
+def show(location: str, request_id: str, experiment: str | None, as_json: bool) -> None:
+    """Print both answers to one request side by side, and what differs; an exposure among them."""
+    from shadow.pairs_view import as_document, side_by_side
     from shadow.segments import read_exposures, read_pairs
 
-    logs = (_open(read, location, experiment) for read in (read_pairs, read_exposures))
-    found = [record for log in logs for record in _reading(log) if record.request_id == request_id]
-    _print(found)
+    with told():
+        logs = (_read(read, location, experiment) for read in (read_pairs, read_exposures))
+        found = [record for log in logs for record in log if record.request_id == request_id]
+    for record in found:
+        click.echo(as_document(record) if as_json else "\n".join(side_by_side(record)))
     if not found:
         _fail(f"{location}: no record of request {request_id!r}")
 
 
 @pairs.command()
 @location_argument
-@click.option("-n", "--number", type=click.IntRange(min=1, max=10_000), default=5, show_default=True)
+@click.option("-n", "--number", type=click.IntRange(min=0, max=10_000), default=5, show_default=True)
+@click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
+@click.option("--seconds", type=click.FloatRange(min=0.1), default=1.0, show_default=True, help="Between two looks.")
 @experiment_option
-def tail(location: str, number: int, experiment: str | None) -> None:
-    """Print the last pairs."""
-    from shadow.segments import read_pairs
+@json_option
+def tail(location: str, number: int, follow: bool, seconds: float, experiment: str | None, as_json: bool) -> None:
+    """Print the last records, pairs and exposures, one a line; with -f those that come, too.
 
-    _print(deque(_reading(_open(read_pairs, location, experiment)), maxlen=number))
+    Followed are open segments as well, so a shipper's spool shows what came a second ago.
+    """
+    from shadow.pairs_tail import Tail
+    from shadow.pairs_view import as_document, one_line
 
-
-def _count(log: PairLog) -> dict[str, Any]:
-    arms: dict[str, dict[str, Counter[str]]] = {}
-    for record in _reading(log):
-        arm = arms.setdefault(record.arm, {key: Counter() for key in ("outcomes", "primary_status", "arm_status")})
-        arm["outcomes"][record.outcome] += 1
-        if record.primary is not None:
-            arm["primary_status"][record.primary.error or str(record.primary.status)] += 1
-        if record.arm_answer is not None:
-            arm["arm_status"][record.arm_answer.error or str(record.arm_answer.status)] += 1
-    return arms
-
-
-def _count_exposures(log: Log[Exposure]) -> dict[str, dict[str, int]]:
-    """By the arm assigned, then by the arm that answered ("" for none)."""
-    found: dict[str, Counter[str]] = {}
-    for record in _reading(log):
-        found.setdefault(record.assigned, Counter())[record.served] += 1
-    return {assigned: dict(row) for assigned, row in found.items()}
+    shown = as_document if as_json else one_line
+    with told():
+        tailing = Tail(location, experiment)
+        for record in tailing.last(number):
+            click.echo(shown(record))
+        if follow:
+            for record in tailing.coming(seconds):
+                click.echo(shown(record))
 
 
-def _open(read: Callable[[str, str | None], Log[Record]], location: str, experiment: str | None) -> Log[Record]:
-    from shadow.segments import PairLogError
+@pairs.command()
+@location_argument
+@click.argument("out")
+@experiment_option
+@json_option
+def compact(location: str, out: str, experiment: str | None, as_json: bool) -> None:
+    """Write the log as Parquet to OUT (a directory or bucket that is there), by day of event time.
+
+    A second run makes anew what has changed, and goes on where one was cut off.
+    """
+    import msgspec
+
+    from shadow.compaction import compact as run
+    from shadow.pairs_view import watermark_lines
+
+    with told():
+        state = run(location, out, experiment)
+    if as_json:
+        click.echo(msgspec.json.encode(state))
+        return
+    files = [file for router in state.routers.values() for file in router.files]
+    click.echo(f"{sum(file.rows for file in files):,} records in {len(files)} files at {out}")
+    click.echo(f"{state.made} of {len(state.routers)} router incarnations made anew")
+    for line in watermark_lines(state.watermark):
+        click.echo(line)
+    for name, router in state.routers.items():
+        for problem in router.problems:
+            click.secho(f"  ! {name}: {problem}", fg="yellow")
+
+
+@pairs.command()
+@location_argument
+@click.option("--unit", "units", multiple=True, help="As records have it: 32 hexadecimal digits. May be repeated.")
+@click.option("--user-id", "users", multiple=True, help="Hashed with UNDERSTUDY_UNIT_KEY; - reads lines from stdin.")
+@click.option("--compacted", help="Parquet made of this log, to be erased from as well.")
+@json_option
+def erase(location: str, units: tuple[str, ...], users: tuple[str, ...], compacted: str | None, as_json: bool) -> None:
+    """Erase all records of users from a log: segments, manifests and Parquet.
+
+    Routers that may still write are left as they are and named; the exit code is then 1: run it again later.
+    """
+    import msgspec
+
+    from shadow.compaction import erase_compacted
+    from shadow.erasure import erase_units
+
+    with told():
+        chosen = frozenset(units) | _hashed(users)
+        if not chosen:
+            _fail("nobody to erase: give --unit or --user-id")
+        erased = erase_units(location, chosen)
+        rows = erase_compacted(compacted, chosen) if compacted else 0
+    if as_json:
+        click.echo(msgspec.json.encode(msgspec.to_builtins(erased) | {"rows": rows}))
+    else:
+        click.echo(f"{erased.records:,} records erased from {len(erased.segments)} segments, {rows:,} rows of Parquet")
+        for names, text in (
+            (erased.damaged, "held bytes that could not be read; they are gone too"),
+            (erased.left, "may still be written to: left as it is, run this again when its router has ended"),
+        ):
+            for name in names:
+                click.secho(f"  ! {name}: {text}", fg="yellow")
+        if erased.uncounted:
+            click.secho(f"  ! {erased.uncounted} of them no manifest counts: they will read as missing", fg="yellow")
+    sys.exit(1 if erased.left else 0)
+
+
+def _hashed(users: tuple[str, ...]) -> frozenset[str]:
+    """The units of raw user ids. `ValueError` without the key."""
+    from shadow.router.sampling import unit_of
+    from shadow.router.settings import RouterSettings
+
+    if not users:
+        return frozenset()
+    key = RouterSettings.load().unit_key
+    given = [line.rstrip("\r\n") for user in users for line in (sys.stdin if user == "-" else (user,))]
+    return frozenset(unit_of(user.encode(), key) for user in given if user)
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """What goes wrong with a log is one line and exit code 2."""
+    from shadow.log_store import PairLogError
 
     try:
-        return read(location, experiment)
-    except PairLogError as error:
+        yield
+    except (PairLogError, ValueError) as error:
         _fail(str(error))
 
 
-def _reading(log: Log[Record]) -> Iterator[Record]:
-    try:
-        yield from log
-    except OSError as error:
-        _fail(f"{error.filename}: {error.strerror}")
-
-
-def _print(records: Any) -> None:
-    import msgspec
-
-    for record in records:
-        click.echo(msgspec.json.format(msgspec.json.encode(record), indent=2))
+def _read(read: Callable[[str, str | None], Log[Record]], location: str, experiment: str | None) -> Log[Record]:
+    return read(location, experiment)
 
 
 def _fail(text: str) -> NoReturn:

@@ -14,7 +14,7 @@ from shadow.router.http1 import CHUNKED, HEAD_BYTES, Headers
 
 UNTIL_CLOSE: Final = -2
 """The length of a body that ends with its connection."""
-_RULING: Final = frozenset({b"content-length", b"transfer-encoding", b"connection"})
+_RULING: Final = frozenset({b"content-length", b"transfer-encoding", b"connection", b"content-encoding"})
 MOST_INTERIM: Final = 16
 """Interim answers (1xx) before the answer; more are garbage."""
 MOST_HEADERS: Final = 256
@@ -44,6 +44,7 @@ class AnswerReader:
         "has_connection",
         "headers",
         "interim",
+        "is_encoded",
         "keep_alive",
         "length",
         "status",
@@ -62,6 +63,8 @@ class AnswerReader:
         """Bytes of the body, `CHUNKED` or `UNTIL_CLOSE`."""
         self.interim: list[tuple[int, Headers]] = []
         self.begun = self.done = self.keep_alive = False
+        self.is_encoded = False
+        """Whether the body is compressed, say."""
         self.has_connection = False
         """Whether there is a Connection header."""
         self.error = ""
@@ -119,6 +122,8 @@ class AnswerReader:
                 self._lengths.append(value.rstrip(b" \t"))  # llhttp leaves the white space behind a value
             elif name == b"transfer-encoding":
                 self._codings.append(value.lower())
+            elif name == b"content-encoding":
+                self.is_encoded = self.is_encoded or value.strip().lower() not in (b"", b"identity")
             else:
                 self.has_connection = True
 

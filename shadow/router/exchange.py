@@ -12,14 +12,15 @@ import time
 from sys import getsizeof
 from typing import Final
 
-from shadow.contracts import CLIENT_CANCELLED, PRIMARY_ERROR, Answer
+from shadow.contracts import CLIENT_CANCELLED, PRIMARY_ERROR
 from shadow.router.answers import UNTIL_CLOSE, AnswerReader
 from shadow.router.headers import event_time_of, hops_of, interim_to_client, request_id_of, to_client, to_primary
 from shadow.router.http1 import CHUNKED, RefusalError, Request, chunked, problem
+from shadow.router.masking import Mask
 from shadow.router.mirror import Copy, Mirror
 from shadow.router.records import Body, Draft, answer_of
 from shadow.router.router import Router
-from shadow.router.sampling import bucket_of, unit_of, user_of, without_user
+from shadow.router.sampling import bucket_of, unit_of, user_of
 from shadow.router.upstream import Leg
 from shadow.router.ways import Exchanged, Respondent, Way
 
@@ -142,6 +143,8 @@ class Exchange:
     def _begin(self, answer: AnswerReader) -> bytes:
         self._begun = True
         self._closing = self._is_the_last
+        if answer.is_encoded and self._answer is not None:
+            self._answer.opaque = True
         head, self._framing = to_client(answer, self._request, self._request_id, self._closing)
         return head
 
@@ -180,12 +183,11 @@ class Exchange:
     def _offer_copies(self, end: Exchanged) -> None:
         if not self._chosen:
             return
-        primary = answer_of(self._router.config.primary.version, end, self._answer or NO_BODY)
-        draft = self._draft(primary)
+        draft = self._draft(end)
         reason = self._not_copied()
         body = self._kept.kept
         # In memory, not on the wire: beyond Latin-1 a text takes two or four bytes for each of its characters.
-        held = getsizeof(primary.body) + len(draft.target)
+        held = getsizeof(draft.primary.body if draft.primary else "") + len(draft.target)
         # Whoever is asked first has the machine for a moment to itself: the arms take turns, or shadow − control would
         # measure the order in which the configuration names them.
         first = self._router.counters.answered % len(self._chosen)
@@ -209,22 +211,25 @@ class Exchange:
     def _without_copies(self, outcome: str, end: Exchanged | None) -> None:
         if not self._chosen:
             return
-        primary = None if end is None else answer_of(self._router.config.primary.version, end, self._answer or NO_BODY)
-        draft = self._draft(primary)
+        draft = self._draft(end)
         for mirror in self._chosen:
             mirror.decide(draft, outcome, None)
 
-    def _draft(self, primary: Answer | None) -> Draft:
+    def _draft(self, end: Exchanged | None) -> Draft:
+        """What the records share, without the user's id; None for an end that tells nothing of the primary."""
+        mask = Mask(self._request.target, self._router.parameter, self._unit)
+        version, answer = self._router.config.primary.version, self._answer or NO_BODY
         return Draft(
-            request_id=self._request_id.decode(),
+            request_id=mask.request_id(self._request_id),
             experiment=self._router.config.experiment,
             incarnation=self._router.incarnation,
             arrival_us=self._arrival_us,
             event_time_us=event_time_of(self._request, self._arrival_us),
             method=self._request.method.decode(),
-            target=without_user(self._request.target, self._router.parameter, self._user, self._unit),
+            target=mask.target,
             request_bytes=self._kept.size,
             unit=self._unit,
             bucket=self._bucket,
-            primary=primary,
+            primary=None if end is None else answer_of(version, end, answer, mask=mask),
+            mask=mask,
         )

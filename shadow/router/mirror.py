@@ -59,6 +59,7 @@ class Copy:
 
     def received(self, answer: AnswerReader, data: bytes, done: bool) -> None:  # noqa: ARG002 - the protocol's
         """More of the answer."""
+        self.body.opaque = answer.is_encoded
         self.body.add(data)
         if self.body.size > max(ANSWER_BYTES, self.mirror.arm.answer_bytes) and self.leg is not None:
             self.leg.give_up("too_large")
@@ -171,7 +172,7 @@ class Mirror:
         if end.error == ABORTED:
             self.drop(copy.draft, "shutdown")
             return
-        answer = answer_of(self.arm.version, end, copy.body, copy.queue_us)
+        answer = answer_of(self.arm.version, end, copy.body, copy.queue_us, copy.draft.mask)
         self.decide(copy.draft, _OUTCOMES.get(end.error, ARM_ERROR), answer)
         if self._open:
             self._pump()

@@ -10,6 +10,7 @@ import base64
 from dataclasses import dataclass
 
 from shadow.contracts import Answer, Exposure, PairRecord
+from shadow.router.masking import Mask
 from shadow.router.ways import Exchanged
 
 
@@ -29,6 +30,8 @@ class Draft:
     unit: str
     bucket: int
     primary: Answer | None
+    mask: Mask | None = None
+    """What the answers of arms are masked with; None when the request named no user."""
 
     def record(self, sequence: int, arm: str, outcome: str, answer: Answer | None) -> PairRecord:
         """The record of one arm."""
@@ -83,10 +86,12 @@ class Shown:
 class Body:
     """A body as far as a record keeps it: its first `most` bytes, and how long it was in the end."""
 
-    __slots__ = ("_most", "_parts", "size")
+    __slots__ = ("_most", "_parts", "opaque", "size")
 
     def __init__(self, most: int) -> None:
         self._most = most
+        self.opaque = False
+        """Compressed: an id in it cannot be seen, so it is not kept."""
         self._parts: list[bytes] = []
         self.size = 0
 
@@ -108,18 +113,24 @@ class Body:
         return self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
 
 
-def answer_of(version: str, end: Exchanged, body: Body, queue_us: int = 0) -> Answer:
+def answer_of(version: str, end: Exchanged, body: Body, queue_us: int = 0, mask: Mask | None = None) -> Answer:
     """One side of a record from the end of an exchange.
 
     An exchange that the router itself cut off ("cancelled", at shutdown) is a timeout: its time was over. Of an answer
-    that did not become whole nothing is kept.
+    that did not become whole nothing is kept, nor of a compressed one; in the rest `mask` has replaced the user's id.
     """
     if end.error:
         error = "timeout" if end.error == "cancelled" else end.error
         text, encoding, truncated, status = "", "utf-8", False, 0
     else:
         error, status, truncated = "", end.status, body.truncated
-        text, encoding = as_text(body.kept, truncated)
+        kept: bytes | None = body.kept
+        if mask is not None:
+            kept = mask.body(body.kept, truncated)
+        if kept is None or body.opaque:
+            text, encoding, truncated = "", "utf-8", truncated or body.size > 0
+        else:
+            text, encoding = as_text(kept, truncated)
     return Answer(
         version=version,
         status=status,

@@ -11,10 +11,6 @@ from typing import Final
 from urllib.parse import unquote_to_bytes
 
 BUCKETS: Final = 1_000_000
-TELLING_BYTES: Final = 6
-"""From this length on an id is masked inside of longer values too."""
-MOST_DECODINGS: Final = 4
-"""What is percent-encoded more often than that is masked unseen."""
 
 
 def unit_of(user_id: bytes, key: bytes) -> str:
@@ -86,38 +82,6 @@ def user_of(query: bytes, parameter: bytes) -> bytes | None:
         if value and _decoded(name) == parameter:
             found = value
     return None if found is None else _decoded(found)
-
-
-def without_user(target: bytes, parameter: bytes, user: bytes | None, unit: str) -> str:
-    """`target` for the record: the unit instead of the user's id.
-
-    Replaced is every value under `parameter`, every name or value that is the id in any spelling, and every one that
-    contains it if it has at least `TELLING_BYTES` (a short id such as 1 is contained in nearly everything).
-    """
-    path, mark, query = target.partition(b"?")
-    if not mark or user is None:
-        return target.decode("latin-1")
-    parts = []
-    for part in query.split(b"&"):
-        name, equals, value = part.partition(b"=")
-        if value and (_decoded(name) == parameter or _tells(value, user)):
-            value = unit.encode()
-        if _tells(name, user):
-            name = unit.encode()
-        parts.append(name + equals + value)
-    return (path + b"?" + b"&".join(parts)).decode("latin-1")
-
-
-def _tells(text: bytes, user: bytes) -> bool:
-    """Whether `text`, decoded as often as it can be, is the id or gives it away."""
-    for _ in range(MOST_DECODINGS):
-        decoded = _decoded(text)
-        if decoded == user or text == user or (len(user) >= TELLING_BYTES and (user in decoded or user in text)):
-            return True
-        if decoded == text:
-            return False
-        text = decoded
-    return True
 
 
 def _decoded(text: bytes) -> bytes:

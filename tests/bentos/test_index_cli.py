@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from bentos.bundle import load_bundle, read_manifest, set_label, write_bundle
 from bentos.index_cli import index
 from bentos.index_plot import LOOKS, plot
-from bentos.index_record import PLOT, TABLE, beside, metrics, table
+from bentos.index_record import TABLE, metrics, table
 from bentos.index_timing import Measurements
 from bentos.retrieval import search
 from bentos.seen import FACTS, STAND_IN, from_facts, from_pairs
@@ -156,15 +156,6 @@ def test_a_bundle_too_small_to_measure_has_a_reason_and_no_picture(tmp_path: Pat
         "metrics.json",
         "table.txt",
     }
-
-
-def test_the_picture_of_an_earlier_bundle_does_not_stay_beside_one_without(tmp_path: Path) -> None:
-    """Else a training would log it as its own."""
-    synthetic_bundle(tmp_path / "bundle")
-    beside(tmp_path / "bundle").mkdir()
-    (beside(tmp_path / "bundle") / PLOT).write_text("<svg/>")
-    assert run("build", tmp_path / "bundle").exit_code == 0
-    assert not (beside(tmp_path / "bundle") / PLOT).exists()
 
 
 def test_every_kind_has_a_look_of_its_own() -> None:

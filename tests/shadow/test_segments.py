@@ -205,7 +205,7 @@ def test_stats_counts_by_arm_and_outcome_and_names_problems(tmp_path: Path) -> N
 
 def test_show_and_tail_print_records_and_a_bad_location_is_one_line(tmp_path: Path) -> None:
     log_of(tmp_path, [record(number) for number in range(10)], numbered=10)
-    shown = CliRunner().invoke(pairs, ["show", str(tmp_path), "r3"])
+    shown = CliRunner().invoke(pairs, ["show", str(tmp_path), "r3", "--json"])
     assert msgspec.json.decode(shown.output, type=PairRecord) == record(3)
     assert CliRunner().invoke(pairs, ["show", str(tmp_path), "r99"]).exit_code == 2
     tail = CliRunner().invoke(pairs, ["tail", str(tmp_path), "-n", "2"])
@@ -275,7 +275,7 @@ def test_the_commands_tell_exposures_beside_pairs(tmp_path: Path) -> None:
     plain = CliRunner().invoke(pairs, ["stats", str(tmp_path)]).output
     assert "assigned to shadow: 3 exposures" in plain
     assert "(nobody)" in plain
-    shown = CliRunner().invoke(pairs, ["show", str(tmp_path), "r2"]).output
+    shown = CliRunner().invoke(pairs, ["show", str(tmp_path), "r2", "--json"]).output
     assert msgspec.json.decode(shown, type=Exposure) == exposure(2, served="primary")
     assert "r0" in CliRunner().invoke(pairs, ["tail", str(tmp_path)]).output
 

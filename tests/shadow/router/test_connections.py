@@ -18,6 +18,7 @@ import pytest
 from shadow.rehearsal import HOST
 from shadow.router.patience import BYTES_PER_SECOND, IDLE_SECONDS, REQUEST_SECONDS
 from shadow.router.pool import Pool
+from shadow.router.sampling import unit_of
 from shadow.router.server import allow_files
 from tests.shadow.router import harness
 from tests.shadow.router.harness import leave, read_answer, request, running, until
@@ -244,7 +245,8 @@ async def test_an_arms_connection_with_half_an_answer_is_closed_and_never_used_a
         await stage.get("/recommend?user_id=2")
         await stage.settled()
         assert stage.outcomes == {"arm_timeout": 1, "paired": 1}
-        assert json.loads(stage.collector.records[1]["arm_answer"]["body"]) == {"target": "/recommend?user_id=2"}
+        answer = json.loads(stage.collector.records[1]["arm_answer"]["body"])
+        assert answer == {"target": f"/recommend?user_id={unit_of(b'2', harness.KEY)}"}
 
 
 async def test_an_exchange_given_up_while_it_connects_leaves_no_connection_behind() -> None:

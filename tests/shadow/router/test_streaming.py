@@ -17,6 +17,7 @@ import pytest
 
 from shadow.router.config import Route
 from shadow.router.patience import lingered
+from shadow.router.sampling import unit_of
 from tests.shadow.router import harness
 from tests.shadow.router.harness import digest, leave, read_answer, request, running, until
 
@@ -118,7 +119,8 @@ async def test_a_body_exactly_at_the_limit_is_copied_identically_to_every_arm(ch
         framing = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {len(BLOCK)}"
         await stage.send(head_of("POST", "/recommend?user_id=1", framing + "\r\n") + body)
         await stage.settled()
-        expected = {"target": "/recommend?user_id=1", "bytes": 1 << 20, "sha256": hashlib.sha256(BLOCK).hexdigest()}
+        target = f"/recommend?user_id={unit_of(b'1', harness.KEY)}"
+        expected = {"target": target, "bytes": 1 << 20, "sha256": hashlib.sha256(BLOCK).hexdigest()}
         assert len(stage.collector.records) == 4
         for record in stage.collector.records:
             assert record["outcome"] == "paired"

@@ -1,0 +1,199 @@
+"""A pair log as Parquet, by kind and by day of event time: what DuckDB, Spark and pandas read without knowing segments.
+
+`OUT/pairs/day=2026-11-30/<experiment>.<incarnation>.<part>.parquet`, the same under `exposures`, and `compacted.json`,
+which says what each router's files were made of. Whole routers are made anew when their log has changed; a run that was
+cut off goes on where it was. Next module: `shadow.pairs_cli`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from shadow.batches import EXPOSURES, PAIRS, size_of, to_batch
+from shadow.contracts import Exposure, PairRecord
+from shadow.incarnations import Incarnation, file_name, find_incarnations
+from shadow.log_store import LogStore, PairLogError
+from shadow.segments import Log
+from shadow.watermark import Watermark, watermark_of
+
+STATE: Final = "compacted.json"
+FILE_BYTES: Final = 32 << 20
+"""Bytes of records, uncompressed, after which a day's file is written."""
+HELD_BYTES: Final = 128 << 20
+"""Of all days together; then the fullest day's file is written."""
+DAY_US: Final = 86_400_000_000
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST_DAY: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH).days
+
+
+class File(msgspec.Struct, frozen=True, kw_only=True):
+    """One Parquet file below the output."""
+
+    name: str
+    rows: int
+
+
+class Router(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one router's log: `source` is the hash of its manifest and its segments' names and sizes."""
+
+    source: str
+    files: tuple[File, ...]
+    problems: tuple[str, ...] = ()
+    left_out: int = 0
+    """Records with numbers that no column can hold."""
+
+
+class Compacted(msgspec.Struct, kw_only=True):
+    """`compacted.json`. `watermark` is that of the log when the run began."""
+
+    schema_version: int = 1
+    watermark: Watermark = Watermark(arrival_us=None, event_us=None)
+    routers: dict[str, Router] = {}
+    made: int = 0
+    """Routers that the last run made anew; the others had not changed."""
+
+
+def compact(location: str | Path, out: str | Path, experiment: str | None = None) -> Compacted:
+    """Bring the Parquet files at `out` (a directory or bucket that is there) up to the log at `location`.
+
+    `PairLogError` when one of them cannot be used; run it again to go on.
+    """
+    store, incarnations = LogStore(out), find_incarnations(location, experiment)
+    state = read_state(store)
+    state.watermark, state.made = watermark_of(location, experiment), 0
+    for owner, group in groupby(sorted(incarnations, key=lambda each: each.owner), key=lambda each: each.owner):
+        directories, name = list(group), "/".join(owner)
+        before, source = state.routers.get(name), _source(directories)
+        if before is not None and before.source == source:
+            continue
+        state.routers[name] = after = _compact_router(store, directories, source)
+        state.made += 1
+        _write_state(store, state)
+        kept = {file.name for file in after.files}
+        for file in before.files if before is not None else ():
+            if file.name not in kept:
+                store.delete(file.name)
+    _write_state(store, state)
+    return state
+
+
+def read_state(store: LogStore) -> Compacted:
+    """What earlier runs left at `store`. `PairLogError` when it cannot be read: then nothing is touched."""
+    try:
+        return msgspec.json.decode(store.read(STATE), type=Compacted)
+    except FileNotFoundError:
+        return Compacted()
+    except msgspec.DecodeError as error:
+        raise PairLogError(
+            f"{store.location}/{STATE}: {error}. Give an empty directory, or remove all of it."
+        ) from error
+
+
+def _write_state(store: LogStore, state: Compacted) -> None:
+    store.write(STATE, msgspec.json.format(msgspec.json.encode(state), indent=1))
+
+
+def _source(directories: Sequence[Incarnation]) -> str:
+    digest = hashlib.sha256()
+    for each in directories:
+        digest.update(msgspec.json.encode((each.manifest, [(file_name(file), file.bytes) for file in each.files])))
+    return digest.hexdigest()
+
+
+def _compact_router(store: LogStore, directories: list[Incarnation], source: str) -> Router:
+    files: list[File] = []
+    left_out = 0
+    problems: tuple[str, ...] = ()
+    experiment, incarnation = directories[0].owner
+    for kind, record, schema in (("pairs", PairRecord, PAIRS), ("exposures", Exposure, EXPOSURES)):
+        log: Log[Any] = Log(directories, record)
+        parts: defaultdict[int, int] = defaultdict(int)
+        for day, rows in _by_day(log):
+            batch, bad = to_batch(rows, schema)
+            left_out += bad
+            name = f"{kind}/day={_date(day)}/{experiment}.{incarnation}.{parts[day]}.parquet"
+            parts[day] += 1
+            store.write(name, _parquet(pa.Table.from_batches([batch], schema)))
+            files.append(File(name=name, rows=batch.num_rows))
+        problems = tuple(log.health.problems())
+        if not log.health.other_kind:
+            break
+    return Router(source=source, files=tuple(files), problems=problems, left_out=left_out)
+
+
+def _by_day(log: Log[Any]) -> Iterator[tuple[int, list[Any]]]:
+    """The records in lists of one day of event time each, as long as memory allows."""
+    held: defaultdict[int, list[Any]] = defaultdict(list)
+    sizes: defaultdict[int, int] = defaultdict(int)
+    total = 0
+    for record in log:
+        day, size = max(0, min(record.event_time_us // DAY_US, _LAST_DAY)), size_of(record)
+        held[day].append(record)
+        sizes[day] += size
+        total += size
+        if sizes[day] >= FILE_BYTES or total >= HELD_BYTES:
+            fullest = max(sizes, key=lambda each: sizes[each])
+            total -= sizes.pop(fullest)
+            yield fullest, held.pop(fullest)
+    yield from sorted(held.items())
+
+
+def _date(day: int) -> str:
+    return (_EPOCH + timedelta(days=day)).date().isoformat()
+
+
+def _parquet(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    return bytes(sink.getvalue())
+
+
+def erase_compacted(out: str | Path, units: frozenset[str]) -> int:
+    """Take the rows that name one of `units` out of all Parquet files at `out`; how many they were.
+
+    May be repeated. `PairLogError` when `out` cannot be used.
+    """
+    store = LogStore(out)
+    state = read_state(store)
+    erased = 0
+    rows: dict[str, int] = {}
+    for found in store.list():
+        if not found.name.endswith(".parquet"):
+            continue
+        table = pq.read_table(pa.BufferReader(store.read(found.name)), partitioning=None)
+        kept = table.filter(pc.invert(_names(table, units)))
+        rows[found.name] = kept.num_rows
+        if kept.num_rows < table.num_rows:
+            erased += table.num_rows - kept.num_rows
+            store.write(found.name, _parquet(kept))
+    state.routers = {
+        name: msgspec.structs.replace(
+            router, files=tuple(File(name=each.name, rows=rows.get(each.name, 0)) for each in router.files)
+        )
+        for name, router in state.routers.items()
+    }
+    _write_state(store, state)
+    return erased
+
+
+def _names(table: pa.Table, units: frozenset[str]) -> pa.ChunkedArray:
+    """Which rows name a unit, in whatever text."""
+    pattern = "|".join(sorted(units))
+    columns = [table[each.name] for each in table.schema if each.type == pa.string()]
+    sides = [side for side in ("primary", "arm_answer") if side in table.schema.names]
+    columns += [pc.struct_field(table[side], "body") for side in sides]
+    found = pc.fill_null(pc.match_substring_regex(columns[0], pattern), False)
+    for column in columns[1:]:
+        found = pc.or_(found, pc.fill_null(pc.match_substring_regex(column, pattern), False))
+    return found

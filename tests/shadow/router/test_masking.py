@@ -1,0 +1,216 @@
+"""A user's id in a record: the unit stands in its place, in any spelling, and JSON stays JSON."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import re
+from urllib.parse import quote, quote_plus, unquote_to_bytes
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shadow.router.masking import MOST_DECODINGS, SPELLING, Mask
+from shadow.router.records import Body, answer_of
+from shadow.router.ways import Exchanged
+
+UNIT = "0" * 32
+PARAMETER = b"user_id"
+
+
+def mask_of(user: str) -> Mask:
+    return Mask(b"/r?user_id=" + quote(user, safe="").encode(), PARAMETER, UNIT)
+
+
+def shown(query: str) -> str:
+    return Mask(f"/recommend?{query}".encode(), PARAMETER, UNIT).target
+
+
+@pytest.mark.parametrize(
+    ("query", "masked"),
+    [
+        ("user_id=17&k=3", f"user_id={UNIT}&k=3"),
+        ("user_id=%31%37&k=3", f"user_id={UNIT}&k=3"),
+        ("user_id=other&user_id=17", f"user_id={UNIT}&user_id={UNIT}"),
+        ("user_id=17&as=17&17=x&17", f"user_id={UNIT}&as={UNIT}&{UNIT}=x&{UNIT}"),
+        ("user_id=17&k=170", f"user_id={UNIT}&k=170"),
+        ("user_id=17&x=%2531%2537", f"user_id={UNIT}&x={UNIT}"),
+        ("user_id=&k=3&", "user_id=&k=3&"),
+        ("USER_ID=17&k=17&user%5Fid=18", f"USER_ID={UNIT}&k={UNIT}&user%5Fid={UNIT}"),
+        ("x=1;user_id=17&k=3", f"x={UNIT}&k=3"),
+        ("user_id=first-of-two&user_id=2&x=first-of-two", f"user_id={UNIT}&user_id={UNIT}&x={UNIT}"),
+    ],
+)
+def test_the_unit_stands_where_the_id_stood(query: str, masked: str) -> None:
+    assert shown(query) == f"/recommend?{masked}"
+
+
+def test_a_target_without_a_query_is_as_it_was() -> None:
+    assert Mask(b"/recommend", PARAMETER, UNIT).target == "/recommend"
+    assert Mask(b"/recommend?", PARAMETER, UNIT).target == "/recommend?"
+
+
+@given(st.text("abcdefghij@.é /+%", min_size=6, max_size=24).filter(lambda text: text.strip("%") == text))
+def test_a_telling_id_is_nowhere_in_the_target_though_wrapped_and_encoded(user: str) -> None:
+    once = quote(user, safe="")
+    target = shown(f"user_id={once}&x=pre-{once}-post&y={quote(once, safe='')}&{once}=1")
+    assert user not in target
+    assert once not in target
+    assert quote(once, safe="") not in target
+
+
+TELLING = (
+    "alice-7",
+    "anna.å@example.org",
+    'quote"back\\slash/é',
+    "90210341",
+    "a b+c%d;e&f=g",
+    "日本語の利用者",
+    "𝒳-user",
+)
+
+
+def spellings(user: str) -> list[bytes]:
+    """How services say an id again."""
+    escaped, raw = json.dumps(user)[1:-1], json.dumps(user, ensure_ascii=False)[1:-1]
+    once = quote(user, safe="")
+    lower = re.sub("%..", lambda found: found[0].lower(), once)
+    every = "".join(f"%{byte:02x}" for byte in user.encode())
+    texts = [
+        user,
+        escaped,
+        raw,
+        escaped.replace("/", "\\/"),
+        once,
+        lower,
+        quote(user),
+        quote_plus(user),
+        quote(once, safe=""),
+        every,
+        every.upper(),
+        quote(every),
+        json.dumps(escaped)[1:-1],
+        json.dumps(raw)[1:-1],
+        quote(escaped),
+    ]
+    utf16 = user.encode("utf-16-be")
+    units = [utf16[i : i + 2].hex() for i in range(0, len(utf16), 2)]
+    texts += ["".join(f"\\u{unit}" for unit in units), "".join(f"\\u{unit.upper()}" for unit in units)]
+    return [text.encode() for text in texts]
+
+
+def decodings(text: bytes) -> list[bytes]:
+    """What a reader can make of it, decoding again and again; by the standard library alone."""
+    found = [text]
+    for _ in range(MOST_DECODINGS):
+        text = unquote_to_bytes(text)
+        found.append(text)
+        try:
+            text = json.loads(b'"' + text + b'"', strict=False).encode("utf-8", "surrogatepass")
+        except ValueError:
+            continue
+        found.append(text)
+    return found
+
+
+@pytest.mark.parametrize("user", TELLING)
+@pytest.mark.parametrize("around", [b"%b", b"id=%b;", b"/recommend?user_id=%b&k=10"])
+def test_no_spelling_of_a_telling_id_stays_in_a_body(user: str, around: bytes) -> None:
+    mask = mask_of(user)
+    for spelling in spellings(user):
+        if user.isdigit() and spelling == user.encode() and around == b"%b":
+            continue
+        kept = mask.body(around % spelling, truncated=False)
+        assert kept is None or all(user.encode() not in each for each in decodings(kept)), spelling
+
+
+@pytest.mark.parametrize("user", TELLING)
+def test_the_usual_spellings_are_replaced_and_the_rest_of_the_body_stays(user: str) -> None:
+    mask = mask_of(user)
+    document = {"items": [{"title": "Amélie 100%"}], "self": f"/r?user_id={quote(user, safe='')}", "user_id": user}
+    for whole in (json.dumps(document), json.dumps(document, ensure_ascii=False)):
+        kept = mask.body(whole.encode(), truncated=False)
+        assert kept is not None
+        assert json.loads(kept) == document | {"self": f"/r?user_id={UNIT}", "user_id": UNIT}
+
+
+def test_a_number_is_masked_as_a_number_and_no_other_number_is_touched() -> None:
+    body = b'{"user_id":90210341,"s":0.90210341,"n":190210341,"m":[90210341,9.0210341],"d":90210341.5,"t":"x90210341y"}'
+    kept = mask_of("90210341").body(body, truncated=False)
+    assert kept is not None
+    assert json.loads(kept) == {
+        "user_id": UNIT, "s": 0.90210341, "n": 190210341, "m": [UNIT, 9.0210341], "d": 90210341.5, "t": f"x{UNIT}y",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("body", "masked"),
+    [
+        ('{"user_id":"17","item_id":"17","n":17}', f'{{"user_id":"{UNIT}","item_id":"17","n":17}}'),
+        ('{"user_id": 17, "n": 170}', f'{{"user_id": "{UNIT}", "n": 170}}'),
+        ('{"userId":17,"user":{"id":17}}', f'{{"userId":"{UNIT}","user":{{"id":17}}}}'),
+        ("no user 17 here: /recommend?user_id=17&k=17", f"no user {UNIT} here: /recommend?user_id={UNIT}&k=17"),
+        ("user_id%3D17%26k user_id%253d17", f"user_id%3D{UNIT}%26k user_id%253d{UNIT}"),
+        (r'{"detail":"{\"user_id\":\"17\"}"}', rf'{{"detail":"{{\"user_id\":\"{UNIT}\"}}"}}'),
+        ('{"user_id":"170"}', '{"user_id":"170"}'),
+    ],
+)  # fmt: skip
+def test_a_short_id_is_masked_behind_a_name_that_speaks_of_a_user_and_nowhere_else(body: str, masked: str) -> None:
+    assert mask_of("17").body(body.encode(), truncated=False) == masked.encode()
+
+
+def test_every_id_of_the_query_is_masked_not_only_the_one_that_counts() -> None:
+    mask = Mask(b"/r?user_id=first-user&user_id=second-user", PARAMETER, UNIT)
+    assert mask.body(b"not both first-user and second-user", truncated=False) == f"not both {UNIT} and {UNIT}".encode()
+
+
+def test_the_beginning_of_an_id_at_the_end_of_a_truncated_body_is_cut_off() -> None:
+    user = "alice@example.org"
+    for spelling in spellings(user):
+        for length in range(1, len(spelling)):
+            body = b"x" * 300 + spelling[:length]
+            kept = mask_of(user).body(body, truncated=True)
+            assert kept is None or set(kept) == {ord("x")}
+    assert len(mask_of(user).body(b"x" * 300, truncated=True) or b"") == 300 - SPELLING * len(user)
+
+
+def test_what_hides_behind_too_many_encodings_is_not_kept() -> None:
+    hidden = "alice@example.org"
+    for _ in range(MOST_DECODINGS + 3):
+        hidden = "".join(f"%{byte:02x}" for byte in hidden.encode())
+    assert mask_of("alice@example.org").body(hidden.encode(), truncated=False) is None
+
+
+@pytest.mark.parametrize(
+    ("request_id", "user", "kept"),
+    [
+        ("alice-7:001", "alice-7", f"{UNIT}:001"),
+        ("17", "17", UNIT),
+        ("req-1724", "17", "req-1724"),
+        ("0af7651916cd43dd", "alice-7", "0af7651916cd43dd"),
+    ],
+)
+def test_a_request_id_made_of_the_users_is_masked(request_id: str, user: str, kept: str) -> None:
+    assert mask_of(user).request_id(request_id.encode()) == kept
+
+
+def test_a_compressed_body_is_not_kept_for_nobody_could_see_an_id_in_it() -> None:
+    body = Body(10_000)
+    body.opaque = True
+    body.add(gzip.compress(b"alice-7"))
+    answer = answer_of("v", Exchanged(200, "", 0, 9), body, mask=mask_of("alice-7"))
+    assert (answer.status, answer.body, answer.truncated) == (200, "", True)
+
+
+def test_bytes_that_are_no_text_are_masked_before_they_become_base64() -> None:
+    body = Body(10_000)
+    body.add(b"\xff\xfealice-7\x00")
+    answer = answer_of("v", Exchanged(200, "", 0, 9), body, mask=mask_of("alice-7"))
+    assert base64.b64decode(answer.body) == b"\xff\xfe" + UNIT.encode() + b"\x00"
+
+
+def test_without_an_id_a_body_is_kept_as_it_is() -> None:
+    mask = Mask(b"/recommend?k=3", PARAMETER, "")
+    assert mask.body(b'{"user_id":"17","x":"%41"}', truncated=True) == b'{"user_id":"17","x":"%41"}'

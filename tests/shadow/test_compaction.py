@@ -1,0 +1,153 @@
+"""Compaction: every record once, by its day; a second run changes nothing, a run that was cut off goes on."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import duckdb
+import msgspec
+import pyarrow.parquet as pq
+import pytest
+
+from shadow import compaction
+from shadow.compaction import STATE, compact, erase_compacted, read_state
+from shadow.contracts import Exposure, PairRecord
+from shadow.erasure import erase_units
+from shadow.log_store import LogStore, PairLogError
+from shadow.segments import read_exposures, read_pairs
+from tests.shadow import written
+
+HOUR_US = 3_600_000_000
+
+
+def lines(name: str, hours: int = 50) -> list[PairRecord | Exposure]:
+    """One record an hour, every fifth an exposure."""
+    found: list[PairRecord | Exposure] = []
+    for number in range(hours):
+        time = written.START_US + number * HOUR_US
+        make = written.exposure if number % 5 == 4 else written.pair
+        found.append(make(number, name, event_time_us=time, arrival_us=time))
+    return found
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    for name in ("one", "two"):
+        written.incarnation(tmp_path / "log", lines(name))
+    (tmp_path / "out").mkdir()
+    return tmp_path / "log"
+
+
+@pytest.fixture
+def out(log: Path) -> Path:
+    return log.parent / "out"
+
+
+def rows(out: Path, kind: str) -> list[dict[str, object]]:
+    found = []
+    for path in sorted(out.glob(f"{kind}/*/*.parquet")):
+        found += pq.read_table(path, partitioning=None).to_pylist()
+    return sorted(found, key=lambda row: (row["incarnation"], row["sequence"]))
+
+
+def hashes(out: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(out)): hashlib.sha256(path.read_bytes()).hexdigest() for path in out.rglob("*.parquet")
+    }
+
+
+def test_every_record_is_there_once_under_its_day(log: Path, out: Path) -> None:
+    state = compact(log, out)
+    assert [msgspec.convert(row, PairRecord) for row in rows(out, "pairs")] == list(read_pairs(log))
+    assert [msgspec.convert(row, Exposure) for row in rows(out, "exposures")] == list(read_exposures(log))
+    assert {path.name for path in (out / "pairs").iterdir()} == {f"day=2024-10-{day:02d}" for day in (4, 5, 6)}
+    assert state.watermark.arrival_us == written.START_US + 49 * HOUR_US
+    assert state.made == 2
+    assert all(router.problems == () for router in state.routers.values())
+
+
+def test_duckdb_reads_days_and_answers(log: Path, out: Path) -> None:
+    compact(log, out)
+    query = """select day::varchar, count(*), min("primary".status) from read_parquet(?, hive_partitioning = true)
+               where arm = 'shadow' group by day order by day"""
+    answer = duckdb.execute(query, [str(out / "pairs" / "*" / "*.parquet")]).fetchall()
+    assert answer == [("2024-10-04", 40, 200), ("2024-10-05", 38, 200), ("2024-10-06", 2, 200)]
+
+
+def test_a_second_run_changes_nothing_and_a_grown_log_is_taken_up(log: Path, out: Path) -> None:
+    compact(log, out)
+    before = hashes(out)
+    assert compact(log, out).made == 0
+    assert hashes(out) == before
+    written.incarnation(log, lines("three"))
+    assert compact(log, out).made == 1
+    after = hashes(out)
+    assert {name: after[name] for name in before} == before
+    assert len(rows(out, "pairs")) == 120
+
+
+def test_a_run_that_was_cut_off_goes_on(log: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = out.parent / "expected"
+    expected.mkdir()
+    compact(log, expected)
+    write = LogStore.write
+    for writes in (0, 3, 7, 2, 5):
+        left = writes
+
+        def cut_off(store: LogStore, name: str, data: bytes) -> None:
+            nonlocal left
+            if left == 0:
+                raise PairLogError("the disk is full")
+            left -= 1
+            write(store, name, data)
+
+        monkeypatch.setattr(LogStore, "write", cut_off)
+        with pytest.raises(PairLogError, match="disk is full"):
+            compact(log, out)
+        monkeypatch.undo()
+    compact(log, out)
+    assert hashes(out) == hashes(expected)
+
+
+def test_a_long_day_is_cut_into_files_and_a_shorter_log_leaves_none_behind(
+    log: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compaction, "FILE_BYTES", 5_000)
+    compact(log, out)
+    many = hashes(out)
+    assert len(many) > 20
+    assert [msgspec.convert(row, PairRecord) for row in rows(out, "pairs")] == list(read_pairs(log))
+    erase_units(log, frozenset(written.UNITS[:4]))
+    compact(log, out)
+    assert set(hashes(out)) < set(many)
+    assert [msgspec.convert(row, PairRecord) for row in rows(out, "pairs")] == list(read_pairs(log))
+
+
+def test_a_unit_is_erased_from_parquet_and_the_rest_stays(log: Path, out: Path) -> None:
+    compact(log, out)
+    unit = written.UNITS[1]
+    expected = [row for row in rows(out, "pairs") if row["unit"] != unit]
+    assert erase_compacted(out, frozenset({unit})) == 20
+    assert rows(out, "pairs") == expected
+    assert erase_compacted(out, frozenset({unit})) == 0
+    tables = [pq.read_table(path, partitioning=None).to_pylist() for path in out.rglob("*.parquet")]
+    assert unit not in str(tables)
+    state = read_state(LogStore(out))
+    assert sum(file.rows for router in state.routers.values() for file in router.files) == 80
+
+
+def test_a_damaged_log_is_compacted_as_far_as_it_can_be_read_and_says_so(log: Path, out: Path) -> None:
+    min((log / "test" / "one").glob("*.zst")).unlink()
+    state = compact(log, out)
+    assert len(rows(out, "pairs")) == 72
+    assert any("10 records are missing" in problem for problem in state.routers["test/one"].problems)
+
+
+def test_an_output_that_is_something_else_is_not_touched(log: Path, out: Path) -> None:
+    (out / STATE).write_text("{")
+    with pytest.raises(PairLogError, match="empty directory"):
+        compact(log, out)
+    assert [path.name for path in out.iterdir()] == [STATE]
+    with pytest.raises(PairLogError, match="nothing there"):
+        compact(log, out.parent / "nowhere")
