@@ -9,7 +9,8 @@ import logging
 from collections.abc import Iterator
 
 from shadow.contracts import OLDEST, Manifest, SegmentEntry
-from shadow.router.spool import IncarnationLog, Spool
+from shadow.router.growing import Spool
+from shadow.router.spool import IncarnationLog
 from shadow.segment_writer import OPEN_SUFFIX, SUFFIX, open_path, recover
 from shadow.segments import MANIFEST, read_manifest
 

@@ -12,39 +12,17 @@ import logging
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
-from shadow.contracts import DISK, OLDEST, SCHEMA_VERSION, SPOOL_FULL, Goodbye, Hello, Manifest, SegmentEntry
-from shadow.router.budget import Budget
+from shadow.contracts import DISK, OLDEST, SCHEMA_VERSION, Goodbye, Hello, Manifest, SegmentEntry
 from shadow.router.drops import Drops
-from shadow.router.shipper_metrics import ShipperCounters
-from shadow.router.shipper_settings import ShipperSettings
+from shadow.router.growing import Growing, Spool
 from shadow.router.store import Store
-from shadow.segment_writer import FrameLostError, SegmentWriter, write_atomically
+from shadow.segment_writer import SegmentWriter, write_atomically
 from shadow.segments import MANIFEST
 
 logger = logging.getLogger(__name__)
-
-FLUSH_SECONDS: Final = 0.8
-"""A record is in a frame on disk so long after it came, and a tick later at most: a kill costs at most a second."""
-REFUSED_SECONDS: Final = 1.0
-"""How long a disk that would not open a segment is left alone."""
-
-
-@dataclass
-class Spool:
-    """What all logs of one shipper share."""
-
-    settings: ShipperSettings
-    budget: Budget
-    counters: ShipperCounters
-
-    @staticmethod
-    def of(settings: ShipperSettings) -> Spool:
-        """An empty one; nothing is touched yet."""
-        return Spool(settings, Budget(settings.spool_bytes, settings.when_full), ShipperCounters())
 
 
 @dataclass
@@ -64,16 +42,14 @@ class IncarnationLog:
     """Connections of its router."""
     quiet_since: float = field(default_factory=time.monotonic)
     """When the last of them ended."""
-    _writer: SegmentWriter | None = None
     _closing: list[SegmentWriter] = field(default_factory=list)
     _uploading: SegmentEntry | None = None
     _unsaved: bool = True
-    _refused_until: float = 0.0
-    _refusal: str = ""
     _manifest_at: float = 0.0
 
     def __post_init__(self) -> None:
         self.drops = Drops(self.name, self.spool.counters, self.manifest.drops)
+        self._growing = Growing(self.directory, self.spool, self.drops)
 
     @staticmethod
     def open(spool: Spool, hello: Hello) -> IncarnationLog:
@@ -94,7 +70,7 @@ class IncarnationLog:
     @property
     def settled(self) -> bool:
         """Whether nothing is being written, nor waits for the disk."""
-        return self._writer is None and not self._closing
+        return not self._growing.open and not self._closing
 
     @property
     def shipped(self) -> bool:
@@ -104,49 +80,27 @@ class IncarnationLog:
     @property
     def pending(self) -> int:
         """Records in memory."""
-        return self._writer.pending if self._writer is not None else 0
+        return self._growing.pending
 
     # --- records -----------------------------------------------------------------------------------------------------
 
     def append(self, line: bytes, sequence: int, event_us: int, now: float) -> None:
         """Take one record; never raises: what cannot be written is counted among the drops."""
-        self.spool.counters.received += 1
-        writer = self._writer
-        if writer is None:
-            if now < self._refused_until:
-                self.drops.add(DISK, 1, 0, (sequence, sequence), self._refusal)
-                return
-            try:
-                writer = self._writer = SegmentWriter(self.directory, sequence, now, self.spool.budget.admits)
-            except OSError as error:
-                self._refused_until = now + REFUSED_SECONDS
-                self._refusal = f"{error}. Free space on the volume of the spool, or let it be written."
-                self.drops.add(DISK, 1, 0, (sequence, sequence), self._refusal)
-                return
-        before = writer.bytes, writer.extent.records
-        try:
-            writer.append(line, sequence, event_us, now)
-        except FrameLostError as error:
-            self._lost(error)
-        if writer.bytes != before[0]:
-            self._grown(writer, before)
+        if self._growing.append(line, sequence, event_us, now):
+            self.close_segment()
 
     def tick(self, now: float) -> None:
         """Flush what has waited for its time, close a segment that is old enough, renew the manifest."""
-        writer, seconds = self._writer, self.spool.settings.segment_seconds
         self.tell(now)
-        if writer is not None:
-            if self.ended or now - writer.opened_at >= seconds:
-                self.close_segment()
-            elif writer.pending_since is not None and now - writer.pending_since >= FLUSH_SECONDS:
-                self._flush(writer)
-        if self.streams and now - self._manifest_at >= seconds:
+        if self._growing.tick(now) or (self.ended and self._growing.open):
+            self.close_segment()
+        if self.streams and now - self._manifest_at >= self.spool.settings.segment_seconds:
             self.unshipped_manifest = True
 
     def flush(self) -> None:
         """What is in memory goes to the disk now."""
-        if self._writer is not None:
-            self._flush(self._writer)
+        if self._growing.flush():
+            self.close_segment()
 
     def tell(self, now: float) -> None:
         """Log what was given up, and let the manifest tell it; not twice in a second."""
@@ -155,10 +109,9 @@ class IncarnationLog:
 
     def close_segment(self) -> None:
         """The segment that grows, if any, grows no more; `settle` closes it."""
-        writer, self._writer = self._writer, None
+        writer = self._growing.release()
         if writer is not None:
             self._closing.append(writer)
-            self._flush(writer)
 
     def finish(self, goodbye: Goodbye) -> None:
         """The router ended in order."""
@@ -254,25 +207,6 @@ class IncarnationLog:
         self._changed()
 
     # --- what is counted ---------------------------------------------------------------------------------------------
-
-    def _flush(self, writer: SegmentWriter) -> None:
-        before = writer.bytes, writer.extent.records
-        try:
-            writer.flush()
-        except FrameLostError as error:
-            self._lost(error)
-        self._grown(writer, before)
-
-    def _grown(self, writer: SegmentWriter, before: tuple[int, int]) -> None:
-        self.spool.budget.used += writer.bytes - before[0]
-        self.spool.counters.written += writer.extent.records - before[1]
-        if writer is self._writer and writer.bytes >= self.spool.settings.segment_bytes:
-            self.close_segment()
-
-    def _lost(self, error: FrameLostError) -> None:
-        self.drops.add(SPOOL_FULL if error.refused else DISK, error.records, 0, error.sequences, str(error))
-        if error.refused:
-            self.close_segment()  # Closed ones can be given up, or uploaded; open ones would fill the spool for ever.
 
     def _changed(self) -> None:
         self._unsaved = self.unshipped_manifest = True

@@ -23,6 +23,7 @@ from shadow.contracts import GO, STOP, Answer, Exposure, Goodbye, Hello, PairRec
 from shadow.processes import Stage, StepError
 from shadow.rehearsal import command
 from shadow.router import cli
+from shadow.router.shipper_settings import ShipperSettings
 from shadow.segments import read_exposures, read_pairs
 from tests.ports import free_port
 from tests.shadow.router.stores import WRITER, Gateway
@@ -275,8 +276,8 @@ def test_a_store_that_never_answers_holds_up_neither_the_second_of_loss_nor_the_
             until(lambda: list(shippers.spool.glob("*/*/*.zst")))
             router.sendall(record(1))
             until(lambda: len(list(shippers.spool.glob("*/*/*.zst"))) == 2)
-            with upload:
-                shippers.kill()
+        with upload:
+            assert shippers.stage.stop("shipper") == 1
     log = read_pairs(shippers.spool)
     assert [each.sequence for each in log] == [0, 1]
 
@@ -335,6 +336,14 @@ def test_settings_come_from_the_environment_too_and_a_wrong_one_is_named(tmp_pat
     assert (done.exit_code, "segment_bytes 0: give at least 1" in done.output) == (2, True)
     done = CliRunner().invoke(cli.shipper, [*where, "--metrics", "9091"])
     assert (done.exit_code, "metrics '9091': give HOST:PORT" in done.output) == (2, True)
+
+
+def test_every_setting_is_in_the_docs() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "shipper.md").read_text()
+    flags = [name for option in cli.shipper.params for name in option.opts]
+    assert len(flags) == 15
+    assert [flag for flag in flags if f"`{flag}`" not in text] == []
+    assert {name.replace("_", "-") for name in ShipperSettings.__annotations__} == {flag[2:] for flag in flags}
 
 
 def test_a_hello_that_names_a_way_out_of_the_spool_is_refused(shippers: Shippers) -> None:

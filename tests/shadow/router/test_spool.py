@@ -16,10 +16,11 @@ import msgspec
 import pytest
 
 from shadow.contracts import DISK, OLDEST, SPOOL_FULL, Goodbye, Hello
+from shadow.router.growing import Spool
 from shadow.router.leftovers import left_over
 from shadow.router.shipper import Shipper
 from shadow.router.shipper_settings import ShipperSettings
-from shadow.router.spool import IncarnationLog, Spool
+from shadow.router.spool import IncarnationLog
 from shadow.router.store import Store
 from shadow.router.stream import Stream
 from shadow.segment_writer import write_atomically
