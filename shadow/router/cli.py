@@ -14,16 +14,33 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
+from shadow.router.admin_cli import config
 from shadow.router.shipper_settings import ENCRYPTIONS, NONE, POLICIES, ShipperSettings
 
 Command = TypeVar("Command", bound=Callable[..., None])
+
 path_option = functools.partial(click.Path, path_type=Path)
 
 
-@click.command()
-@click.option("--config", "file", type=path_option(exists=True, dir_okay=False), required=True, help="JSON file.")
-def router(file: Path) -> None:
-    """Answer users from the primary and copy their requests to the arms, until SIGTERM."""
+@click.group(invoke_without_command=True)
+@click.option("--config", "file", type=path_option(exists=True, dir_okay=False), help="JSON file.")
+@click.pass_context
+def router(ctx: click.Context, file: Path | None) -> None:
+    """Answer users from the primary and copy their requests to the arms, until SIGTERM.
+
+    SIGHUP reads the file again. The commands below talk to the admin port of a router that runs.
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    if file is None:
+        raise click.UsageError("Missing option '--config'.")
+    _run_router(file)
+
+
+router.add_command(config)
+
+
+def _run_router(file: Path) -> None:
     import uvloop
 
     from shadow.router.config import ConfigError, read_config
@@ -36,7 +53,7 @@ def router(file: Path) -> None:
     except (ConfigError, ValueError) as error:
         _fail(str(error))
     try:
-        uvloop.run(serve(config, settings.unit_key))
+        uvloop.run(serve(config, settings, file))
     except OSError as error:
         _fail(f"{error.strerror or error}. Stop what uses it, or choose another address in {file}.")
 

@@ -149,15 +149,21 @@ class RouterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 def read_config(path: Path) -> RouterConfig:
     """The configuration in `path`; `ConfigError` names the field and what is wrong with it."""
     try:
-        config = msgspec.json.decode(path.read_bytes(), type=RouterConfig)
+        data = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
-    except msgspec.DecodeError as error:
-        raise ConfigError(f"{path}: {error}. {_remedy(str(error))}") from error
+    return parse_config(data, str(path))
+
+
+def parse_config(data: bytes, where: str) -> RouterConfig:
+    """The configuration in `data`, checked; `ConfigError` names `where` it came from and the field."""
     try:
+        config = msgspec.json.decode(data, type=RouterConfig)
         check(config)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{where}: {error}. {_remedy(str(error))}") from error
     except ValueError as error:
-        raise ConfigError(f"{path}: {error}") from error
+        raise ConfigError(f"{where}: {error}") from error
     return config
 
 
@@ -166,7 +172,7 @@ def _remedy(error: str) -> str:
     if "unknown field" in error or "missing required field" in error:
         part = next((part for mark, part in _PARTS.items() if f"`$.{mark}" in error), RouterConfig)
         return f"The fields here are: {', '.join(part.__struct_fields__)}."
-    return "Correct that value." if "$" in error else "The file must hold one JSON object."
+    return "Correct that value." if "$" in error else "There must be one JSON object."
 
 
 _PARTS: Final[dict[str, type[msgspec.Struct]]] = {"primary": Primary, "arms": Arm, "routes": Route, "split": Split}

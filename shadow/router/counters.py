@@ -120,6 +120,9 @@ class RouterCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """The metrics, made anew from the integers."""
         document = self._document()
+        yield from _control(document.get("control"))
+        if "arms" not in document:
+            return  # nobody has told this router yet what to do
         requests = CounterMetricFamily("understudy_requests", "Requests by arm and place.", labels=["arm", "place"])
         outcomes = CounterMetricFamily("understudy_outcomes", "Outcomes by arm.", labels=["arm", "outcome"])
         flying = GaugeMetricFamily("understudy_in_flight", "Requests not decided yet.", labels=["arm"])
@@ -144,6 +147,35 @@ class RouterCollector(Collector):
         stopped = GaugeMetricFamily("understudy_pair_log_stopped", "1 while the shipper's full spool stops the copies.")
         stopped.add_metric([], document["pair_log"]["stopped"])
         yield from (requests, outcomes, flying, waiting, primary, away, log, queued, stopped, _exposures(document))
+
+
+def _control(control: dict[str, Any] | None) -> Iterator[Metric]:
+    """Which configuration is in force, and how long still."""
+    if control is None:
+        return
+    generation = GaugeMetricFamily("understudy_config_generation", "Of the configuration in force.", labels=["source"])
+    generation.add_metric([control["source"]], control["generation"])
+    changes = CounterMetricFamily("understudy_config_changes", "Configurations offered.", labels=["result"])
+    for result, count in control["changes"].items():
+        changes.add_metric([result], count)
+    mode = GaugeMetricFamily("understudy_mode", "1 for what the router does.", labels=["mode"])
+    for each in ("mirror", "split", "off"):
+        mode.add_metric([each], control["mode"] == each)
+    suspended = GaugeMetricFamily("understudy_suspended", "1 while this keeps it from copying.", labels=["reason"])
+    for reason in ("aborted", "lease_expired"):
+        suspended.add_metric([reason], reason in control["suspended"])
+    lease = GaugeMetricFamily("understudy_config_lease_seconds", "Until the lease runs out; absent without one.")
+    if control["lease_seconds_left"] is not None:
+        lease.add_metric([], control["lease_seconds_left"])
+    expired = CounterMetricFamily("understudy_config_lease_expirations", "Leases that ran out.")
+    expired.add_metric([], control["lease_expirations"])
+    errors = CounterMetricFamily("understudy_control_errors", "Of file, server and disk, by kind.", labels=["kind"])
+    for kind, count in control["errors"].items():
+        errors.add_metric([kind], count)
+    last = GaugeMetricFamily("understudy_control_error", "1 while the last thing heard was this.", labels=["kind"])
+    if control["error"] is not None:
+        last.add_metric([control["error"]["kind"]], 1)
+    yield from (generation, changes, mode, suspended, lease, expired, errors, last)
 
 
 def _exposures(document: dict[str, Any]) -> Metric:

@@ -18,16 +18,19 @@ import socket
 import time
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 from shadow.contracts import Hello
 from shadow.router.admin import Admin
 from shadow.router.client import Client
-from shadow.router.config import RouterConfig, address
+from shadow.router.config import ConfigError, RouterConfig, address
+from shadow.router.control import Control
 from shadow.router.exchange import Exchange
 from shadow.router.mirror import Mirror
 from shadow.router.pairlog import PairLog
 from shadow.router.router import Router
+from shadow.router.settings import RouterSettings
 from shadow.router.trial import SplitExchange
 
 logger = logging.getLogger(__name__)
@@ -46,7 +49,11 @@ MOST_RETIRED: Final = 16
 class Server:
     """One router process."""
 
-    def __init__(self, config: RouterConfig, unit_key: bytes) -> None:
+    def __init__(
+        self, config: RouterConfig, unit_key: bytes, admin_token: bytes = b"", file: Path | None = None
+    ) -> None:
+        self.file = file
+        """What SIGHUP reads."""
         self.draining = self.closing = False
         self.clients: set[Client] = set()
         incarnation = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:8]}"
@@ -63,7 +70,10 @@ class Server:
         self._stopping = asyncio.Event()
         self._deregistered = asyncio.Event()
         self._changed = asyncio.Event()
+        self._left = asyncio.Event()
         self._listeners: list[asyncio.Server] = []
+        self.control = Control(self, config, "file")
+        self.admin = Admin(self, admin_token)
 
     @property
     def config(self) -> RouterConfig:
@@ -102,13 +112,16 @@ class Server:
         for mirror in self.mirrors:
             document["arms"][mirror.arm.name]["queue_bytes"] += mirror.queued_bytes
         names = {"incarnation": self.router.incarnation, "experiment": self.config.experiment}
-        return names | document | {"pair_log": self.log.document()}
+        return names | document | {"pair_log": self.log.document(), "control": self.control.document()}
+
+    def unready(self) -> str:
+        """Why users should not be sent here; "" when they should."""
+        return "draining" if self.draining else ""
 
     async def start(self) -> None:
         """Listen on both ports; `OSError` names the port that is taken."""
         loop = asyncio.get_running_loop()
-        admin = Admin(self.document, lambda: not self.draining)
-        self._listeners.append(await admin.start(*address("admin", self.config.admin)))
+        self._listeners.append(await self.admin.start(*address("admin", self.config.admin)))
         host, port = address("listen", self.config.listen)
         self._listeners.insert(0, await loop.create_server(lambda: Client(self), host, port, backlog=1024))
 
@@ -117,6 +130,7 @@ class Server:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
         allow_files(self.config.connections)
         await self.start()
         # What was made so far stays: the collector need not look at it again, nor stop the loop for it.
@@ -133,6 +147,24 @@ class Server:
         await self._stopping.wait()
         sweeper.cancel()
         await self.drain()
+
+    def reload(self) -> None:
+        """Read the file again; what is wrong with it is told, and what is in force stays."""
+        if self.file is None:
+            logger.warning("SIGHUP: the configuration does not come from a file")
+            return
+        try:
+            data = self.file.read_bytes()
+        except OSError as error:
+            self.control.trouble("refused", f"{self.file}: cannot be read ({error.strerror})")
+            return
+        with contextlib.suppress(ConfigError):  # told already
+            self.control.offer(data, "file", str(self.file))
+
+    async def leave(self) -> None:
+        """Drain, and return when all is done; the process ends then."""
+        self._stopping.set()
+        await self._left.wait()
 
     def stop(self) -> None:
         """Drain, and end; when called again, without waiting for new connections any more."""
@@ -157,12 +189,14 @@ class Server:
             mirror.close()
         self.router.pool.close()
         await self.log.close(FLUSH_SECONDS)
-        self._listeners[1].close()
         logger.info("router stopped: %s", self.document())
+        self._left.set()
+        await self.admin.close()
 
     async def _deregister(self) -> None:
         """Be no longer ready, and tell every client with its next answer, while new ones may still be sent here."""
         self.draining = True
+        self.control.end_lease()
         for client in list(self.clients):
             client.be_the_last()
         with contextlib.suppress(TimeoutError):
@@ -220,6 +254,6 @@ def allow_files(connections: int) -> None:
         logger.warning("connections is %d, but only %d files may be open: raise `ulimit -n`", connections, allowed)
 
 
-async def serve(config: RouterConfig, unit_key: bytes) -> None:
+async def serve(config: RouterConfig, settings: RouterSettings, file: Path) -> None:
     """Run a router to its end."""
-    await Server(config, unit_key).run()
+    await Server(config, settings.unit_key, settings.admin_token, file).run()

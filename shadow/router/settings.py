@@ -1,4 +1,4 @@
-"""The router's one secret. The only reader of the environment in this room. Next module: `shadow.router.config`."""
+"""The router's secrets. The only reader of the environment in this room. Next module: `shadow.router.config`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from pathlib import Path
 from typing import Final
 
 SHORTEST_KEY: Final = 16
@@ -24,6 +25,12 @@ class RouterSettings:
     experiment, so that units cannot be followed from one to the next.
     """
 
+    admin_token: bytes = field(default=b"", repr=False)
+    """UNDERSTUDY_ADMIN_TOKEN, or what the file UNDERSTUDY_ADMIN_TOKEN_FILE holds: who has it may change the
+    configuration at the admin port. Without one nobody may."""
+    control_token: bytes = field(default=b"", repr=False)
+    """UNDERSTUDY_CONTROL_TOKEN, or its _FILE: what the router shows to its configuration server."""
+
     @staticmethod
     def load(environment: Mapping[str, str] = os.environ) -> RouterSettings:
         """The settings of this process. `ValueError` says what to set."""
@@ -33,4 +40,28 @@ class RouterSettings:
                 f"UNDERSTUDY_UNIT_KEY must hold a secret of at least {SHORTEST_KEY} bytes (it has {len(key)}). "
                 "Make one: export UNDERSTUDY_UNIT_KEY=$(openssl rand -hex 32)"
             )
-        return RouterSettings(key if len(key) <= LONGEST_KEY else blake2b(key).digest())
+        return RouterSettings(
+            unit_key=key if len(key) <= LONGEST_KEY else blake2b(key).digest(),
+            admin_token=token("UNDERSTUDY_ADMIN_TOKEN", environment),
+            control_token=token("UNDERSTUDY_CONTROL_TOKEN", environment),
+        )
+
+
+def token(name: str, environment: Mapping[str, str] = os.environ) -> bytes:
+    """The token in the variable `name`, or in the file that `name`_FILE names; empty when neither is set. `ValueError`
+    says what is wrong with it."""
+    text, file = environment.get(name, ""), environment.get(name + "_FILE", "")
+    if not text and file:
+        try:
+            text = Path(file).read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"{name}_FILE: {file} cannot be read ({error})") from error
+        name += "_FILE"
+    if not text and not file:
+        return b""
+    if len(text) < SHORTEST_KEY or not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError(
+            f"{name} must hold a token of at least {SHORTEST_KEY} visible ASCII characters. "
+            "Make one: openssl rand -hex 32"
+        )
+    return text.encode()

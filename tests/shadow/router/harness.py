@@ -37,6 +37,17 @@ async def echo(head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWr
     return True
 
 
+class Gate:
+    """Echoes once the test says so."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+
+    async def __call__(self, head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        await self.open.wait()
+        return await echo(head, reader, writer)
+
+
 async def error500(head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
     writer.write(reply("{}", "500 Internal Server Error"))
     return True
@@ -307,6 +318,7 @@ async def running(
     config: Mapping[str, Any] | None = None,
     port: int = 0,
     primary_url: str = "",
+    admin_token: bytes = b"",
     **arm: Any,
 ) -> AsyncIterator[Set]:
     """A router on free ports with one arm, `shadow`; `arm` are further settings of it. Drained at the end.
@@ -341,7 +353,7 @@ async def running(
             listen=f"127.0.0.1:{port}",
             **{"drain_seconds": 1} | dict(config or {}),
         )
-        server = Server(whole, KEY)
+        server = Server(whole, KEY, admin_token)
         await server.start()
         stage = Set(server, port, *upstreams, collector)
         stage.upstreams |= others

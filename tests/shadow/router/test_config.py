@@ -96,7 +96,7 @@ def test_a_wrong_field_is_named_with_the_remedy(tmp_path: Path, change: dict[str
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null"])
 def test_what_is_no_json_object_is_refused(tmp_path: Path, text: str) -> None:
-    with pytest.raises(ConfigError, match="The file must hold one JSON object"):
+    with pytest.raises(ConfigError, match="There must be one JSON object"):
         read_config(written(tmp_path, text))
 
 

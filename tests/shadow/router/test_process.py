@@ -1,9 +1,12 @@
-"""The router as a process that is told to stop while copies are under way."""
+"""The router as a process that is told to stop while copies are under way, or to change."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import signal
+import subprocess
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,6 +23,12 @@ from tests.shadow.router import harness
 REQUESTS = 24
 CONCURRENCY = 16
 """Copies under way at once; the others wait in the queue when SIGTERM comes."""
+
+
+SECRETS = {
+    "UNDERSTUDY_UNIT_KEY": "a key for tests only, 32 bytes..",
+    "UNDERSTUDY_ADMIN_TOKEN": "a-token-for-tests-only",
+}
 
 
 def configuration(port: int, shipper: Path, primary: int, shadow: int) -> dict[str, Any]:
@@ -44,7 +53,7 @@ async def router_process(
     """A router as a process of its own, with its port; `collector` is its shipper."""
     with (
         tempfile.TemporaryDirectory(dir="/tmp") as sockets,
-        Stage(directory / "logs", os.environ | {"UNDERSTUDY_UNIT_KEY": "a key for tests only, 32 bytes.."}) as stage,
+        Stage(directory / "logs", os.environ | SECRETS) as stage,
     ):
         path = Path(sockets) / "shipper.sock"
         listener = await asyncio.start_unix_server(collector.serve, str(path))
@@ -101,3 +110,84 @@ async def closed(port: int) -> None:
             return
         writer.close()
         await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def controlled(directory: Path) -> AsyncIterator[tuple[Running, int, Path]]:
+    """A router process with its port and its configuration's file."""
+    primary, shadow, collector = harness.Upstream(harness.echo), harness.Upstream(harness.echo), harness.Collector()
+    await primary.start()
+    await shadow.start()
+    async with router_process(directory, primary, shadow, collector) as (router, port), asyncio.timeout(60):
+        yield router, port, directory / "router.json"
+        router.process.terminate()
+        await asyncio.to_thread(router.process.wait, 20)
+    for upstream in (primary, shadow):
+        await upstream.stop()
+
+
+async def understudy(port: int, *arguments: str | Path) -> tuple[int, str, str]:
+    """Run `understudy router config …` against the admin port; (exit code, standard output, standard error)."""
+    line = [*command("router", "config", *arguments), "--admin", f"{HOST}:{port + 1}"]
+    done = await asyncio.to_thread(
+        subprocess.run, line, env=os.environ | SECRETS, capture_output=True, text=True, check=False, timeout=60
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+async def state(port: int) -> dict[str, Any]:
+    """What the router says of its configuration."""
+    code, out, _ = await understudy(port, "get", "--json")
+    assert code == 0
+    document: dict[str, Any] = json.loads(out)
+    return document
+
+
+async def test_sighup_reads_the_file_again_and_a_bad_one_changes_nothing_and_is_told_by_its_field(
+    tmp_path: Path,
+) -> None:
+    async with controlled(tmp_path) as (router, port, file):
+        config = json.loads(file.read_bytes())
+        for bad, field in (
+            ({"experiment": "other"}, "experiment"),
+            ({"fractoin": 1}, "fractoin"),
+            ("{", "router.json"),
+        ):
+            file.write_text(bad if isinstance(bad, str) else json.dumps(config | bad))
+            router.process.send_signal(signal.SIGHUP)
+            async with asyncio.timeout(20):
+                while field not in router.tail():
+                    await asyncio.sleep(0.05)
+        assert (await state(port))["config"]["arms"][0]["fraction"] == 1.0
+        config["arms"][0]["fraction"] = 0.25
+        file.write_text(json.dumps(config))
+        router.process.send_signal(signal.SIGHUP)
+        async with asyncio.timeout(20):
+            while "configuration 2 of" not in router.tail():
+                await asyncio.sleep(0.05)
+        assert (await state(port))["config"]["arms"][0]["fraction"] == 0.25
+        assert router.process.poll() is None
+
+
+async def test_the_commands_get_put_abort_resume_and_drain_a_router_that_runs(tmp_path: Path) -> None:
+    async with controlled(tmp_path) as (router, port, file):
+        code, text, told = await understudy(port, "get")
+        etag = told.removeprefix("etag: ").strip()
+        file.write_text(text.replace('"fraction": 1.0', '"fraction": 0.5'))
+        code, out, _ = await understudy(port, "put", file, "--if-match", etag)
+        assert (code, out) == (0, "generation 2 in force, mode mirror\n")
+        code, _, told = await understudy(port, "put", file, "--if-match", etag)
+        assert (code, "is not in force" in told) == (1, True)
+        file.write_text("{}")
+        code, _, told = await understudy(port, "put", file, "--force")
+        assert (code, "experiment" in told) == (1, True)
+        assert (await understudy(port, "put", file))[0] == 2
+        code, out, _ = await understudy(port, "abort")
+        assert (code, out) == (0, "generation 2 in force, mode off (aborted)\n")
+        code, out, _ = await understudy(port, "resume", "--json")
+        assert (code, json.loads(out)["suspended"]) == (0, [])
+        code, out, _ = await understudy(port, "drain")
+        assert (code, out) == (0, "drained: 0 of 0 records written, 0 dropped\n")
+        assert await asyncio.to_thread(router.process.wait, 10) == 0
+        code, _, told = await understudy(port, "abort")
+        assert (code, "Does a router run there?" in told) == (1, True)

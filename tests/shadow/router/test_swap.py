@@ -21,7 +21,7 @@ from shadow.router.mirror import DROPPED_AT_ONCE
 from shadow.router.router import without_copies
 from shadow.router.sampling import BUCKETS, CounterSampler, HashSampler, sampler_of
 from tests.shadow.router.faulty import ARM_FAULTS, COPY_BYTES, KINDS, USERS, Account, Crowd, Faulty, Plan
-from tests.shadow.router.harness import Set, Upstream, echo, request, running, silent, until
+from tests.shadow.router.harness import Gate, Set, Upstream, echo, request, running, silent, until
 from tests.shadow.router.test_accounting import checking
 
 HOST = "127.0.0.1"
@@ -35,17 +35,6 @@ def with_arm(config: RouterConfig, **changes: Any) -> RouterConfig:
 
 def of(config: RouterConfig, **changes: Any) -> RouterConfig:
     return msgspec.structs.replace(config, **changes)
-
-
-class Gate:
-    """An upstream's answer that the test lets go."""
-
-    def __init__(self) -> None:
-        self.open = asyncio.Event()
-
-    async def __call__(self, head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        await self.open.wait()
-        return await echo(head, reader, writer)
 
 
 async def test_a_changed_share_is_in_force_with_the_next_request_and_nobody_is_disconnected() -> None:
