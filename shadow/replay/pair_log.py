@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 from urllib.parse import quote_from_bytes
 
+from msgspec import structs
+
 from shadow.contracts import PRIMARY, Answer, PairRecord
 from shadow.replay.requests import Recorded, ReplayError
 from shadow.router.sampling import unit_of
@@ -49,11 +51,18 @@ def read_pair_log(location: str, experiment: str | None, users: Iterable[str], k
             found[record.request_id] = each
         answer = record.primary if side == PRIMARY else record.arm_answer if record.arm == side else None
         if answer is not None:
-            answers[record.request_id] = answer
+            answers[record.request_id] = _with_user(answer, record.unit, names)
     if not found:
         told = ", ".join(f"{number} × {reason}" for reason, number in left_out.items()) or "it holds no pair"
         raise ReplayError(f"{location}: nothing to replay ({told})")
     return Logged(sorted(found.values(), key=lambda each: each.event_time_us), answers, left_out)
+
+
+def _with_user(answer: Answer, unit: str, names: dict[str, str]) -> Answer:
+    """The answer with the id where the service had said it again: the answers to come will say the id."""
+    if unit not in names or unit not in answer.body:
+        return answer
+    return structs.replace(answer, body=answer.body.replace(unit, names[unit]))
 
 
 def _pairs(location: str, experiment: str | None) -> Iterator[PairRecord]:

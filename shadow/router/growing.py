@@ -61,7 +61,7 @@ class Growing:
         """Records in memory."""
         return self._writer.pending if self._writer is not None else 0
 
-    def append(self, line: bytes, sequence: int, event_us: int, now: float) -> bool:
+    def append(self, line: bytes, sequence: int, event_us: int, now: float, arrival_us: int = -1) -> bool:
         """Take one record."""
         self._spool.counters.received += 1
         writer = self._writer or self._open(sequence, now)
@@ -70,7 +70,7 @@ class Growing:
             return False
         before = writer.bytes, writer.extent.records
         try:
-            writer.append(line, sequence, event_us, now)
+            writer.append(line, sequence, event_us, now, arrival_us)
         except FrameLostError as error:
             return self._lost(error)
         return writer.bytes != before[0] and self._grown(writer, before)

@@ -84,9 +84,9 @@ class IncarnationLog:
 
     # --- records -----------------------------------------------------------------------------------------------------
 
-    def append(self, line: bytes, sequence: int, event_us: int, now: float) -> None:
+    def append(self, line: bytes, sequence: int, event_us: int, now: float, arrival_us: int = -1) -> None:
         """Take one record; never raises: what cannot be written is counted among the drops."""
-        if self._growing.append(line, sequence, event_us, now):
+        if self._growing.append(line, sequence, event_us, now, arrival_us):
             self.close_segment()
 
     def tick(self, now: float) -> None:

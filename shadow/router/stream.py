@@ -33,6 +33,7 @@ class Head(msgspec.Struct, frozen=True):
     record: str
     sequence: int = -1
     event_time_us: int = 0
+    arrival_us: int = -1
 
 
 _HEAD = msgspec.json.Decoder(Head)
@@ -121,7 +122,7 @@ class Stream(asyncio.Protocol):
         elif b"\n" in body:
             raise StreamError(f"record {head.sequence} holds a line feed")
         else:
-            self._log.append(body, head.sequence, head.event_time_us, now)
+            self._log.append(body, head.sequence, head.event_time_us, now, head.arrival_us)
 
     def _control(self, frame: Frame) -> None:
         if isinstance(frame, Hello):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from shadow.contracts import Answer, PairRecord
 from shadow.replay.pair_log import CHANGING, UNKNOWN, USERLESS, read_pair_log
@@ -73,3 +74,10 @@ def test_with_another_key_nobody_is_known(tmp_path: Path) -> None:
 def test_no_log_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(ReplayError, match="no pair log there"):
         read_pair_log(str(tmp_path), None, ["a"], KEY, "primary")
+
+
+def test_an_id_that_the_service_said_again_stands_in_the_answer_to_compare_with(tmp_path: Path) -> None:
+    body = f'{{"user_id":"{unit_of(b"ann", KEY)}"}}'
+    told = structs.replace(pair(0, "ann"), primary=Answer(version="p", status=200, body=body))
+    found = read_pair_log(log_of(tmp_path, [told, pair(1, "bob")]), None, ["ann", "bob"], KEY, "primary")
+    assert {name: answer.body for name, answer in found.answers.items()} == {"r0": '{"user_id":"ann"}', "r1": "p1"}

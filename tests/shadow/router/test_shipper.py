@@ -24,7 +24,8 @@ from shadow.processes import Stage, StepError
 from shadow.rehearsal import command
 from shadow.router import cli
 from shadow.router.shipper_settings import ShipperSettings
-from shadow.segments import read_exposures, read_pairs
+from shadow.segments import read_exposures, read_manifest, read_pairs
+from shadow.watermark import watermark_of
 from tests.ports import free_port
 from tests.shadow.router.stores import WRITER, Gateway
 
@@ -355,3 +356,15 @@ def test_a_hello_that_names_a_way_out_of_the_spool_is_refused(shippers: Shippers
             assert router.recv(1) == b""
     assert shippers.stage.stop("shipper") == 0
     assert not (shippers.directory / "x").exists()
+
+
+def test_the_manifest_tells_the_latest_arrival_of_each_segment_so_the_log_has_a_watermark(shippers: Shippers) -> None:
+    shippers.start("--segment-bytes", "20000")
+    with shippers.connect() as router:
+        router.sendall(hello() + b"".join(record(number) for number in range(2_000)))
+        router.sendall(frame(Goodbye(incarnation="one", records=2_000, dropped=0)))
+    assert shippers.stage.stop("shipper") == 0
+    manifest = read_manifest(shippers.destination / "test" / "one" / "manifest.json")
+    assert manifest is not None
+    assert [entry.last_arrival_us for entry in manifest.segments] == [each.last_sequence for each in manifest.segments]
+    assert watermark_of(shippers.destination).arrival_us == 1_999
