@@ -30,8 +30,9 @@ from bentos.api import Api, create_app
 from bentos.bundle import Bundle, load_bundle, verify_bundle
 from bentos.champion import DEADLINE_SECONDS, Champion, registered
 from bentos.errors import BentosError, SmokeError
+from bentos.event_store import RedisEventStore
 from bentos.feature_scripts import EventLimits
-from bentos.feature_store import RedisEventStore, RedisFeatureStore
+from bentos.feature_store import RedisFeatureStore
 from bentos.features import FeatureStore
 from bentos.front import Front
 from bentos.lifecycle import Lifecycle

@@ -13,9 +13,10 @@ import pytest
 
 from bentos.bundle import Bundle
 from bentos.errors import StoreWriteError
+from bentos.event_store import EVENTS_SECONDS, RedisEventStore
 from bentos.feature_loading import connected, load_vectors
 from bentos.feature_scripts import EventLimits
-from bentos.feature_store import EVENTS_SECONDS, REFRESH_SECONDS, WARM_SECONDS, RedisEventStore, RedisFeatureStore
+from bentos.feature_store import REFRESH_SECONDS, WARM_SECONDS, RedisFeatureStore
 from bentos.features import Event, Features, Missing
 from bentos.settings import ServingSettings
 from tests.bentos.clock import StillLoop, run_still

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from bentos.bundle import Bundle
 from bentos.errors import WRITE_FAULTS, StoreWriteError
+from bentos.event_store import RedisEventStore
 from bentos.feature_loading import connected, load_vectors
 from bentos.feature_scripts import DAY_SECONDS, EventLimits
-from bentos.feature_store import RedisEventStore
 from bentos.features import Event, Features, Missing, event_ids_key, events_key, seen_key
 from tests.bentos.conftest import RedisServer
 from tests.bentos.proxy import Proxy

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from bentos import feature_facts
 from bentos.errors import FeatureStoreError
+from bentos.event_store import RedisEventStore
 from bentos.feature_facts import FACTS, facts_key, load_facts
 from bentos.feature_loading import Loaded, connected
 from bentos.feature_scripts import EventLimits
-from bentos.feature_store import RedisEventStore
 from bentos.features import LAST_EVENTS, Event, events_key, seen_key
 from tests.bentos.conftest import RedisServer
 from tests.bentos.test_feature_loading import StopLoadError, after

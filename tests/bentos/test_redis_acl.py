@@ -11,13 +11,13 @@ from click.testing import CliRunner
 
 from bentos.bundle import Bundle
 from bentos.errors import FeatureStoreError, StoreWriteError
+from bentos.event_store import RedisEventStore
 from bentos.feature_facts import load_facts
 from bentos.feature_loading import connected, load_vectors, verify_vectors
 from bentos.feature_scripts import EventLimits
-from bentos.feature_store import RedisEventStore
 from bentos.feature_versions import drop, erase, listed, pin, unpin
 from bentos.features import Event, Features
-from bentos.redis_acl import READER, WRITER, set_user
+from bentos.redis_acl import READER, WRITER, AclUser, set_user
 from bentos.redis_cli import redis as redis_command
 from tests.bentos.conftest import RedisServer
 from tests.bentos.test_feature_facts import write
@@ -151,3 +151,26 @@ def test_the_command_sets_the_users_of_a_running_server(redis_server: RedisServe
     assert result.exit_code == 0
     with redis.Redis.from_url(redis_server.url.replace("//", "//understudy-writer:secret@")) as client:
         assert client.set("seen:u", "i")
+
+
+@pytest.mark.parametrize(("user", "mode"), [(READER, "%R~"), (WRITER, "~")], ids=["reader", "writer"])
+def test_each_user_has_exactly_its_rights(redis_server: RedisServer, user: AclUser, mode: str) -> None:
+    """As the server itself tells them: keys, commands, nothing else. The reader's keys are for reading."""
+    with redis.Redis.from_url(redis_server.url, decode_responses=True, protocol=2) as admin:
+        set_user(admin, user, "x")
+        reply = admin.connection_pool.get_connection()
+        reply.send_command("ACL", "GETUSER", user.name)
+        told = dict(zip(*[iter(reply.read_response())] * 2, strict=True))
+        admin.connection_pool.release(reply)
+    keys = {right for right in user.rights if "~" in right}
+    assert {key.startswith(mode) for key in keys} == {True}
+    assert set(told["keys"].split()) == keys
+    # Redis calls the five of transactions by their category, which holds no other.
+    transactions = {"+multi", "+exec", "+watch", "+unwatch", "+discard"}
+    granted = {right for right in user.rights if "~" not in right}
+    if transactions <= granted:
+        granted = granted - transactions | {"+@transaction"}
+    assert set(told["commands"].split()) in (granted, {right for right in user.rights if "~" not in right})
+    assert (told["channels"], told["selectors"]) == ("", [])
+    assert "nopass" not in told["flags"]
+    assert not {"+set", "+hset", "+del", "+eval"} & set(READER.rights)

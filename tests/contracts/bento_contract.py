@@ -20,10 +20,11 @@ import pytest
 
 from bentos.bundle import Bundle, load_bundle
 from bentos.errors import BundleError
+from bentos.event_store import RedisEventStore
 from bentos.feature_facts import FACTS, load_facts
 from bentos.feature_loading import connected, load_vectors
 from bentos.feature_scripts import EventLimits
-from bentos.feature_store import RedisEventStore, RedisFeatureStore
+from bentos.feature_store import RedisFeatureStore
 from shadow.processes import Stage, StepError, accepts, answers
 from shadow.rehearsal import HOST, command
 from tests.bentos.fronts import Service
