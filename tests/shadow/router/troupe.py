@@ -131,7 +131,8 @@ class Troupe:
     async def _ask(self, life: Life, name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         life.asked.add(name)
         try:
-            writer.write(harness.request(f"/recommend?user_id={name}", f"x-request-id: {name}\r\n"))
+            user = "u" + name.partition("-")[2]  # not the id itself, which would be masked in the log
+            writer.write(harness.request(f"/recommend?user_id={user}", f"x-request-id: {name}\r\n"))
             status, headers, _ = await harness.read_answer(reader)
         except (OSError, asyncio.IncompleteReadError, TimeoutError):
             life.failed.append(time.monotonic())
