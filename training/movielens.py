@@ -2,7 +2,7 @@
 
 GroupLens' own archives first, where the files are still those of the archive; then packages on the Python package
 index that carry the data in other forms, mapped back without loss (`training.movielens_packages`). The SHA-256 are
-those of the published files, whatever the source. Next module: `training.layouts`, which reads them.
+those of the published files, whatever the source. Next module: `training.lines`, which reads theirs.
 """
 
 from __future__ import annotations

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from training.errors import DataError
 from training.interactions import Interactions
-from training.layouts import A_NUMBER, A_TIME, LATEST_SECONDS, BadLines, Layout, is_id, is_time
+from training.layouts import Layout
+from training.lines import A_NUMBER, A_TIME, LATEST_SECONDS, BadLines, is_id, is_time
 
 COLUMNS: Final = ("userId", "movieId", "rating", "timestamp")
 TYPES: Final = (pa.int32(), pa.int32(), pa.float32(), pa.int64())
