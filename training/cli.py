@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from training.command_parts import data_option, data_set, ensure_writable, path_option, peak_bytes, told
+from training.command_parts import data_option, data_set, ensure_apart, ensure_writable, path_option, peak_bytes, told
 from training.store_creation import path_of
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ def tune(space: Path, out: Path, source: str, tracking: str, flags: MachineSetti
     from training.tuning import Trial, combinations, read_space
     from training.tuning import tune as run
 
+    ensure_apart([out], [space])
     wanted = read_space(space)
     experiments = [experiment for _, experiment in combinations(wanted)]
     machine = machine_of(wanted.experiment, flags)
@@ -134,10 +135,16 @@ def costs(started: float) -> str:
 
 
 def make_room(tracking: str) -> None:
-    """The directory of an sqlite store must exist before MLflow opens it."""
+    """The directory of an sqlite store must exist before MLflow opens it, and store and directory must be writable.
+
+    `OSError` when they are not: MLflow would try for a minute, and tell it by tracebacks.
+    """
     path = path_of(tracking)
     if path:
         path.parent.mkdir(parents=True, exist_ok=True)
+        ensure_writable(path)
+        # SQLite's journal is made beside the file.
+        ensure_writable(path, replaced=True)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from training.data_set import DataSet
 
+PROBE_BYTES = 1 << 20
+"""Written to try a place: an empty file can be made where not a byte has room."""
 LOST = 5
 """Exit code when another promotion was first: no error, no success, and no code of the gate."""
 path_option = functools.partial(click.Path, path_type=Path)
@@ -113,6 +115,15 @@ def data_set(source: str) -> DataSet:
     return DataSet.read(fetched(source) if published.unverified(directory) else directory, cache, published.digest)
 
 
+def ensure_apart(written: Sequence[Path], read: Sequence[Path]) -> None:
+    """`UsageError` when of the places to write one is named twice or is a file that is read: it would be lost."""
+    taken = {path.resolve() for path in read}
+    for path in written:
+        if path.resolve() in taken:
+            raise click.UsageError(f"{path} is named twice: what is there would be lost. Choose another place for one")
+        taken.add(path.resolve())
+
+
 def ensure_writable(path: Path, replaced: bool = False) -> None:
     """`OSError` that names `path` when it cannot be written, for who would hear of it only after minutes of computing.
 
@@ -123,7 +134,8 @@ def ensure_writable(path: Path, replaced: bool = False) -> None:
         if path.exists() and not replaced:
             path.open("ab").close()
         else:
-            tempfile.TemporaryFile(dir=path.absolute().parent).close()
+            with tempfile.TemporaryFile(dir=path.absolute().parent) as probe:
+                probe.write(bytes(PROBE_BYTES))
     except OSError as error:
         reason = f"{error.strerror}, so nothing was computed. Make its directory, or choose another place"
         raise OSError(error.errno, reason, str(path)) from error

@@ -30,7 +30,10 @@ BOOTSTRAP_DRAWS: Final = 10_000
 
 
 class Metrics(msgspec.Struct, frozen=True, kw_only=True):
-    """Means over `users`; coverage, Gini and entropy are of the whole set of lists, over the recommendable items."""
+    """Means over `users`; coverage, Gini and entropy are of the whole set of lists.
+
+    Coverage and Gini are over the items rated before, the same for all models; entropy is of all that was shown.
+    """
 
     users: int
     map_at_10: float
@@ -101,6 +104,8 @@ class PerUser:
         """Means, and what only the whole set of lists has."""
         shown = np.bincount([item for ranked in self.lists for item in ranked[:K]], minlength=len(task.candidates))
         recommendable = int(task.candidates.sum())
+        # A hybrid shows items that nobody rated: they are no part of the catalogue that is shared out.
+        rated = [[item for item in ranked[:K] if task.candidates[item]] for ranked in self.lists]
         enough = len(self.lists) >= RAREFIED
         return Metrics(
             users=len(self.users),
@@ -108,10 +113,8 @@ class PerUser:
             map_at_10_trec=float(self.average_precision_trec.mean()),
             ndcg_at_10=float(self.ndcg.mean()),
             recall_at_20=float(self.recall.mean()),
-            coverage_at_10=metrics.coverage(self.lists, recommendable, K),
-            coverage_at_10_of_500=(
-                metrics.rarefied_coverage(self.lists, recommendable, K, RAREFIED) if enough else None
-            ),
+            coverage_at_10=metrics.coverage(rated, recommendable, K),
+            coverage_at_10_of_500=(metrics.rarefied_coverage(rated, recommendable, K, RAREFIED) if enough else None),
             long_tail_share_at_10=float(self.long_tail_share.mean()),
             gini_at_10=metrics.gini(shown[task.candidates]),
             entropy_at_10=metrics.entropy(shown),

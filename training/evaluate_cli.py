@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from training.cli import bars, costs, machine_of, machine_options, make_room, tracking_option
-from training.command_parts import data_option, data_set, ensure_writable, path_option, told
+from training.command_parts import data_option, data_set, ensure_apart, ensure_writable, path_option, told
 
 if TYPE_CHECKING:
     from training.data_set import DataSet
@@ -60,6 +60,7 @@ def evaluate(
     if rolling is not None and (per_user is not None or again is not None):
         raise click.UsageError("--rolling goes with neither --per-user nor --again: it is not the test period")
     ensure_reason(again)
+    ensure_apart([out, *([per_user] if per_user else [])], configurations)
     experiments = _distinct(configurations)
     machines = {each.name: machine_of(each, flags) for each in experiments}
     ensure_writable(out)

@@ -27,8 +27,9 @@ class Task:
     """What is asked: users of the later period, what they had seen, what was relevant for them.
 
     `relevant` maps a user row to item rows; `seen` likewise. `candidates` are the items with an interaction before the
-    cut; `tail` those of them outside the head (`head_mask`) of the positives before the cut. `warm` users have a
-    positive before the cut. `liked_by` counts an item's positives before the cut, `users` those who gave any.
+    cut; `tail` all items outside the head (`head_mask`) of the positives before the cut, as in a bundle's catalogue.
+    `warm` users have a positive before the cut. `liked_by` counts an item's positives before the cut, `users` those who
+    gave any.
     """
 
     relevant: dict[int, frozenset[int]]
@@ -58,7 +59,7 @@ class Task:
             relevant=relevant,
             seen=_by_user(before),
             candidates=candidates,
-            tail=frozenset(map(int, np.flatnonzero(~head_mask(counts) & candidates))),
+            tail=frozenset(map(int, np.flatnonzero(~head_mask(counts)))),
             warm=frozenset(map(int, warm)) & relevant.keys(),
             liked_by=counts,
             users=len(warm),

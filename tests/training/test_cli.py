@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -12,7 +15,8 @@ from mlflow.tracking import MlflowClient
 
 from bentos.bundle import read_manifest
 from shadow.cli import main
-from training.command_parts import ensure_writable
+from training.cli import make_room
+from training.command_parts import PROBE_BYTES, ensure_writable
 from training.protocols import PROTOCOLS
 from training.synthetic import synthetic_interactions
 
@@ -145,6 +149,54 @@ def test_a_file_that_may_not_be_written_is_told_and_one_that_may_keeps_what_it_h
     assert {each.name: each.read_text() for each in tmp_path.iterdir()} == {"there": "before"}
     with pytest.raises(IsADirectoryError, match="choose another place"):
         ensure_writable(tmp_path)
+
+
+@contextmanager
+def little_room() -> Iterator[None]:
+    """As on a full disk an empty file can be made: the most that one may hold is bounded."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (PROBE_BYTES - 1, before[1]))
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_place_without_room_is_told_though_an_empty_file_could_be_made_there(tmp_path: Path) -> None:
+    told = pytest.raises(OSError, match=r"File too large, so nothing was computed.*choose another place")
+    with told, little_room():
+        ensure_writable(tmp_path / "new")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_that_cannot_be_written_is_told_before_mlflow_opens_it(tmp_path: Path) -> None:
+    (tmp_path / "there.db").write_text("")
+    for name in ("new.db", "there.db"):
+        with pytest.raises(OSError, match="choose another place"), little_room():
+            make_room(f"sqlite:///{tmp_path / name}")
+    (tmp_path / "directory.db").mkdir()
+    with pytest.raises(IsADirectoryError, match=r"choose another place.*directory\.db"):
+        make_room(f"sqlite:///{tmp_path / 'directory.db'}")
+    make_room(f"sqlite:///{tmp_path / 'deep' / 'new.db'}")
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["deep", "directory.db", "there.db"]
+
+
+SAME = [
+    ("evaluate", "{place}/unscored.toml", "--out", "{place}/both", "--per-user", "{place}/data/../both"),
+    ("evaluate", "{place}/unscored.toml", "--out", "{place}/unscored.toml"),
+    ("evaluate", "{place}/unscored.toml", "--out", "{place}/e.json", "--per-user", "{place}/unscored.toml"),
+    ("tune", "{place}/unscored.toml", "--out", "{place}/unscored.toml"),
+]
+
+
+@pytest.mark.parametrize("command", SAME)
+def test_results_do_not_take_the_place_of_each_other_or_of_what_is_read(place: Path, command: tuple[str, ...]) -> None:
+    (place / "unscored.toml").write_text(CONFIGURATION)
+    done = run(place, *command, *DATA, "--tracking", "sqlite:///{place}/unused/mlflow.db")
+    assert done.exit_code == 2
+    assert "is named twice" in done.output
+    assert (place / "unscored.toml").read_text() == CONFIGURATION
+    assert not (place / "unused").exists()
 
 
 def test_rolling_evaluation_may_be_repeated_and_is_no_use_of_the_test_period(place: Path) -> None:

@@ -9,9 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 import scipy.stats
 
+from analysis.lists import head_mask
 from bentos.index import build
 from bentos.retrieval import search
-from training.evaluate import PerUser, best_of, lift, write_per_user
+from training.evaluate import RAREFIED, PerUser, best_of, lift, write_per_user
 from training.ials import IalsSettings, fit
 from training.interactions import Interactions, Movie
 from training.layouts import Layout
@@ -19,7 +20,7 @@ from training.popularity import family_scores
 from training.ratings import read_ratings
 from training.settings import TrainingSettings
 from training.split import split_by_time
-from training.task import Task, rank_by_factors, rank_by_popularity, top
+from training.task import Ranking, Task, rank_by_factors, rank_by_popularity, top
 
 ITEMS = ["a", "b", "c", "d"]
 
@@ -35,6 +36,18 @@ def rated(*rows: tuple[int, int, int]) -> Interactions:
 
 BEFORE = rated((0, 0, 5), (0, 1, 2), (1, 0, 4), (1, 2, 4))
 LATER = rated((0, 2, 5), (1, 1, 5), (1, 3, 4), (2, 0, 4), (2, 1, 3))
+
+
+def task_of_many(users: int) -> tuple[Interactions, Interactions]:
+    """Before: everybody rated a, b and c; later: everybody liked d."""
+
+    def by_all(items: list[int]) -> Interactions:
+        user, item = np.repeat(np.arange(users), len(items)), np.tile(items, users)
+        ids = [f"{each:03}" for each in range(users)]
+        stars, times = np.full(len(user), 5, np.float32), np.arange(len(user))
+        return Interactions(ids, ITEMS, user.astype(np.int32), item.astype(np.int32), stars, times)
+
+    return by_all([0, 1, 2]), by_all([3])
 
 
 def test_who_is_asked_what() -> None:
@@ -100,6 +113,26 @@ def test_the_whole_set_of_lists_by_hand() -> None:
     assert scored.novelty.tolist() == pytest.approx([1, 1, (0 + 1 + 1) / 3])
     assert scored.diversity.tolist() == pytest.approx([0, 0, 2 / 3])
     assert scored.where(frozenset({2})).users == [2]
+
+
+def test_an_item_that_nobody_rated_is_of_the_tail_and_no_share_of_the_catalogue() -> None:
+    """By hand: d, which a hybrid shows, is unrated. Of the three others c alone is shown."""
+    task = Task.of(BEFORE, LATER)
+    found = PerUser.of(Ranking({0: [2, 3], 1: [3, 2]}), task, [0, 1]).metrics(task)
+    assert found.coverage_at_10 == pytest.approx(1 / 3)
+    # Two of three items are not shown.
+    assert found.gini_at_10 == pytest.approx(2 / 3)
+    # d is half of all slots, and the tail is that of a bundle's catalogue: every item outside the head, a.
+    assert found.long_tail_share_at_10 == 1.0
+    assert head_mask(task.liked_by).tolist() == [True, False, False, False]
+
+
+def test_rarefied_coverage_is_of_the_items_rated_before() -> None:
+    """All lists are alike, so that any sample shows what all of them show: c, and d, which nobody rated."""
+    before, later = task_of_many(RAREFIED)
+    task = Task.of(before, later)
+    found = PerUser.of(Ranking({user: [2, 3] for user in range(RAREFIED)}), task, range(RAREFIED)).metrics(task)
+    assert found.coverage_at_10_of_500 == found.coverage_at_10 == pytest.approx(1 / 3)
 
 
 def test_users_without_a_vector_get_the_fallback_and_others_the_model() -> None:
