@@ -53,7 +53,7 @@ class Leg:
         self._sent_bytes = len(data)
         self._whole = whole
         self._head_only = method == b"HEAD"
-        self._replay = method in IDEMPOTENT
+        self._replay = method in IDEMPOTENT and len(data) <= REPLAY_BYTES
         self._connection: Connection | None = None
         self._task: asyncio.Task[None] | None = None
         self._connect_us = 0
@@ -157,11 +157,11 @@ class Leg:
             self._finish("refused")
             return
         self._connect_us = int((monotonic() - started) * 1e6)
+        # In this order: what has waited may be more than the new connection takes, and who hears of it may give up.
+        self.receiver.resume_sending()
         if self._ended:
             connection.abort()
         else:
-            # In this order: what has waited may be more than the new connection takes.
-            self.receiver.resume_sending()
             self._begin(connection)
 
     def _begin(self, connection: Connection) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
-from tests.shadow.router.harness import read_answer, request, running, until
+from tests.shadow.router.harness import read_answer, request, running, target_of, until
 
 
 async def test_a_drain_takes_new_connections_until_nobody_is_sent_here_any_more_and_no_client_sees_an_error() -> None:
@@ -63,3 +63,27 @@ async def test_an_answer_that_did_not_say_it_was_the_last_is_followed_by_one_tha
             stage.server.stop()
         await drain
         writer.close()
+
+
+async def test_while_it_closes_a_connection_ends_with_its_answer_although_others_are_still_under_way() -> None:
+    gates = {"/first": asyncio.Event(), "/second": asyncio.Event()}
+
+    async def slow(head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{")
+        await gates[target_of(head)].wait()
+        writer.write(b"}")
+        return True
+
+    async with running(slow, config={"drain_seconds": 60}) as stage:
+        users = {target: await asyncio.open_connection("127.0.0.1", stage.port) for target in gates}
+        for target, (reader, writer) in users.items():
+            writer.write(request(target))
+            assert b"connection: close" not in await asyncio.wait_for(reader.readuntil(b"{"), 5)
+        drain = asyncio.create_task(stage.server.drain())
+        await until(lambda: stage.server.closing)
+        for target, (reader, writer) in users.items():
+            assert not drain.done()
+            gates[target].set()
+            assert await asyncio.wait_for(reader.read(), 5) == b"}"
+            writer.close()
+        await asyncio.wait_for(drain, 5)

@@ -156,11 +156,22 @@ def test_the_answer_is_framed_for_the_client_whatever_the_primary_did(
     assert headers == {b"x-request-id": b"id-1", b"connection": b"close"} | dict(head)
 
 
-def test_an_answer_without_content_has_no_length_and_keeps_its_own_request_id() -> None:
+@pytest.mark.parametrize("length", [b"", b"content-length: 0\r\n", b"content-length: 7\r\n"])
+def test_an_answer_without_content_has_no_length_and_keeps_its_own_request_id(length: bytes) -> None:
     answer = AnswerReader()
-    answer.feed(b"HTTP/1.1 204 No Content\r\nx-request-id: theirs\r\n\r\n")
+    answer.feed(b"HTTP/1.1 204 No Content\r\n" + length + b"x-request-id: theirs\r\n\r\n")
     told, framing = to_client(answer, asked(), b"ours", close=False)
     assert (told, framing) == (b"HTTP/1.1 204 No Content\r\nx-request-id: theirs\r\n\r\n", 0)
+
+
+def test_an_answer_that_is_not_modified_keeps_the_length_of_what_it_stands_for() -> None:
+    answer = AnswerReader()
+    answer.feed(b"HTTP/1.1 304 Not Modified\r\ncontent-length: 7\r\n\r\n")
+    told, framing = to_client(answer, asked(), b"ours", close=False)
+    assert (told, framing) == (
+        b"HTTP/1.1 304 Not Modified\r\nx-request-id: ours\r\ncontent-length: 7\r\n\r\n",
+        0,
+    )
 
 
 @pytest.mark.parametrize(

@@ -219,3 +219,22 @@ async def test_a_long_answer_is_kept_up_to_the_limit_and_marked(held: Any) -> No
     assert answer is not None
     assert (answer.body, answer.truncated, answer.version) == ('{"target":', True, "v2")
     arm.mirror.close()
+
+
+@pytest.mark.parametrize(("status", "fails"), [(404, False), (499, False), (500, True), (503, True), (599, True)])
+async def test_an_answer_is_a_failure_for_the_breaker_from_500_on_and_a_pair_whatever_it_says(
+    status: int, fails: bool
+) -> None:
+    async def answer(head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        writer.write(harness.reply("{}", f"{status} Whatever"))
+        return True
+
+    upstream = Upstream(answer)
+    await upstream.start()
+    arm = OneArm(url=f"http://127.0.0.1:{upstream.port}", breaker_failures=1, breaker_seconds=60)
+    arm.offer("first")
+    assert await arm.until(1) == [("first", "paired")]
+    arm.offer("second")
+    assert (await arm.until(2))[1] == ("second", "dropped:breaker_open" if fails else "paired")
+    arm.mirror.close()
+    await upstream.stop()

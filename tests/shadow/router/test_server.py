@@ -247,6 +247,21 @@ async def test_after_a_404_of_the_router_the_connection_goes_on() -> None:
         writer.close()
 
 
+async def test_a_404_to_a_request_that_still_comes_ends_the_connection_and_the_rest_is_no_request() -> None:
+    async with running() as stage:
+        reader, writer = await asyncio.open_connection("127.0.0.1", stage.port)
+        hidden = request("/recommend?user_id=1")
+        head = f"POST /metrics HTTP/1.1\r\nHost: reco\r\nContent-Length: {len(hidden) + 1}\r\n\r\n"
+        writer.write(head.encode() + hidden)
+        status, headers, _ = await read_answer(reader)
+        assert (status, headers["connection"]) == (404, "close")
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        writer.write(b"x" + hidden)
+        writer.close()
+        await until(lambda: not stage.server.clients)
+        assert (stage.primary.heads, stage.arm.received, stage.arm.refused) == ([], 1, 1)
+
+
 async def test_a_fraction_of_zero_copies_nothing() -> None:
     async with running(fraction=0.0) as stage:
         await stage.get("/recommend?user_id=1")

@@ -342,6 +342,20 @@ async def test_an_early_answer_reaches_a_client_that_is_still_sending_and_ends_t
         assert stage.outcomes == {"dropped:incomplete": 1}
 
 
+async def test_an_answer_that_ends_with_the_primarys_connection_has_its_last_chunk_and_the_client_may_go_on() -> None:
+    async with running(primary=saying(b"HTTP/1.1 200 OK\r\n\r\nall of it", stays=False)) as stage:
+        reader, writer = await asyncio.open_connection("127.0.0.1", stage.port)
+        for number in range(2):
+            writer.write(request(f"/recommend?user_id={number}"))
+            async with asyncio.timeout(5):
+                assert b"connection: close" not in await reader.readuntil(b"\r\n\r\n")
+                assert b"".join([part async for part in chunks(reader)]) == b"all of it"
+        writer.close()
+        await stage.settled()
+        assert stage.outcomes == {"paired": 2}
+        assert [record["primary"]["body"] for record in stage.collector.records] == ["all of it"] * 2
+
+
 async def test_an_answer_of_the_primary_in_many_small_chunks_is_passed_on_whole() -> None:
     async with running(primary=harness.crumbs) as stage:
         reader, writer = await asyncio.open_connection("127.0.0.1", stage.port)

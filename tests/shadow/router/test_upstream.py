@@ -12,7 +12,7 @@ import pytest
 
 from shadow.router.answers import AnswerReader
 from shadow.router.pool import Pool
-from shadow.router.upstream import Leg
+from shadow.router.upstream import REPLAY_BYTES, Leg
 from shadow.router.ways import Exchanged
 from tests.ports import free_port
 from tests.shadow.router import harness
@@ -40,6 +40,7 @@ class Receiver:
         self.parts: list[bytes] = []
         self.interims: list[int] = []
         self.asked: list[str] = []
+        self.dones: list[bool] = []
         self.ends = 0
         self._most = most
         self.leg: Leg | None = None
@@ -49,6 +50,7 @@ class Receiver:
 
     def received(self, answer: AnswerReader, data: bytes, done: bool) -> None:
         self.parts.append(data)
+        self.dones.append(done)
         if sum(map(len, self.parts)) > self._most and self.leg is not None:
             self.leg.give_up("too_large")
 
@@ -195,6 +197,25 @@ async def test_a_request_that_does_not_fit_into_a_new_connection_leaves_its_send
         pool.close()
 
 
+async def test_an_exchange_given_up_when_it_hears_that_it_may_send_on_leaves_no_connection_behind() -> None:
+    class Impatient(Receiver):
+        def resume_sending(self) -> None:
+            assert self.leg is not None
+            self.leg.cancel()
+
+    async with asking(harness.silent) as (_, upstream, pool):
+        receiver = Impatient()
+        begin(pool, receiver, "/given-up")
+        assert (await asyncio.wait_for(receiver.end, 10)).error == "cancelled"
+        # One that is made after it is accepted after it.
+        last = Receiver()
+        leg = begin(pool, last, "/last")
+        await harness.until(lambda: any("/last" in head for head in upstream.heads))
+        await harness.until(lambda: upstream.open == 1)
+        leg.cancel()
+        assert len(upstream.heads) == 1
+
+
 async def test_a_stale_connection_is_replaced_once_and_a_second_failure_is_told() -> None:
     async with asking(harness.echo) as (ask, upstream, _):
         await ask("/1")
@@ -233,6 +254,135 @@ async def test_what_must_not_be_done_twice_is_not_tried_again() -> None:
         begin(pool, receiver, "/2", "POST")
         assert (await asyncio.wait_for(receiver.end, 10)).error == "reset"
         assert [harness.target_of(head) for head in upstream.heads] == ["/1", "/2"]
+
+
+@pytest.mark.parametrize("at_once", [True, False], ids=["in one piece", "in two"])
+@pytest.mark.parametrize(("over", "times"), [(0, 2), (1, 1)])
+async def test_a_request_is_tried_again_only_while_all_of_it_is_kept(at_once: bool, over: int, times: int) -> None:
+    async def takes_all(head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        bodies.append(b"".join([part async for part in harness.body_parts(head, reader)]))
+        if len(bodies) == 1:
+            return False  # without a word
+        writer.write(harness.reply("{}"))
+        return True
+
+    bodies: list[bytes] = []
+    head = b"PUT /2 HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n"
+    length = REPLAY_BYTES + over - len(head % REPLAY_BYTES)
+    whole = head % length + b"x" * (length - 1) + b"y"
+    assert len(whole) == REPLAY_BYTES + over
+    async with asking(harness.echo) as (ask, upstream, pool):
+        await ask("/1")
+        upstream.answer = takes_all
+        receiver = Receiver()
+        if at_once:
+            Leg(pool, receiver, b"PUT", whole, True)
+        else:
+            Leg(pool, receiver, b"PUT", whole[:100], False).send(whole[100:], True)
+        assert (await asyncio.wait_for(receiver.end, 10)).error == ("" if times == 2 else "reset")
+        assert [body[-2:] for body in bodies] == [b"xy"] * times
+        assert {len(body) for body in bodies} == {length}
+
+
+async def test_an_answer_that_ends_with_its_connection_says_once_that_it_is_done() -> None:
+    async def answer(head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\nall of it")
+        return False
+
+    async with asking(answer) as (_, _, pool):
+        receiver = Receiver()
+        begin(pool, receiver, "/")
+        assert (await asyncio.wait_for(receiver.end, 10)).body == b"all of it"
+        assert (receiver.dones[-1], receiver.dones.count(True)) == (True, 1)
+
+
+async def test_the_connection_that_was_given_back_last_is_used_first() -> None:
+    """So that those beyond what the load needs stay idle."""
+    gate = asyncio.Event()
+    made: list[asyncio.StreamWriter] = []
+    used: list[int] = []
+
+    async def answer(head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        if writer not in made:
+            made.append(writer)
+        used.append(made.index(writer))
+        await gate.wait()
+        return await harness.echo(head, reader, writer)
+
+    async with asking(answer) as (ask, _, pool):
+        both = [asyncio.create_task(ask(f"/{number}")) for number in range(2)]
+        await harness.until(lambda: len(used) == 2)
+        gate.set()
+        await asyncio.gather(*both)
+        first, last = pool._idle
+        for number in range(3):
+            await ask(f"/{number}")
+        assert len(set(used[2:])) == 1
+        assert list(pool._idle) == [first, last]
+
+
+class Turned:
+    """A loop's clock and its one timer, turned by the test."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.due: list[tuple[float, Callable[[], None]]] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> object:
+        self.due.append((when, callback))
+        return self
+
+    def turn_to(self, now: float) -> None:
+        self.now = now
+        due, self.due = self.due, []
+        for when, callback in due:
+            if when <= now:
+                callback()
+            else:
+                self.due.append((when, callback))
+
+
+class Watched:
+    """An exchange that only notes its deadline."""
+
+    def __init__(self, name: str, late: list[str]) -> None:
+        self.name = name
+        self.late = late
+
+    def give_up(self, error: str) -> None:
+        assert error == "timeout"
+        self.late.append(self.name)
+
+    def received(self, data: bytes) -> None: ...
+
+    def lost(self, error: Exception | None) -> None: ...
+
+    def pause_sending(self) -> None: ...
+
+    def resume_sending(self) -> None: ...
+
+
+async def test_an_exchange_whose_deadline_is_put_off_holds_up_no_other_deadline() -> None:
+    pool, clock, late = Pool("127.0.0.1", 1, 1, deadline=10.0), Turned(), list[str]()
+    pool.loop = clock  # type: ignore[assignment]
+    sends, waits = Watched("sends", late), Watched("waits", late)
+    pool.watch(sends)
+    clock.now = 101.0
+    pool.watch(waits)
+    clock.now = 105.0
+    pool.watch(sends)  # more of its request was sent
+    clock.turn_to(110.0)
+    assert late == []
+    clock.turn_to(111.0)
+    assert late == ["waits"]
+    pool.unwatch(waits)
+    clock.turn_to(114.9)
+    assert late == ["waits"]
+    clock.turn_to(115.0)
+    assert late == ["waits", "sends"]
 
 
 async def test_an_answer_to_head_has_no_body_and_its_connection_is_used_again() -> None:
