@@ -33,12 +33,16 @@ class Breaker:
         self._probing = self.open
         return True
 
-    def withdraw(self) -> None:
-        """A copy was called back: that tells nothing, and the next one may be the probe."""
-        self._probing = False
+    def withdraw(self, probe: bool) -> None:
+        """A copy was called back: that tells nothing, and after a `probe` the next one may be it."""
+        if probe:
+            self._probing = False
 
-    def report(self, failed: bool) -> None:
-        """A copy ended."""
+    def report(self, failed: bool, probe: bool) -> None:
+        """A copy ended; `probe` when it was let through while this was open. What was sent before it opened tells
+        nothing of the arm as it is now: while open, only the probe counts."""
+        if self.open and not probe:
+            return
         self._probing = False
         self._in_a_row = self._in_a_row + 1 if failed else 0
         if self.open:

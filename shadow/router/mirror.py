@@ -41,7 +41,7 @@ ANSWER_PARTS: Final = 1_024
 class Copy:
     """One copy, the draft of the record that waits for its outcome, and what comes back."""
 
-    __slots__ = ("body", "draft", "leg", "mirror", "offered_at", "payload", "queue_us", "size")
+    __slots__ = ("body", "draft", "leg", "mirror", "offered_at", "payload", "probe", "queue_us", "size")
 
     def __init__(self, mirror: Mirror, payload: bytes, draft: Draft, held_bytes: int) -> None:
         self.mirror = mirror
@@ -53,6 +53,8 @@ class Copy:
         self.queue_us = 0
         self.body = Body(mirror.arm.answer_bytes)
         self.leg: Leg | None = None
+        self.probe = False
+        """Whether the arm's breaker was open when it went."""
 
     def interim(self, answer: AnswerReader) -> None:
         """Nobody waits for it here."""
@@ -162,9 +164,9 @@ class Mirror:
         copy.leg = None
         self.queued_bytes -= copy.size
         if end.error in ("cancelled", ABORTED):
-            self._breaker.withdraw()
+            self._breaker.withdraw(copy.probe)
         else:
-            self._breaker.report(bool(end.error) or end.status >= 500)
+            self._breaker.report(bool(end.error) or end.status >= 500, copy.probe)
 
     def ended(self, copy: Copy, end: Exchanged) -> None:
         """A copy came to its end."""
@@ -226,6 +228,7 @@ class Mirror:
     def _begin(self, copy: Copy, now: float) -> None:
         copy.queue_us = int((now - copy.offered_at) * 1e6)
         self._under_way.add(copy)
+        copy.probe = self._breaker.open
         # Within this turn of the loop the leg cannot end yet, so the copy knows it before it is told anything.
         copy.leg = Leg(self._pool, copy, copy.draft.method.encode(), copy.payload, True)
         copy.payload = b""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -35,9 +37,9 @@ def test_a_breaker_opens_after_failures_in_a_row_and_a_success_between_starts_an
     one = breaker(Clock())
     for failed in (True, True, False, True, True):
         assert one.allows()
-        one.report(failed)
+        one.report(failed, False)
     assert not one.open
-    one.report(True)
+    one.report(True, False)
     assert one.open
     assert not one.allows()
 
@@ -46,13 +48,13 @@ def test_an_open_breaker_gives_out_one_probe_at_a_time_and_its_success_closes_it
     clock = Clock()
     one = breaker(clock)
     for _ in range(3):
-        one.report(True)
+        one.report(True, False)
     clock.now += 9.9
     assert not one.allows()
     clock.now += 0.2
     assert one.allows()
     assert not one.allows()
-    one.report(False)
+    one.report(False, True)
     assert one.allows()
     assert one.allows()
 
@@ -61,14 +63,35 @@ def test_a_failed_probe_keeps_it_open_for_the_same_time_again() -> None:
     clock = Clock()
     one = breaker(clock)
     for _ in range(3):
-        one.report(True)
+        one.report(True, False)
     clock.now += 10.1
     assert one.allows()
-    one.report(True)
+    one.report(True, True)
     assert one.blocks
     clock.now += 9.9
     assert not one.allows()
     clock.now += 0.2
+    assert one.allows()
+
+
+@pytest.mark.parametrize("failed", [True, False])
+def test_while_open_the_end_of_a_copy_from_before_changes_nothing(failed: bool) -> None:
+    clock = Clock()
+    one = breaker(clock)
+    for _ in range(3):
+        one.report(True, False)
+    clock.now += 9.0
+    one.report(failed, False)
+    assert one.open
+    clock.now += 1.1
+    assert one.allows()  # the probe comes no later for it
+    one.report(failed, False)
+    clock.now += 10.1
+    assert one.open
+    assert not one.allows()  # and there is no second one beside it
+    one.withdraw(False)
+    assert not one.allows()
+    one.withdraw(True)
     assert one.allows()
 
 
@@ -104,6 +127,19 @@ class OneArm:
                 self.changed.clear()
                 await self.changed.wait()
         return [(name, outcome) for name, outcome, _ in self.ended]
+
+
+@asynccontextmanager
+async def before(answer: harness.Answer, **settings: Any) -> AsyncIterator[OneArm]:
+    """An arm before an upstream that answers so."""
+    upstream = Upstream(answer)
+    await upstream.start()
+    arm = OneArm(url=f"http://127.0.0.1:{upstream.port}", **settings)
+    try:
+        yield arm
+    finally:
+        arm.mirror.close()
+        await upstream.stop()
 
 
 @pytest.fixture
@@ -229,12 +265,44 @@ async def test_an_answer_is_a_failure_for_the_breaker_from_500_on_and_a_pair_wha
         writer.write(harness.reply("{}", f"{status} Whatever"))
         return True
 
-    upstream = Upstream(answer)
-    await upstream.start()
-    arm = OneArm(url=f"http://127.0.0.1:{upstream.port}", breaker_failures=1, breaker_seconds=60)
-    arm.offer("first")
-    assert await arm.until(1) == [("first", "paired")]
-    arm.offer("second")
-    assert (await arm.until(2))[1] == ("second", "dropped:breaker_open" if fails else "paired")
-    arm.mirror.close()
-    await upstream.stop()
+    async with before(answer, breaker_failures=1, breaker_seconds=60) as arm:
+        arm.offer("first")
+        assert await arm.until(1) == [("first", "paired")]
+        arm.offer("second")
+        assert (await arm.until(2))[1] == ("second", "dropped:breaker_open" if fails else "paired")
+
+
+async def test_copies_from_before_the_breaker_opened_end_beside_the_one_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(mirror, "monotonic", clock)
+    gates = {name: asyncio.Event() for name in ("first", "late", "later", "probe")}
+
+    async def answer(head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        name = harness.target_of(head)[1:]
+        await gates[name].wait()
+        writer.write(harness.reply("{}", "200 OK" if name == "probe" else "500 No"))
+        return True
+
+    async with before(answer, breaker_failures=1, breaker_seconds=10) as arm:
+        for name in ("first", "late", "later"):
+            arm.offer(name)
+        gates["first"].set()
+        await arm.until(1)
+        clock.now += 10.1
+        arm.offer("probe")
+        gates["late"].set()
+        await arm.until(2)
+        clock.now += 10.1
+        arm.offer("second probe")
+        assert (await arm.until(3))[2] == ("second probe", "dropped:breaker_open")
+        gates["probe"].set()
+        assert (await arm.until(4))[3] == ("probe", "paired")
+        assert not arm.mirror._breaker.open
+        gates["later"].set()
+        assert await arm.until(5) == [
+            ("first", "paired"),
+            ("late", "paired"),
+            ("second probe", "dropped:breaker_open"),
+            ("probe", "paired"),
+            ("later", "paired"),
+        ]

@@ -57,7 +57,7 @@ async def test_an_arm_that_only_gets_another_share_keeps_its_queue_and_its_break
     async with running(shadow=gate, concurrency=1, breaker_failures=3) as stage:
         for number in range(4):
             await stage.get(f"/recommend?user_id={number}")
-        stage.server.router.arms[0]._breaker.report(True)
+        stage.server.router.arms[0]._breaker.report(True, False)
         stage.server.adopt(with_arm(stage.server.config, fraction=0.5, sampling="counter"))
         assert stage.server.router.arms[0]._breaker._in_a_row == 1
         gate.open.set()
