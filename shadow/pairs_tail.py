@@ -6,8 +6,8 @@ Next module: `shadow.replay.cli`.
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
+from heapq import nlargest
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,8 +35,9 @@ class Tail:
 
     def last(self, number: int) -> list[PairRecord | Exposure]:
         """The last `number` records that are there now, by their arrival."""
-        newest: deque[PairRecord | Exposure] = deque(self.look(), maxlen=number)
-        return sorted(newest, key=lambda record: record.arrival_us)
+        # One more than asked for: with none asked for, nlargest would not look at all.
+        newest = nlargest(number + 1, self.look(), key=lambda record: record.arrival_us)
+        return newest[:number][::-1]
 
     def coming(self, seconds: float, sleep: Callable[[float], Any] = time.sleep) -> Iterator[PairRecord | Exposure]:
         """What comes from now on, looked for every `seconds`; without end, or `PairLogError` after `PATIENCE` looks in

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shadow.contracts import PairRecord
+from shadow.segment_lines import FRAME_BYTES
 from shadow.segments import MANIFEST, read_pairs
 from tests.shadow import written
 
@@ -190,3 +193,16 @@ def test_a_line_that_is_no_record_is_counted_and_ends_nothing(tmp_path: Path, li
     log = read_pairs(tmp_path)
     assert list(log) == SMALL["one"][:2]
     assert log.health.undecodable == 2
+
+
+def test_a_frame_that_would_take_all_memory_is_damage_and_what_is_behind_it_is_read(tmp_path: Path) -> None:
+    path = next(written.incarnation(tmp_path, SMALL["one"], per_segment=30).glob("*.zst"))
+    bomb = zstandard.ZstdCompressor(write_checksum=True).compress(bytes(1 << 28))
+    path.write_bytes(bomb + path.read_bytes())
+    log = read_pairs(tmp_path)
+    tracemalloc.start()
+    assert list(log) == SMALL["one"]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * FRAME_BYTES
+    assert len(log.health.torn) == 1

@@ -119,6 +119,15 @@ def test_following_tells_each_record_once_whatever_becomes_of_its_segment(tmp_pa
     assert [each.incarnation for each in tail.look()] == ["two"]
 
 
+def test_the_last_records_are_the_last_of_all_routers_and_none_is_told_again(tmp_path: Path) -> None:
+    written.incarnation(tmp_path, [written.pair(number, "one") for number in range(0, 10, 2)])
+    written.incarnation(tmp_path, [written.pair(number, "two") for number in range(1, 10, 2)])
+    assert [each.request_id for each in Tail(tmp_path).last(3)] == ["two-7", "one-8", "two-9"]
+    tail = Tail(tmp_path)
+    assert tail.last(0) == []
+    assert list(tail.look()) == []
+
+
 def test_following_outlasts_an_empty_spool_but_not_one_that_stays_away(tmp_path: Path) -> None:
     directory = written.incarnation(tmp_path, [written.pair(0)])
     tail = Tail(tmp_path)
