@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shadow.router.masking import MOST_DECODINGS, SPELLING, Mask
+from shadow.router.masking import MOST_DECODINGS, SPELLING, TELLING_BYTES, Mask
 from shadow.router.records import Body, answer_of
 from shadow.router.ways import Exchanged
 
@@ -214,3 +214,31 @@ def test_bytes_that_are_no_text_are_masked_before_they_become_base64() -> None:
 def test_without_an_id_a_body_is_kept_as_it_is() -> None:
     mask = Mask(b"/recommend?k=3", PARAMETER, "")
     assert mask.body(b'{"user_id":"17","x":"%41"}', truncated=True) == b'{"user_id":"17","x":"%41"}'
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**12), 10**12) | st.floats(-1e9, 1e9) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(
+    user=st.integers(0, 10**9).map(str) | st.text(min_size=1, max_size=12),
+    others=values,
+    ascii_only=st.booleans(),
+    indent=st.none() | st.integers(0, 2),
+)
+def test_json_stays_json_and_no_value_is_the_id_any_more(
+    user: str, others: object, ascii_only: bool, indent: int | None
+) -> None:
+    number = int(user) if user.isascii() and user.isdigit() and str(int(user)) == user else user
+    document = {"user_id": user, "user": number, "of": [number, others], "more": {"user_id": number, "x": [others]}}
+    body = json.dumps(document, ensure_ascii=ascii_only, indent=indent).encode("utf-8", "surrogatepass")
+    kept = mask_of(user).body(body, truncated=False)
+    if kept is None:
+        return
+    masked = json.loads(kept)
+    if len(user.encode()) >= TELLING_BYTES:
+        assert user not in json.dumps(masked, ensure_ascii=False) or user.isdigit()
+        assert masked["user_id"] == masked["of"][0] == UNIT
