@@ -86,7 +86,7 @@ class Admin:
         self._house = house
         self._token = token
         self._registry = CollectorRegistry()
-        self._registry.register(RouterCollector(house.document))
+        self._registry.register(RouterCollector(lambda: self._house.document()))
         self._serving: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self._ways: dict[str, dict[bytes, Callable[[Request, bytes], Awaitable[Reply]]]] = {
@@ -99,6 +99,15 @@ class Admin:
             "/resume": {b"POST": self._resume},
             "/drain": {b"POST": self._drain},
         }
+
+    @property
+    def listens(self) -> bool:
+        """Whether it has been started."""
+        return self._server is not None
+
+    def serve(self, house: Governed) -> None:
+        """Answer for this process from now on."""
+        self._house = house
 
     async def start(self, host: str, port: int) -> asyncio.Server:
         """Listen; `OSError` when the port is taken."""

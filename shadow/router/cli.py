@@ -24,17 +24,26 @@ path_option = functools.partial(click.Path, path_type=Path)
 
 @click.group(invoke_without_command=True)
 @click.option("--config", "file", type=path_option(exists=True, dir_okay=False), help="JSON file.")
+@click.option("--config-server", "url", metavar="URL", help="Instead of --config: a server that gives it.")
+@click.option("--name", help="Of this router, for that server.")
+@click.option("--admin", metavar="HOST:PORT", help="The admin port, which answers before there is a configuration.")
+@click.option("--state", type=path_option(exists=True, file_okay=False), help="Keeps the server's last good one.")
 @click.pass_context
-def router(ctx: click.Context, file: Path | None) -> None:
+def router(
+    ctx: click.Context, file: Path | None, url: str | None, name: str | None, admin: str | None, state: Path | None
+) -> None:
     """Answer users from the primary and copy their requests to the arms, until SIGTERM.
 
     SIGHUP reads the file again. The commands below talk to the admin port of a router that runs.
     """
     if ctx.invoked_subcommand is not None:
         return
-    if file is None:
-        raise click.UsageError("Missing option '--config'.")
-    _run_router(file)
+    if file is not None and url is None:
+        _run_router(file)
+    elif file is None and url is not None and name and admin and state:
+        _run_remote(url, name, admin, state)
+    else:
+        raise click.UsageError("Give either --config FILE, or --config-server URL with --name, --admin and --state.")
 
 
 router.add_command(config)
@@ -56,6 +65,19 @@ def _run_router(file: Path) -> None:
         uvloop.run(serve(config, settings, file))
     except OSError as error:
         _fail(f"{error.strerror or error}. Stop what uses it, or choose another address in {file}.")
+
+
+def _run_remote(url: str, name: str, admin: str, state: Path) -> None:
+    import uvloop
+
+    from shadow.router.remote import serve_remote
+    from shadow.router.settings import RouterSettings
+
+    _log_to_stderr()
+    try:
+        uvloop.run(serve_remote(url, name, admin, state, RouterSettings.load()))
+    except (OSError, ValueError) as error:
+        _fail(str(error))
 
 
 def _setting(name: str, kind: Any, text: str, **more: Any) -> Callable[[Command], Command]:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Any, Final, Protocol
 
@@ -51,6 +52,8 @@ class Control:
         self.troubles: Counter[str] = Counter()
         """By kind: `refused`, and what a server or the disk did wrong."""
         self.lease_expirations = 0
+        self.kept: Callable[[], None] = lambda: None
+        """Called after an abort or a resume: whoever keeps the state keeps it again."""
         self._trouble: dict[str, Any] | None = None
         self._router = router
         self._expiry: asyncio.TimerHandle | None = None
@@ -92,12 +95,14 @@ class Control:
 
     def abort(self) -> None:
         """Copy nothing from now on, whoever configures what, until `resume`; what is under way is called back."""
-        self._suspend(ABORTED)
+        self.suspend(ABORTED)
         self._router.cut()
+        self.kept()
 
     def resume(self) -> None:
         """Take an abort back."""
         self._release(ABORTED)
+        self.kept()
 
     def renew(self, seconds: float) -> None:
         """Whoever gave the configuration stands by it for so long from now; then nothing is copied any more."""
@@ -109,7 +114,7 @@ class Control:
         """The lease has run out."""
         self.lease_expirations += 1
         self._expiry = None
-        self._suspend(LEASE_EXPIRED)
+        self.suspend(LEASE_EXPIRED)
 
     def end_lease(self) -> None:
         """Let no lease run out any more."""
@@ -150,7 +155,8 @@ class Control:
             "errors": dict(self.troubles),
         }
 
-    def _suspend(self, reason: str) -> None:
+    def suspend(self, reason: str) -> None:
+        """Copy nothing, for this reason, until it is gone."""
         if reason not in self.suspended:
             logger.warning("nothing is copied any more: %s", reason)
             self.suspended |= {reason}

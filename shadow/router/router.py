@@ -7,7 +7,7 @@ the one they began with. What did not change is the same object in both. Next mo
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
@@ -31,7 +31,7 @@ class Router:
     """One configuration, ready for requests. Made inside a running loop."""
 
     config: RouterConfig
-    unit_key: bytes
+    unit_key: bytes = field(repr=False)
     incarnation: str
     counters: Counters
     log: PairLog
@@ -97,10 +97,10 @@ class Router:
 
 def check_change(before: RouterConfig, config: RouterConfig, known: Iterable[str]) -> None:
     """What a running router cannot do; `known` are the arms it has ever had. `ValueError` names the field."""
-    for field in FIXED:
-        if (was := getattr(before, field)) != (wanted := getattr(config, field)):
+    for each in FIXED:
+        if (was := getattr(before, each)) != (wanted := getattr(config, each)):
             raise ValueError(
-                f"{field}: a running router cannot change it from {was!r} to {wanted!r}; "
+                f"{each}: a running router cannot change it from {was!r} to {wanted!r}; "
                 "leave it as it was, or start the router anew"
             )
     if len(names := {*known, *(arm.name for arm in config.arms)}) > MOST_ARMS:

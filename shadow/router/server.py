@@ -17,7 +17,7 @@ import signal
 import socket
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,13 +50,20 @@ class Server:
     """One router process."""
 
     def __init__(
-        self, config: RouterConfig, unit_key: bytes, admin_token: bytes = b"", file: Path | None = None
+        self,
+        config: RouterConfig,
+        unit_key: bytes,
+        admin_token: bytes = b"",
+        file: Path | None = None,
+        admin: Admin | None = None,
+        incarnation: str = "",
+        source: str = "file",
     ) -> None:
         self.file = file
         """What SIGHUP reads."""
         self.draining = self.closing = False
         self.clients: set[Client] = set()
-        incarnation = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:8]}"
+        incarnation = incarnation or new_incarnation()
         hello = Hello(
             experiment=config.experiment,
             incarnation=incarnation,
@@ -72,8 +79,9 @@ class Server:
         self._changed = asyncio.Event()
         self._left = asyncio.Event()
         self._listeners: list[asyncio.Server] = []
-        self.control = Control(self, config, "file")
-        self.admin = Admin(self, admin_token)
+        self.control = Control(self, config, source)
+        self.admin = admin or Admin(self, admin_token)
+        self.admin.serve(self)
 
     @property
     def config(self) -> RouterConfig:
@@ -121,12 +129,13 @@ class Server:
     async def start(self) -> None:
         """Listen on both ports; `OSError` names the port that is taken."""
         loop = asyncio.get_running_loop()
-        self._listeners.append(await self.admin.start(*address("admin", self.config.admin)))
+        if not self.admin.listens:
+            self._listeners.append(await self.admin.start(*address("admin", self.config.admin)))
         host, port = address("listen", self.config.listen)
         self._listeners.insert(0, await loop.create_server(lambda: Client(self), host, port, backlog=1024))
 
-    async def run(self) -> None:
-        """Serve until SIGTERM or SIGINT, then drain."""
+    async def run(self, beside: Coroutine[Any, Any, None] | None = None) -> None:
+        """Serve until SIGTERM or SIGINT, then drain; `beside` runs until then."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
@@ -143,9 +152,10 @@ class Server:
             self.config.admin,
             self.router.incarnation,
         )
-        sweeper = loop.create_task(self._sweep())
+        tasks = [loop.create_task(each) for each in (self._sweep(), beside) if each is not None]
         await self._stopping.wait()
-        sweeper.cancel()
+        for task in tasks:
+            task.cancel()
         await self.drain()
 
     def reload(self) -> None:
@@ -228,6 +238,11 @@ class Server:
             now = time.monotonic()
             for client in list(self.clients):
                 client.sweep(now)
+
+
+def new_incarnation() -> str:
+    """The name of one life of a router: when it began, and at random."""
+    return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:8]}"
 
 
 def exchange_of(config: RouterConfig) -> type[Exchange]:

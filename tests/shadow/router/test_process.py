@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import tempfile
+import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,8 +18,10 @@ import msgspec
 
 from shadow.processes import Running, Stage, answers
 from shadow.rehearsal import HOST, command
+from shadow.router.last_good import FILE
 from tests.ports import free_port
 from tests.shadow.router import harness
+from tests.shadow.router.config_server import ConfigServer
 
 REQUESTS = 24
 CONCURRENCY = 16
@@ -191,3 +194,76 @@ async def test_the_commands_get_put_abort_resume_and_drain_a_router_that_runs(tm
         assert await asyncio.to_thread(router.process.wait, 10) == 0
         code, _, told = await understudy(port, "abort")
         assert (code, "Does a router run there?" in told) == (1, True)
+
+
+async def test_a_router_with_a_server_waits_for_it_starts_without_it_later_and_leaves_in_order(tmp_path: Path) -> None:
+    primary, collector, server = harness.Upstream(harness.echo), harness.Collector(), ConfigServer()
+    await primary.start()
+    await server.start()
+    port = free_port((0, 1))
+    admin, state = f"{HOST}:{port + 1}", tmp_path / "state"
+    state.mkdir()
+    line = command(
+        "router", "--config-server", server.url, "--name", "router-0", "--admin", admin, "--state", state
+    )  # fmt: skip
+    with (
+        tempfile.TemporaryDirectory(dir="/tmp") as sockets,
+        Stage(tmp_path / "logs", os.environ | SECRETS | {"UNDERSTUDY_CONTROL_TOKEN": "a-token-of-the-server"}) as stage,
+    ):
+        path = Path(sockets) / "shipper.sock"
+        listener = await asyncio.start_unix_server(collector.serve, str(path))
+        ready, alive = (lambda: answers(f"http://{admin}/readyz")), (lambda: answers(f"http://{admin}/livez"))
+        async with asyncio.timeout(120):
+            waiting = await asyncio.to_thread(stage.start, "router", line, alive)
+            assert not await asyncio.to_thread(ready)
+            waiting.process.terminate()
+            assert await asyncio.to_thread(waiting.process.wait, 20) == 0
+            await asyncio.to_thread(stage.stop, "router")
+            server.give(configuration(port, path, primary.port, primary.port))
+            first = await asyncio.to_thread(stage.start, "router", line, ready)
+            await server_told(server, 1)
+            reader, writer = await asyncio.open_connection(HOST, port)
+            writer.write(harness.request("/recommend?user_id=1"))
+            assert (await harness.read_answer(reader))[0] == 200
+            writer.close()
+            while not (state / FILE).exists():
+                await asyncio.sleep(0.02)
+            first.process.terminate()
+            assert await asyncio.to_thread(first.process.wait, 20) == 0
+            await asyncio.to_thread(stage.stop, "router")
+            await server.stop()
+            await asyncio.to_thread(stage.start, "router", line, ready)
+            assert (await state_of(port))["source"] == "disk"
+            await server.start()
+            server.give(configuration(port, path, primary.port, primary.port))
+            await server_told(server, 2)
+            assert (await state_of(port))["source"] == "server"
+            (tmp_path / "router.json").write_text("{}")
+            code, _, told = await understudy(port, "put", tmp_path / "router.json", "--force")
+            assert (code, "comes from a server" in told) == (1, True)
+            assert (await understudy(port, "drain"))[0] == 0
+        listener.close()
+    assert server.tokens == {"bearer a-token-of-the-server"}
+    await primary.stop()
+    await server.stop()
+
+
+async def server_told(server: ConfigServer, generation: int) -> None:
+    """Until the router has acknowledged it."""
+    while not server.acknowledged or server.acknowledged[-1].generation != generation:
+        await asyncio.sleep(0.02)
+
+
+async def state_of(port: int) -> dict[str, Any]:
+    """The control's part of the counters."""
+
+    def ask() -> dict[str, Any]:
+        request = urllib.request.Request(
+            f"http://{HOST}:{port + 1}/counters",
+            headers={"authorization": f"Bearer {SECRETS['UNDERSTUDY_ADMIN_TOKEN']}"},
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            document: dict[str, Any] = json.load(answer)
+        return document["control"]
+
+    return await asyncio.to_thread(ask)
