@@ -98,7 +98,9 @@ def _refused(address: str, response: httpx.Response, path: str) -> RegistryError
         refusal = msgspec.json.decode(response.content, type=Refusal)
     except (msgspec.DecodeError, UnicodeDecodeError):
         refusal = Refusal()
-    problem = f"{path}: {status} {refusal.message or response.reason_phrase}"
+    # Of an error of its database MLflow tells the statement, in more lines.
+    said, _, _ = refusal.message.partition("\n")
+    problem = f"{path}: {status} {said or response.reason_phrase}"
     if "Invalid Host header" in response.text:
         host = response.request.headers["host"]
         problem, remedy = f"it does not answer to the name {host}", f"Start it with --allowed-hosts {host}"

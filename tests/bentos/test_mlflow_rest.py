@@ -89,6 +89,13 @@ ERROR = {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "Model Version (nam
         ),
         (refusing(308, headers={"location": "https://x/"}), 308, "it sends to https://x/", "Give that address"),
         (refusing(503, json={"error_code": "TEMPORARILY_UNAVAILABLE", "message": "busy"}), 503, "503 busy", "log"),
+        # What MLflow says of its database goes on for lines, with the statement in them.
+        (
+            refusing(503, json={"error_code": "TEMPORARILY_UNAVAILABLE", "message": "full\n[SQL: …]"}),
+            503,
+            "full. See",
+            "log",
+        ),
         (refusing(502, text="<html>"), 502, "502 Bad Gateway", "or of the proxy before it"),
         (refusing(200, text="<html>"), 0, "none of MLflow's", "Check the address"),
         (refusing(200, json={"model_version": {"version": "3"}}), 0, "missing required field `name`", "Check the"),
