@@ -56,8 +56,8 @@ class Troupe:
     file_limit: str = "unlimited"
     lives: list[Life] = field(default_factory=list)
     kills: list[float] = field(default_factory=list)
-    late: float = 0.0
-    """The most that a sleeper of this process woke too late: what this machine's scheduler adds to any deadline."""
+    lateness: list[tuple[float, float]] = field(default_factory=list)
+    """(when, seconds) that a sleeper of this process woke too late: what this machine's scheduler adds to deadlines."""
     users: list[asyncio.Task[None]] = field(default_factory=list)
     _resting: bool = False
 
@@ -148,7 +148,13 @@ class Troupe:
         while True:
             before = time.monotonic()
             await asyncio.sleep(0.05)
-            self.late = max(self.late, time.monotonic() - before - 0.05)
+            late = time.monotonic() - before - 0.05
+            if late > 0.01:
+                self.lateness.append((before, late))
+
+    def late(self, moment: float) -> float:
+        """How much the scheduler held back in the seconds around `moment`, in all."""
+        return sum(late for when, late in self.lateness if moment - 2.5 <= when + late and when <= moment + 0.5)
 
     async def connected(self) -> None:
         """Until the living router has handed on records of now: a shipper is there, and nothing old waits."""
