@@ -125,6 +125,9 @@ def test_an_item_that_nobody_rated_is_of_the_tail_and_no_share_of_the_catalogue(
     # d is half of all slots, and the tail is that of a bundle's catalogue: every item outside the head, a.
     assert found.long_tail_share_at_10 == 1.0
     assert head_mask(task.liked_by).tolist() == [True, False, False, False]
+    # What stands behind the first ten does not move up into them.
+    beyond = PerUser.of(Ranking({0: [3] * 10 + [1], 1: [2]}), task, [0, 1]).metrics(task)
+    assert beyond.coverage_at_10 == pytest.approx(1 / 3)
 
 
 def test_rarefied_coverage_is_of_the_items_rated_before() -> None:
