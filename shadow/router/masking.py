@@ -46,7 +46,10 @@ class Mask:
         if not self._is_plain:
             self._spelt, self._users = users, [_decoded(value) for value in users]
         self._telling = [user for user in self._users if len(user) >= TELLING_BYTES]
-        shown = b"&".join([self._shown(*part) for part in parts])
+        if self._is_plain and len(users) == 1:
+            shown = _without_one(parts, users[0], bool(self._telling), self._unit)
+        else:
+            shown = b"&".join([self._shown(*part) for part in parts])
         self.target = (before + mark + shown).decode("latin-1")
         """With the unit in the place of every value under the parameter, however that is written, and of every name
         or value that is an id or gives it away."""
@@ -161,6 +164,15 @@ class Mask:
             if text == before:
                 return False
         return True
+
+
+def _without_one(parts: list[tuple[bytes, bytes, bytes]], user: bytes, telling: bool, unit: bytes) -> bytes:
+    """What `Mask._shown` makes of a plain query that names one user, in a third of the time: every request comes here."""
+    shown = []
+    for name, equals, value in parts:
+        shown_name = unit if name == user or (telling and user in name) else name
+        shown.append(shown_name + equals + (unit if value == user or (telling and user in value) else value))
+    return b"&".join(shown)
 
 
 def _decoded(text: bytes) -> bytes:

@@ -242,3 +242,14 @@ def test_json_stays_json_and_no_value_is_the_id_any_more(
     if len(user.encode()) >= TELLING_BYTES:
         assert user not in json.dumps(masked, ensure_ascii=False) or user.isdigit()
         assert masked["user_id"] == masked["of"][0] == UNIT
+
+
+_PIECE = st.text("aU17-_", max_size=8)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["user_id", "USER_ID", "k", "17", "user-17"]) | _PIECE, _PIECE), max_size=5))
+def test_the_quick_way_of_a_plain_query_is_the_long_way(parts: list[tuple[str, str]]) -> None:
+    query = "&".join(f"{name}={value}" for name, value in parts)
+    mask = Mask(f"/r?{query}".encode(), PARAMETER, UNIT)
+    long_way = b"&".join(mask._shown(*part.partition(b"=")) for part in query.encode().split(b"&"))
+    assert mask.target == f"/r?{long_way.decode()}"
