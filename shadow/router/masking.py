@@ -101,7 +101,8 @@ class Mask:
         if truncated and self._users:
             raw = raw[: max(0, len(raw) - SPELLING * max(map(len, self._users)))]
         for user in self._users:
-            if user in raw:
+            # One with a backslash could be found in the middle of its own spelling in JSON: that goes first, below.
+            if user in raw and not (b"\\" in user and len(user) >= TELLING_BYTES):
                 raw = self._without(raw, user)
         for value in self._spelt:
             if value not in self._users and len(value) >= TELLING_BYTES:
@@ -149,6 +150,7 @@ class Mask:
         """Other spellings of telling ids; a body that still gives one away, once it is decoded, must not be kept."""
         lowered = raw.lower()
         spellings = [each for user in self._telling for each in _spellings(user) if each in lowered]
+        spellings += [user for user in self._telling if b"\\" in user]
         if spellings:
             pattern = b"|".join(map(re.escape, sorted(spellings, key=len, reverse=True)))
             raw = re.sub(pattern, self._unit, raw, flags=re.IGNORECASE)
@@ -167,7 +169,7 @@ class Mask:
 
 
 def _without_one(parts: list[tuple[bytes, bytes, bytes]], user: bytes, telling: bool, unit: bytes) -> bytes:
-    """What `Mask._shown` makes of a plain query that names one user, in a third of the time: every request comes here."""
+    """What `Mask._shown` makes of a plain query that names one user, faster: nearly every request comes here."""
     shown = []
     for name, equals, value in parts:
         shown_name = unit if name == user or (telling and user in name) else name

@@ -9,7 +9,7 @@ import re
 from urllib.parse import quote, quote_plus, unquote_to_bytes
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shadow.router.masking import MOST_DECODINGS, SPELLING, TELLING_BYTES, Mask
@@ -223,6 +223,7 @@ values = st.recursive(
 )
 
 
+@example(user="\\0\x80\x80", others=None, ascii_only=False, indent=None)
 @given(
     user=st.integers(0, 10**9).map(str) | st.text(min_size=1, max_size=12),
     others=values,
