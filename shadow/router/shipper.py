@@ -159,7 +159,7 @@ class Shipper:
             async with asyncio.timeout_at(max(deadline, loop.time() + 1.0)):
                 while True:
                     await self._each(lambda log: log.settle())
-                    if await self.ship() and all(log.settled for log in self.logs.values()):
+                    if await self.ship() and all(log.shipped for log in self.logs.values()):
                         return 0
                     await asyncio.sleep(backoff.failed())
         except TimeoutError:

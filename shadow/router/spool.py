@@ -45,6 +45,7 @@ class IncarnationLog:
     _closing: list[SegmentWriter] = field(default_factory=list)
     _uploading: SegmentEntry | None = None
     _unsaved: bool = True
+    _saving: bool = False
     _manifest_at: float = 0.0
 
     def __post_init__(self) -> None:
@@ -136,12 +137,16 @@ class IncarnationLog:
             if entry is not None:
                 self.add(entry)
         if self._unsaved:
-            self._unsaved = False
-            await asyncio.to_thread(self._save, self._whole())
+            self._unsaved, self._saving = False, True
+            try:
+                await asyncio.to_thread(self._save, self._whole())
+            finally:
+                self._saving = False
 
     async def ship(self, store: Store) -> None:
         """Bring closed segments, then the manifest, to `store`. Raises what that raises; nothing is lost by it."""
-        while self.waiting:
+        # Not before the spool's manifest lists them: after a kill the next shipper would not know of them.
+        while self.waiting and not (self._unsaved or self._saving):
             entry = self._uploading = self.waiting[0]
             path = self.directory / entry.name
             try:

@@ -419,3 +419,23 @@ async def test_what_a_router_held_while_its_shipper_was_away_is_on_disk_as_soon_
     stream._hello_at -= 1.0
     stream.data_received(len(line(2)).to_bytes(4, "big") + line(2))
     assert log.pending == 1
+
+
+async def test_a_segment_is_not_uploaded_before_the_spools_manifest_lists_it(
+    tmp_path: Path, settings: Callable[..., ShipperSettings]
+) -> None:
+    """A kill between the two would leave it in the store, in no manifest, and no next shipper could know of it."""
+    log, store = opened(Spool.of(settings())), Store(settings())
+    log.append(line(0), 0, 1, now=0.0)
+    log.close_segment()
+    (writer,) = log._closing
+    log._closing.clear()
+    entry = writer.close()
+    assert entry is not None
+    log.add(entry)
+    await log.ship(store)
+    assert not list((tmp_path / "log").glob("*/*/*.zst"))
+    await log.settle()
+    await log.ship(store)
+    assert log.shipped
+    assert len(list((tmp_path / "log").glob("*/*/*.zst"))) == 1
