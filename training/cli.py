@@ -22,7 +22,14 @@ if TYPE_CHECKING:
     from training.settings import Machine, MachineSettings
 
 TRACKING = "sqlite:///.understudy/mlflow.db"
-tracking_option = click.option("--tracking", default=TRACKING, show_default=True, help="MLflow store.")
+tracking_option = click.option(
+    "--tracking",
+    envvar="UNDERSTUDY_TRACKING",
+    default=TRACKING,
+    show_default=True,
+    show_envvar=True,
+    help="MLflow store.",
+)
 
 
 def machine_options(command: Callable[..., None]) -> Callable[..., None]:

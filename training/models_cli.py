@@ -22,7 +22,12 @@ if TYPE_CHECKING:
     from training.versions import Listed, Shown
 
 registry_option = click.option(
-    "--registry", default=TRACKING, show_default=True, help="http://HOST:PORT of a server, or the store of --tracking."
+    "--registry",
+    envvar=["UNDERSTUDY_REGISTRY_URL", "UNDERSTUDY_TRACKING"],
+    default=TRACKING,
+    show_default=True,
+    show_envvar=True,
+    help="http://HOST:PORT of a server, or the store of --tracking.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 alias_option = click.option("--alias", default="champion", show_default=True, help="The alias to move.")

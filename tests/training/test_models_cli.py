@@ -61,6 +61,18 @@ def test_versions_are_listed_newest_first_in_aligned_columns(three: str) -> None
     assert lines[3].endswith("0.1234") or lines[3].endswith("0.1235")
 
 
+def test_the_store_may_come_from_the_environment_and_the_flag_goes_before_it(three: str, tmp_path: Path) -> None:
+    empty = f"sqlite:///{tmp_path / 'empty.db'}"
+    asked = ["models", "list", "--json"]
+    for environment in (
+        {"UNDERSTUDY_TRACKING": three},
+        {"UNDERSTUDY_REGISTRY_URL": three, "UNDERSTUDY_TRACKING": empty},
+    ):
+        assert CliRunner(env=environment).invoke(main, asked).output == run(three, "list", "--json").output
+    flagged = CliRunner(env={"UNDERSTUDY_TRACKING": empty}).invoke(main, [*asked, "--registry", three])
+    assert flagged.output == run(three, "list", "--json").output
+
+
 def test_the_list_for_machines_has_the_same_and_what_the_columns_leave_out(three: str) -> None:
     found = document(three, "list")
     assert found["aliases"] == {"champion": 1}
