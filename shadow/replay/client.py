@@ -108,7 +108,9 @@ class Replay:
             task = loop.create_task(self._one(request, started + offset))
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
-        await asyncio.gather(*self._under_way)
+        # Not gather: a signal that ends this wait must not end what is waited for.
+        if self._under_way:
+            await asyncio.wait(self._under_way)
 
     async def _end(self) -> None:
         """Let what is under way end, each by its deadline, and close what is open."""
@@ -140,7 +142,7 @@ class Replay:
             self._progress()
 
     async def _exchange(self, request: Recorded) -> Reader:
-        streams = self._idle.pop() if self._idle else await asyncio.open_connection(*self._address)
+        streams = await self._connection()
         whole = False
         try:
             streams[1].write(self._serialise(request))
@@ -157,6 +159,15 @@ class Replay:
                 self._idle.append(streams)
             else:
                 streams[1].close()
+
+    async def _connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """One that waits, unless its server has closed it meanwhile, or a new one."""
+        while self._idle:
+            reader, writer = self._idle.pop()
+            if not (reader.at_eof() or writer.is_closing()):
+                return reader, writer
+            writer.close()
+        return await asyncio.open_connection(*self._address)
 
     def _serialise(self, request: Recorded) -> bytes:
         method, target, body = request.parts()

@@ -248,10 +248,13 @@ def run_shipper(settings: ShipperSettings) -> int:
     before = os.umask(0o077)
     try:
         with locked(settings.spool):
-            return asyncio.run(_serve(settings))
+            try:
+                return asyncio.run(_serve(settings))
+            finally:
+                # Not without the lock: the socket of a shipper that was refused is another's.
+                settings.socket.unlink(missing_ok=True)
     finally:
         os.umask(before)
-        settings.socket.unlink(missing_ok=True)
 
 
 async def _serve(settings: ShipperSettings) -> int:

@@ -12,6 +12,7 @@ import logging
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -23,6 +24,9 @@ from shadow.segment_writer import SegmentWriter, write_atomically
 from shadow.segments import MANIFEST
 
 logger = logging.getLogger(__name__)
+
+MANIFEST_SECONDS: Final = 60.0
+"""So old the store's manifest may grow while segments are uploaded, one after the other."""
 
 
 @dataclass
@@ -47,6 +51,7 @@ class IncarnationLog:
     _unsaved: bool = True
     _saving: bool = False
     _manifest_at: float = 0.0
+    _opened_at: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         self.drops = Drops(self.name, self.spool.counters, self.manifest.drops)
@@ -158,6 +163,8 @@ class IncarnationLog:
                 self._remove(entry, DISK, f"{path} is gone from the spool")
             finally:
                 self._uploading = None
+            if time.monotonic() - max(self._manifest_at, self._opened_at) > MANIFEST_SECONDS:
+                break  # A long backlog must not make a living router look dead: the rest has the next turn.
         if self.unshipped_manifest:
             self.unshipped_manifest = False
             try:
@@ -192,6 +199,8 @@ class IncarnationLog:
         counters.segments_uploaded += 1
         counters.uploaded_bytes += entry.bytes
         counters.uploaded_at = time.monotonic()
+        # One that lists it goes up after it: the last may have gone while this one waited for the disk.
+        self.unshipped_manifest = True
         path.unlink(missing_ok=True)
         self.waiting.remove(entry)
         self.spool.budget.left(entry)

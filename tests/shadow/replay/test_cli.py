@@ -188,3 +188,50 @@ def test_options_that_do_not_go_together_are_refused(
     code, output = invoke(1, *(str(tmp_path / "r") if each == "FILE" else each for each in options))
     assert code == 2
     assert reason in output
+
+
+async def test_a_signal_after_the_last_request_waits_for_its_answer() -> None:
+    """What is under way has its answer, and its count, whenever the signal comes."""
+    asked, answering = asyncio.Event(), asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        asked.set()
+        await answering.wait()
+        writer.write(answer('{"items":[{}]}'))
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    run = Replay("127.0.0.1", server.sockets[0].getsockname()[1], 2, lambda: None)
+    playing = asyncio.create_task(run.play([Recorded(0, "a")], [0.0], 20, (signal.SIGUSR1,)))
+    await asyncio.wait_for(asked.wait(), 10)
+    signal.raise_signal(signal.SIGUSR1)
+    asyncio.get_running_loop().call_later(0.05, answering.set)
+    assert await asyncio.wait_for(playing, 20) == signal.SIGUSR1
+    assert (run.tally.sent, run.tally.statuses, run.tally.errors) == (1, {"200": 1}, {})
+    server.close()
+
+
+async def test_a_connection_that_its_server_has_closed_is_not_used_again() -> None:
+    closed = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer('{"items":[{}]}'))
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+        closed.set()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    run = Replay("127.0.0.1", server.sockets[0].getsockname()[1], 2, lambda: None)
+    for _ in range(3):
+        closed.clear()
+        reader = await run._exchange(Recorded(0, "a"))
+        assert reader.status == 200
+        await asyncio.wait_for(closed.wait(), 10)
+        while not run._idle[0][0].at_eof():
+            await asyncio.sleep(0.001)
+    await run._end()
+    server.close()

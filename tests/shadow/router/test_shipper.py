@@ -8,6 +8,8 @@ import random
 import signal
 import socket
 import struct
+import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
@@ -326,9 +328,16 @@ def stopped(router: socket.socket) -> bool:
 
 def test_a_spool_is_used_by_one_shipper_at_a_time(shippers: Shippers) -> None:
     shippers.start()
-    shippers.path = shippers.path.with_name("other.sock")
+    mine = shippers.path
+    shippers.path = mine.with_name("other.sock")
     with pytest.raises(StepError, match="another shipper uses the spool"):
         shippers.start()
+    same_socket = ("--socket", str(mine), "--spool", str(shippers.spool), "--destination", shippers.spool.as_uri())
+    refused = subprocess.run(
+        [sys.executable, "-m", "shadow", "shipper", *same_socket], capture_output=True, check=False
+    )
+    assert b"another shipper uses the spool" in refused.stderr
+    assert mine.exists(), "the socket of the one that has the spool"
 
 
 def test_settings_come_from_the_environment_too_and_a_wrong_one_is_named(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import errno
 import math
 import os
 import random
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,11 @@ from shadow.router.growing import Spool
 from shadow.router.leftovers import left_over
 from shadow.router.shipper import Shipper
 from shadow.router.shipper_settings import ShipperSettings
-from shadow.router.spool import IncarnationLog
+from shadow.router.spool import MANIFEST_SECONDS, IncarnationLog
 from shadow.router.store import Store
 from shadow.router.stream import Stream
 from shadow.segment_writer import write_atomically
-from shadow.segments import read_manifest
+from shadow.segments import MANIFEST, read_manifest
 
 
 class Disk:
@@ -438,4 +439,49 @@ async def test_a_segment_is_not_uploaded_before_the_spools_manifest_lists_it(
     await log.settle()
     await log.ship(store)
     assert log.shipped
-    assert len(list((tmp_path / "log").glob("*/*/*.zst"))) == 1
+    (segment,) = (tmp_path / "log").glob("*/*/*.zst")
+    manifest = read_manifest(segment.parent / MANIFEST)
+    assert manifest is not None
+    assert [each.name for each in manifest.segments] == [segment.name]
+
+
+async def test_a_segment_that_waited_for_the_disk_is_listed_by_a_manifest_after_it(
+    tmp_path: Path, settings: Callable[..., ShipperSettings]
+) -> None:
+    """The manifest goes up while the spool's own is being written; then the segment; then a manifest that lists it."""
+    log, store = opened(Spool.of(settings())), Store(settings())
+    log.append(line(0), 0, 1, now=0.0)
+    log.close_segment()
+    await log.settle()
+    log._saving = True
+    await log.ship(store)
+    assert not log.unshipped_manifest
+    log._saving = False
+    await log.ship(store)
+    assert log.shipped
+    (segment,) = (tmp_path / "log").glob("*/*/*.zst")
+    manifest = read_manifest(segment.parent / MANIFEST)
+    assert manifest is not None
+    assert [each.name for each in manifest.segments] == [segment.name]
+
+
+async def test_a_long_backlog_renews_the_manifest_on_its_way(
+    tmp_path: Path, settings: Callable[..., ShipperSettings]
+) -> None:
+    log, store = opened(Spool.of(settings())), Store(settings())
+    for number in range(3):
+        log.append(line(number), number, 1, now=0.0)
+        log.close_segment()
+    await log.settle()
+    log._opened_at = log._manifest_at = time.monotonic() - MANIFEST_SECONDS - 1
+    await log.ship(store)
+    (path,) = (tmp_path / "log").glob("*/*/" + MANIFEST)
+    assert listed(path) == 1
+    await log.ship(store)
+    assert log.shipped
+    assert listed(path) == 3
+
+
+def listed(path: Path) -> int:
+    manifest = read_manifest(path)
+    return len(manifest.segments) if manifest else 0
