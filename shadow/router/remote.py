@@ -121,6 +121,9 @@ async def until_left(first: Any, left: asyncio.Event) -> First | None:
 async def first_of(caller: Caller, keeper: Keeper, admin: str, waiting: Waiting) -> First:
     """The server's configuration; the last good one when the server is away, or says what cannot be."""
     seen, failures = NO_GENERATION, 0
+    kept = keeper.read()
+    # Whatever the server says: an abort by hand lasts until somebody says `resume`, over restarts too.
+    aborted = kept is not None and kept.aborted
     while True:
         try:
             offer = await caller.offer(seen, WAIT_SECONDS if failures else 0.0, frozenset())
@@ -132,7 +135,7 @@ async def first_of(caller: Caller, keeper: Keeper, admin: str, waiting: Waiting)
             except ConfigError as error:
                 await caller.acknowledge(offer.generation, str(error), frozenset())
                 raise
-            return First(config, offer.generation, offer.lease_seconds, offer.lease_seconds, "server")
+            return First(config, offer.generation, offer.lease_seconds, offer.lease_seconds, "server", aborted)
         except (ServerError, ConfigError) as error:
             waiting.trouble(str(error))
         if not failures and (last := _last_good(keeper, admin, waiting)) is not None:

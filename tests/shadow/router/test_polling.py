@@ -297,6 +297,16 @@ async def test_the_servers_configuration_comes_before_that_of_the_disk(tmp_path:
     assert (first.source, first.generation, first.config.copy_bytes, first.seconds_left) == ("server", 9, 5, 60.0)
 
 
+async def test_an_abort_by_hand_outlasts_a_restart_though_the_server_answers(
+    tmp_path: Path, server: ConfigServer
+) -> None:
+    keep(tmp_path, aborted=True)
+    server.give(CONFIG)
+    async with starting(tmp_path, server) as (task, _):
+        first = await asyncio.wait_for(task, 10)
+    assert (first.source, first.aborted) == ("server", True)
+
+
 async def test_without_a_server_the_last_good_one_is_taken_with_what_is_left_of_its_lease(
     tmp_path: Path, server: ConfigServer
 ) -> None:
