@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
-from shadow.segment_writer import write_atomically
+from shadow.durable_files import write_atomically
 
 BUCKETS: Final = ("s3", "s3a", "gs", "az")
 CHUNK_BYTES: Final = 1 << 16
@@ -107,10 +107,8 @@ class LogStore:
             raise self._failure(name, error) from error
 
     def _failure(self, name: str, error: Exception) -> PairLogError:
-        # obstore adds a page of its insides; its first line says it.
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         place = f"{self.location.rstrip('/')}/{name}" if name else self.location
-        return PairLogError(f"{place}: {reason}. Check that it is there, and that you may use it.")
+        return PairLogError(f"{place}: {first_line(error)}. Check that it is there, and that you may use it.")
 
 
 def local_path(location: str | Path) -> Path:
@@ -125,6 +123,11 @@ def local_path(location: str | Path) -> Path:
     if not path.is_dir():
         raise PairLogError(f"{location}: {'not a directory' if path.exists() else 'nothing there'}. Give a pair log's.")
     return path
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, without the page of insides that obstore adds."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _is_local(location: str) -> bool:
@@ -143,8 +146,9 @@ def _store(place: Path | str) -> Any:
             retry_config={"max_retries": 5, "retry_timeout": timedelta(seconds=RETRY_SECONDS)},
         )
     except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise PairLogError(f"{place}: {reason}. Set the credentials of the bucket in the environment.") from error
+        raise PairLogError(
+            f"{place}: {first_line(error)}. Set the credentials of the bucket in the environment."
+        ) from error
 
 
 def _found(meta: Any) -> Found:

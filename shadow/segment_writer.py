@@ -18,6 +18,7 @@ import msgspec
 import zstandard
 
 from shadow.contracts import SegmentEntry
+from shadow.durable_files import publish
 
 SUFFIX: Final = ".jsonl.zst"
 OPEN_SUFFIX: Final = ".open"
@@ -193,38 +194,6 @@ def write_whole(file: int, data: bytes, offset: int) -> None:
     while view:
         written = os.pwrite(file, view, offset)
         view, offset = view[written:], offset + written
-
-
-def publish(temporary: Path, path: Path) -> None:
-    """Rename `temporary` to `path` and make the new name durable."""
-    temporary.replace(path)
-    sync_directory(path.parent)
-
-
-def sync_directory(directory: Path) -> None:
-    """fsync a directory, so that the names in it survive a power cut."""
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace the file `path` by `data`: a reader sees the old bytes or the new ones, also after a crash.
-
-    `OSError` when it cannot be written; then the old file is as it was and nothing else is left.
-    """
-    temporary = path.with_name(path.name + ".new")
-    try:
-        with temporary.open("wb") as out:
-            out.write(data)
-            out.flush()
-            os.fsync(out.fileno())
-        publish(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 class Stamp(msgspec.Struct, frozen=True):

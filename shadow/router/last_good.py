@@ -6,8 +6,6 @@ this copy, nothing else. Next module: `shadow.router.polling`.
 
 from __future__ import annotations
 
-import os
-import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +13,10 @@ from typing import Final
 
 import msgspec
 
+from shadow.durable_files import write_atomically
+
 FILE: Final = "last-good.json"
+OWNER: Final = 0o600
 
 
 class LastGood(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,20 +71,6 @@ class Keeper:
                     self._writing = False
                     return
             try:
-                _replace(self._path, data)
+                write_atomically(self._path, data, OWNER)
             except OSError as error:
                 self._trouble(f"{self._path}: {error.strerror or error}")
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write `path` whole or not at all."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise

@@ -22,13 +22,14 @@ from random import Random
 from typing import Final
 
 from shadow.contracts import Hello
+from shadow.log_store import first_line
 from shadow.router.growing import Spool
 from shadow.router.leftovers import left_over
 from shadow.router.retention import Retention
 from shadow.router.shipper_metrics import Gauges, ShipperCollector, served
 from shadow.router.shipper_settings import ShipperSettings
 from shadow.router.spool import IncarnationLog
-from shadow.router.store import Backoff, Store, first_line
+from shadow.router.store import Backoff, Store
 from shadow.router.stream import Stream, StreamError
 
 logger = logging.getLogger(__name__)

@@ -17,10 +17,11 @@ from typing import Final
 import msgspec
 
 from shadow.contracts import DISK, OLDEST, SCHEMA_VERSION, Goodbye, Hello, Manifest, SegmentEntry
+from shadow.durable_files import write_atomically
 from shadow.router.drops import Drops
 from shadow.router.growing import Growing, Spool
 from shadow.router.store import Store
-from shadow.segment_writer import SegmentWriter, write_atomically
+from shadow.segment_writer import SegmentWriter
 from shadow.segments import MANIFEST
 
 logger = logging.getLogger(__name__)
@@ -50,8 +51,7 @@ class IncarnationLog:
     _uploading: SegmentEntry | None = None
     _unsaved: bool = True
     _saving: bool = False
-    _manifest_at: float = 0.0
-    _opened_at: float = field(default_factory=time.monotonic)
+    _manifest_at: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         self.drops = Drops(self.name, self.spool.counters, self.manifest.drops)
@@ -163,7 +163,7 @@ class IncarnationLog:
                 self._remove(entry, DISK, f"{path} is gone from the spool")
             finally:
                 self._uploading = None
-            if time.monotonic() - max(self._manifest_at, self._opened_at) > MANIFEST_SECONDS:
+            if time.monotonic() - self._manifest_at > MANIFEST_SECONDS:
                 break  # A long backlog must not make a living router look dead: the rest has the next turn.
         if self.unshipped_manifest:
             self.unshipped_manifest = False

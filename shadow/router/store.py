@@ -7,15 +7,15 @@ two pods write the same key, and putting is all that the credential needs to all
 from __future__ import annotations
 
 import asyncio
-import os
 from datetime import timedelta
 from pathlib import Path
 from random import Random
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
+from shadow.durable_files import sync
+from shadow.log_store import first_line
 from shadow.router.shipper_settings import NONE, ShipperSettings
-from shadow.segment_writer import sync_directory
 
 FIRST_PAUSE_SECONDS: Final = 0.2
 """After the first failure in a row; it doubles with each further one."""
@@ -68,7 +68,7 @@ class Store:
             await obstore.put_async(self._store, name, source, chunk_size=PART_BYTES, max_concurrency=PARTS)
             if self._directory is not None:
                 # The spool's copy goes next, so this one must survive a power cut.
-                await asyncio.to_thread(_sync, self._directory / name)
+                await asyncio.to_thread(_keep, self._directory / name)
 
 
 class Backoff:
@@ -88,11 +88,6 @@ class Backoff:
         whole = min(self._longest, FIRST_PAUSE_SECONDS * 2.0 ** min(self.failures, 30))
         self.failures += 1
         return whole * (1 + self._random.random()) / 2
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, without the page of insides that obstore adds."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _local(url: str) -> Path | None:
@@ -119,10 +114,6 @@ def _s3(settings: ShipperSettings) -> dict[str, str]:
     return {name: value for name, value in wanted.items() if value}
 
 
-def _sync(path: Path) -> None:
-    file = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
-    sync_directory(path.parent)
+def _keep(path: Path) -> None:
+    sync(path)
+    sync(path.parent)
