@@ -25,7 +25,7 @@ from shadow.contracts import Exposure, PairRecord
 from shadow.incarnations import Incarnation, file_name, find_incarnations
 from shadow.log_store import LogStore, PairLogError
 from shadow.segments import Log
-from shadow.watermark import Watermark, watermark_of
+from shadow.watermark import Watermark, watermark_among
 
 STATE: Final = "compacted.json"
 FILE_BYTES: Final = 32 << 20
@@ -71,7 +71,7 @@ def compact(location: str | Path, out: str | Path, experiment: str | None = None
     """
     store, incarnations = LogStore(out), find_incarnations(location, experiment)
     state = read_state(store)
-    state.watermark, state.made = watermark_of(location, experiment), 0
+    state.watermark, state.made = watermark_among(incarnations), 0
     for owner, group in groupby(sorted(incarnations, key=lambda each: each.owner), key=lambda each: each.owner):
         directories, name = list(group), "/".join(owner)
         before, source = state.routers.get(name), _source(directories)

@@ -6,14 +6,11 @@ Next module: `shadow.pairs_view`, how records look to people.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import click
-
-if TYPE_CHECKING:
-    from shadow.segments import Log, Record
 
 location_argument = click.argument("location")
 experiment_option = click.option("--experiment", help="Only this experiment of the log.")
@@ -36,15 +33,16 @@ def stats(location: str, experiment: str | None, as_json: bool) -> None:
     """Count records per arm, outcome and status; say how far the log is complete and what is wrong with it."""
     import msgspec
 
+    from shadow.contracts import Exposure
     from shadow.pairs_view import count, count_exposures, stats_table
-    from shadow.segments import read_exposures, read_pairs
-    from shadow.watermark import watermark_of
+    from shadow.segments import Log, read_pairs
+    from shadow.watermark import watermark_among
 
     with told():
         log = read_pairs(location, experiment)
         arms, health = count(log), log.health
-        exposures = count_exposures(read_exposures(location, experiment)) if health.other_kind else {}
-        mark = watermark_of(location, experiment)
+        exposures = count_exposures(Log(log.incarnations, Exposure)) if health.other_kind else {}
+        mark = watermark_among(log.incarnations)
     if as_json:
         document = {"arms": arms, "exposures": exposures, "health": health, "watermark": mark}
         click.echo(msgspec.json.encode(document | {"problems": health.problems()}))
@@ -62,12 +60,16 @@ def stats(location: str, experiment: str | None, as_json: bool) -> None:
 @json_option
 def show(location: str, request_id: str, experiment: str | None, as_json: bool) -> None:
     """Print both answers to one request side by side, and what differs; an exposure among them."""
+    from itertools import chain
+
+    from shadow.contracts import Exposure, PairRecord
     from shadow.pairs_view import as_document, side_by_side
-    from shadow.segments import read_exposures, read_pairs
+    from shadow.segments import Log, read_pairs
 
     with told():
-        logs = (_read(read, location, experiment) for read in (read_pairs, read_exposures))
-        found = [record for log in logs for record in log if record.request_id == request_id]
+        log = read_pairs(location, experiment)
+        both = chain[PairRecord | Exposure](log, Log(log.incarnations, Exposure))
+        found = [record for record in both if record.request_id == request_id]
     for record in found:
         click.echo(as_document(record) if as_json else "\n".join(side_by_side(record)))
     if not found:
@@ -187,10 +189,6 @@ def told() -> Iterator[None]:
         yield
     except (PairLogError, ValueError) as error:
         _fail(str(error))
-
-
-def _read(read: Callable[[str, str | None], Log[Record]], location: str, experiment: str | None) -> Log[Record]:
-    return read(location, experiment)
 
 
 def _fail(text: str) -> NoReturn:

@@ -6,14 +6,14 @@ Pure arithmetic over manifests, no I/O but in `watermark_of`. Next module: `shad
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from shadow.contracts import Manifest, SegmentEntry
-from shadow.incarnations import find_incarnations
+from shadow.incarnations import Incarnation, find_incarnations
 
 UNDECIDED_SECONDS: Final = 30.0
 """Longest time from a request's arrival to its record: the deadlines of primary and arm, and the wait between them (5 +
@@ -69,7 +69,12 @@ def watermark(
 
 def watermark_of(location: str | Path, experiment: str | None = None, now_us: int | None = None) -> Watermark:
     """The watermark of the log at `location`, now. `PairLogError` as from `read_pairs`."""
-    manifests = [each.manifest for each in find_incarnations(location, experiment) if each.manifest is not None]
+    return watermark_among(find_incarnations(location, experiment), now_us)
+
+
+def watermark_among(incarnations: Iterable[Incarnation], now_us: int | None = None) -> Watermark:
+    """The watermark of what was found of a log, so that it says no more than what is then read of it."""
+    manifests = [each.manifest for each in incarnations if each.manifest is not None]
     return watermark(manifests, time.time_ns() // 1000 if now_us is None else now_us)
 
 
