@@ -13,6 +13,8 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import quote, quote_plus, unquote_to_bytes
 
+from shadow.router.sampling import decoded
+
 TELLING_BYTES: Final = 6
 """From this length on an id is masked inside of longer values too."""
 MOST_DECODINGS: Final = 4
@@ -44,13 +46,10 @@ class Mask:
         users = self._users = [value for name, _, value in parts if value and self._names(name)]
         self._spelt: list[bytes] = []
         if not self._is_plain:
-            self._spelt, self._users = users, [_decoded(value) for value in users]
+            self._spelt, self._users = users, [decoded(value) for value in users]
         self._telling = [user for user in self._users if len(user) >= TELLING_BYTES]
-        if self._is_plain and len(users) == 1:
-            shown = _without_one(parts, users[0], bool(self._telling), self._unit)
-        else:
-            shown = b"&".join([self._shown(*part) for part in parts])
-        self.target = (before + mark + shown).decode("latin-1")
+        shown = [(self._plainly if self._is_plain else self._shown)(*part) for part in parts]
+        self.target = (before + mark + b"&".join(shown)).decode("latin-1")
         """With the unit in the place of every value under the parameter, however that is written, and of every name
         or value that is an id or gives it away."""
 
@@ -58,7 +57,7 @@ class Mask:
         """Whether a name of the query is the parameter, upper or lower case: others may read it so."""
         if name == self._parameter:
             return True
-        name = name if self._is_plain else _decoded(name)
+        name = name if self._is_plain else decoded(name)
         return len(name) == len(self._parameter) and name.lower() == self._parameter.lower()
 
     def _shown(self, name: bytes, equals: bytes, value: bytes) -> bytes:
@@ -66,6 +65,20 @@ class Mask:
         if value and (name == self._parameter or self._names(name) or self._tells(value)):
             value = self._unit
         return (self._unit if self._tells(name) else name) + equals + value
+
+    def _plainly(self, name: bytes, equals: bytes, value: bytes) -> bytes:
+        """`_shown` where nothing need be decoded; nearly every request comes here."""
+        users = self._users
+        if value in users:
+            value = self._unit
+        if name in users:
+            name = self._unit
+        for user in self._telling:
+            if user in value:
+                value = self._unit
+            if user in name:
+                name = self._unit
+        return name + equals + value
 
     def _tells(self, text: bytes) -> bool:
         """Whether `text`, decoded as often as it can be, is an id or gives it away."""
@@ -75,14 +88,11 @@ class Mask:
             for user in self._telling:
                 if user in text:
                     return True
-            if self._is_plain:
-                return False
             if b";" in text and self._parameter in text.lower():
                 return True  # some servers take a semicolon for an ampersand
-            decoded = _decoded(text)
-            if decoded == text:
+            before, text = text, decoded(text)
+            if text == before:
                 return False
-            text = decoded
         return True
 
     def request_id(self, raw: bytes) -> str:
@@ -166,19 +176,6 @@ class Mask:
             if text == before:
                 return False
         return True
-
-
-def _without_one(parts: list[tuple[bytes, bytes, bytes]], user: bytes, telling: bool, unit: bytes) -> bytes:
-    """What `Mask._shown` makes of a plain query that names one user, faster: nearly every request comes here."""
-    shown = []
-    for name, equals, value in parts:
-        shown_name = unit if name == user or (telling and user in name) else name
-        shown.append(shown_name + equals + (unit if value == user or (telling and user in value) else value))
-    return b"&".join(shown)
-
-
-def _decoded(text: bytes) -> bytes:
-    return unquote_to_bytes(text.replace(b"+", b" ")) if b"%" in text or b"+" in text else text
 
 
 def _unescaped(text: bytes) -> bytes:

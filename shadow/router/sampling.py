@@ -79,10 +79,11 @@ def user_of(query: bytes, parameter: bytes) -> bytes | None:
     found = None
     for part in query.split(b"&"):
         name, _, value = part.partition(b"=")
-        if value and _decoded(name) == parameter:
+        if value and decoded(name) == parameter:
             found = value
-    return None if found is None else _decoded(found)
+    return None if found is None else decoded(found)
 
 
-def _decoded(text: bytes) -> bytes:
+def decoded(text: bytes) -> bytes:
+    """A name or value of a query as the services here read it."""
     return unquote_to_bytes(text.replace(b"+", b" ")) if b"%" in text or b"+" in text else text
