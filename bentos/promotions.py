@@ -6,22 +6,15 @@ seen by the next reader and finished by the next writer. Next module: `training.
 
 from __future__ import annotations
 
-import asyncio
 import getpass
 import os
-import random
 import socket
 import uuid
-from typing import Final
 
+from bentos.appending import ATTEMPTS, append
 from bentos.errors import PromotionLostError, RegistryError
 from bentos.promotion_log import LOG, PROMOTE, ROLLBACK, PromotionLog, Record
 from bentos.registry import MODEL, Registry, checked
-
-ATTEMPTS: Final = 20
-"""How often a busy registry is asked again."""
-PAUSE_S: Final = 1.0
-"""Longest pause before that, in seconds; a random part of it steps out of the others' way."""
 
 
 class Promotions:
@@ -104,32 +97,16 @@ class Promotions:
         An answer can be lost, or the registry busy: then the log tells whether the record is in it. Writing it again
         is harmless, for of two with the same `after` only the first can count.
         """
-        failed: RegistryError | None = None
-        written = False
-        for attempt in range(ATTEMPTS):
-            if attempt:
-                await asyncio.sleep(PAUSE_S * random.random())
-            if not written:
-                failed = await self._create(tags)
-                written = failed is None
-            if failed is not None and failed.status and not failed.passing:
-                raise failed
-            found = await self._find(log, tags)
-            if found is not None:
-                return found
-            if failed is not None and not failed.status:
-                break
-        raise self._unknown(tags, failed.problem if failed else f"{LOG} does not show the record that it took")
+        found, failed = await append(lambda: self._write(tags), lambda: self._find(log, tags), again_unanswered=False)
+        if found is None:
+            raise self._unknown(tags, failed.problem if failed else f"{LOG} does not show the record that it took")
+        return found
 
-    async def _create(self, tags: dict[str, str]) -> RegistryError | None:
-        """Write a record; the error when that failed. The source makes the registry refuse a version it has not."""
-        try:
-            if tags["after"] == "0":
-                await self._registry.ensure_model(LOG)
-            await self._registry.create_version(LOG, f"models:/{MODEL}/{tags['to']}", tags)
-        except RegistryError as error:
-            return error
-        return None
+    async def _write(self, tags: dict[str, str]) -> None:
+        """Write a record. The source makes the registry refuse a version it has not."""
+        if tags["after"] == "0":
+            await self._registry.ensure_model(LOG)
+        await self._registry.create_version(LOG, f"models:/{MODEL}/{tags['to']}", tags)
 
     async def _find(self, log: PromotionLog, tags: dict[str, str]) -> tuple[PromotionLog, Record] | None:
         """The record with the nonce of `tags`, and the log that has it; None when it is not there."""

@@ -9,7 +9,6 @@ Next module: `training.jobs`.
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 import uuid
 from collections.abc import Iterable, Sequence
@@ -17,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from bentos.errors import RegistryError
+from bentos.appending import append
 from bentos.promotions import whoami
 from bentos.registered import ModelVersion
 from bentos.registry import Registry
@@ -28,10 +27,6 @@ from training.local_registry import open_registry
 
 LOG: Final = "understudy-test-period"
 """The registered model whose versions are the uses."""
-ATTEMPTS: Final = 20
-"""How often a busy registry is asked again."""
-PAUSE_S: Final = 1.0
-"""Longest pause before that, in seconds; a random part of it steps out of the others' way."""
 
 
 class Use(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,34 +149,20 @@ def _refusal(experiment: Experiment, when: str) -> ConfigurationError:
 
 
 async def _appended(registry: Registry, seen: list[ModelVersion], tags: dict[str, str]) -> list[ModelVersion]:
-    """Append a record; the log that has it.
+    """Append a record; the log that has it. Of two with one nonce the first is the one that is asked for."""
 
-    An answer can be lost, or the registry busy: then the log tells whether the record is in it. Writing it again is
-    harmless, for of two with one nonce the first is the one that is asked for.
-    """
-    failed: RegistryError | None = None
-    written = False
-    for attempt in range(ATTEMPTS):
-        if attempt:
-            await asyncio.sleep(PAUSE_S * random.random())
-        if not written:
-            failed = await _create(registry, tags)
-            written = failed is None
-        if failed is not None and failed.status and not failed.passing:
-            raise failed
-        log = seen + await registry.versions(LOG, seen[-1].number if seen else 0)
-        if any(each.tag("nonce") == tags["nonce"] for each in log):
-            return log
-    problem = failed.problem if failed else f"{LOG} does not show the record that it took"
-    remedy = "Nothing was scored; see that log before you repeat the command"
-    raise registry.error(f"whether the use of the test period was recorded is not known: {problem}", f"{remedy}.")
-
-
-async def _create(registry: Registry, tags: dict[str, str]) -> RegistryError | None:
-    """Write a record; the error when that failed. MLflow wants a source and looks for none behind a scheme of ours."""
-    try:
+    async def write() -> None:
         await registry.ensure_model(LOG)
+        # MLflow wants a source and looks for none behind a scheme of ours.
         await registry.create_version(LOG, f"understudy-data:/{tags['data_hash']}", tags)
-    except RegistryError as error:
-        return error
-    return None
+
+    async def find() -> list[ModelVersion] | None:
+        log = seen + await registry.versions(LOG, seen[-1].number if seen else 0)
+        return log if any(each.tag("nonce") == tags["nonce"] for each in log) else None
+
+    log, failed = await append(write, find, again_unanswered=True)
+    if log is None:
+        problem = failed.problem if failed else f"{LOG} does not show the record that it took"
+        remedy = "Nothing was scored; see that log before you repeat the command"
+        raise registry.error(f"whether the use of the test period was recorded is not known: {problem}", f"{remedy}.")
+    return log

@@ -89,7 +89,7 @@ async def registry(store: str) -> Registry:
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bentos.promotions.PAUSE_S", 0.0)
+    monkeypatch.setattr("bentos.appending.PAUSE_S", 0.0)
 
 
 async def state(registry: Registry, alias: str = "champion") -> tuple[int | None, int | None]:
