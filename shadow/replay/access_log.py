@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from shadow.replay.requests import Recorded, ReplayError
+from shadow.replay.requests import Recorded, ReplayError, told
 
 LINE: Final = re.compile(r'\S+ \S+ .*?\[(?P<time>[^\]]+)\] "(?P<request>(?:[^"\\]|\\.)*)" (?P<status>\d{3}|-)')
 
@@ -33,8 +33,8 @@ def read_access_log(path: Path, prefix: str = "/") -> tuple[list[Recorded], Coun
             else:
                 found.append(each)
     if not found:
-        told = ", ".join(f"{number} × {reason}" for reason, number in left_out.items()) or "it is empty"
-        raise ReplayError(f"{path}: no GET of {prefix}… in the Combined Log Format there ({told})")
+        reason = told(left_out, "it is empty")
+        raise ReplayError(f"{path}: no GET of {prefix}… in the Combined Log Format there ({reason})")
     found.sort(key=lambda request: request.event_time_us)
     return found, left_out
 

@@ -15,7 +15,7 @@ from urllib.parse import quote_from_bytes
 from msgspec import structs
 
 from shadow.contracts import PRIMARY, Answer, PairRecord
-from shadow.replay.requests import Recorded, ReplayError
+from shadow.replay.requests import Recorded, ReplayError, told
 from shadow.router.sampling import unit_of
 from shadow.segments import PairLogError, read_pairs
 
@@ -53,8 +53,7 @@ def read_pair_log(location: str, experiment: str | None, users: Iterable[str], k
         if answer is not None:
             answers[record.request_id] = _with_user(answer, record.unit, names)
     if not found:
-        told = ", ".join(f"{number} × {reason}" for reason, number in left_out.items()) or "it holds no pair"
-        raise ReplayError(f"{location}: nothing to replay ({told})")
+        raise ReplayError(f"{location}: nothing to replay ({told(left_out, 'it holds no pair')})")
     return Logged(sorted(found.values(), key=lambda each: each.event_time_us), answers, left_out)
 
 

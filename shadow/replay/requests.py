@@ -7,7 +7,7 @@ ratings of a period. Next module: `shadow.replay.access_log`.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote_from_bytes, urlsplit
@@ -98,6 +98,11 @@ def ensure_ascending(path: Path, requests: Sequence[Recorded]) -> None:
             raise ReplayError(
                 f"{path}: line {number} is earlier than the line before it; sort the file by event_time_us"
             )
+
+
+def told(left_out: Mapping[str, int], nothing: str) -> str:
+    """What was left out and how often, in words; `nothing` when nothing was."""
+    return ", ".join(f"{number} × {reason}" for reason, number in left_out.items()) or nothing
 
 
 def address(target: str) -> tuple[str, int]:
