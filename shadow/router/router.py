@@ -80,11 +80,6 @@ class Router:
         pool = self.pool if same else _pool(config.primary)
         return _router(config, self.unit_key, self.incarnation, self.counters, self.log, pool, arms, self.samplers)
 
-    @property
-    def mirrors(self) -> list[Mirror]:
-        """The arms that get copies."""
-        return [mirror for mirror, _ in self.shown]
-
     def serves(self, request: Request) -> bool:
         """Whether the request may go to the primary; the routes may, whatever `private_paths` says."""
         return request.target.partition(b"?")[0] in self.paths or not is_private(request.target, self.private)

@@ -67,7 +67,7 @@ async def test_a_shadow_that_accepts_and_never_reads_holds_up_nobody_and_its_cop
         writer.close()
         await stage.settled()
         assert stage.outcomes == {"arm_timeout": 5}
-        assert stage.server.router.mirrors[0].queued_bytes == 0
+        assert stage.server.mirrors[0].queued_bytes == 0
     deaf.socket.close()
 
 
@@ -184,7 +184,7 @@ async def test_a_long_blackout_of_the_shadow_is_bounded_in_bytes_at_every_instan
     """10: GoReplay grew until its hosts died, Traefik's goroutines had no bound."""
     bound, shadow = 100_000, Gate()
     async with running(shadow=shadow, deadline_ms=60_000, queue_bytes=bound, concurrency=2) as stage:
-        [mirror] = stage.server.router.mirrors
+        [mirror] = stage.server.mirrors
         reader, writer = await asyncio.open_connection("127.0.0.1", stage.port)
         held = []
         for number in range(400):
@@ -208,7 +208,7 @@ async def test_the_bytes_of_bodies_and_answers_count_in_the_bound() -> None:
     size, bound, shadow = 100_000, 1 << 20, Gate()
     config = routes() | {"copy_bytes": size}
     async with running(primary=digest, shadow=shadow, deadline_ms=60_000, queue_bytes=bound, config=config) as stage:
-        [mirror] = stage.server.router.mirrors
+        [mirror] = stage.server.mirrors
         for _ in range(20):
             assert (await stage.send(post(size) + BLOCK[:size]))[0] == 200
             assert mirror.queued_bytes <= bound
@@ -230,7 +230,7 @@ async def test_a_waiting_copy_counts_what_it_takes_in_memory_not_what_it_was_on_
         return True
 
     async with running(primary=wide, shadow=shadow, deadline_ms=60_000, queue_bytes=bound, concurrency=1) as stage:
-        [mirror] = stage.server.router.mirrors
+        [mirror] = stage.server.mirrors
         for number in range(20):
             await stage.get(f"/recommend?user_id={number}&x={'x' * 30_000}")
         drafts = [copy.draft for copy in (*mirror._queue, *mirror._under_way)]
@@ -452,7 +452,7 @@ async def test_nothing_is_left_of_requests_whose_clients_primary_and_arms_end_at
         await stage.settled()
         assert sum(stage.outcomes.values()) > 50
         assert not stage.server.router.pool._due
-        assert all(not mirror.busy and mirror.queued_bytes == 0 for mirror in stage.server.router.mirrors)
+        assert all(not mirror.busy and mirror.queued_bytes == 0 for mirror in stage.server.mirrors)
         gc.collect()
         # By type, not isinstance: that asks every object of the process for its class, and lazy ones of torch warn.
         left = [each for each in gc.get_objects() if type(each) in (Exchange, Leg, Copy, Draft)]
@@ -468,7 +468,7 @@ async def test_a_drain_with_copies_that_never_end_accounts_for_each_of_them() ->
             assert (await stage.get(f"/recommend?user_id={number}"))[0] == 200
         assert stage.arm.in_flight == 6
     assert stage.outcomes == {"arm_timeout": 2, "dropped:shutdown": 4}
-    assert stage.server.router.mirrors[0].queued_bytes == 0
+    assert stage.server.mirrors[0].queued_bytes == 0
     assert stage.arm.balance == 0
     assert stage.collector.frames[-1]["records"] == 6
     assert len(stage.collector.records) == 6

@@ -107,7 +107,7 @@ async def test_a_full_queue_drops_the_newest_and_counts_it() -> None:
         await stage.settled()
         assert stage.outcomes["dropped:queue_full"] >= 2
         assert sum(stage.outcomes.values()) == 6
-        assert stage.server.router.mirrors[0].queued_bytes == 0
+        assert stage.server.mirrors[0].queued_bytes == 0
 
 
 @pytest.mark.parametrize(
@@ -435,7 +435,7 @@ async def test_the_whole_answer_has_left_before_a_copy_is_offered() -> None:
     async with running() as stage:
         client = socket.create_connection(("127.0.0.1", stage.port))
         client.setblocking(False)
-        mirror, readable = stage.server.router.mirrors[0], []
+        mirror, readable = stage.server.mirrors[0], []
         offer = mirror.offer
 
         def spy(copy: object) -> None:

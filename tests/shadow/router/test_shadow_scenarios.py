@@ -203,7 +203,7 @@ async def test_a_shadow_connection_that_is_full_before_a_request_begins_holds_no
     size = 8 << 20
     async with running(primary=digest, url=deaf.url, concurrency=1, deadline_ms=1_000, config=config) as stage:
         assert (await stage.send(post(size) + b"x" * size))[0] == 200
-        [copy] = stage.server.router.mirrors[0]._under_way
+        [copy] = stage.server.mirrors[0]._under_way
         await until(lambda: copy.leg._connection is not None)
         assert copy.leg._connection.transport.get_write_buffer_size() > 1 << 20
         for number in range(10):
