@@ -9,9 +9,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from shadow.contracts import ARM_ERROR, ARM_TIMEOUT, PAIRED, Answer, Manifest, PairRecord
-from shadow.segment_writer import SegmentWriter
-from shadow.segments import MANIFEST
+from shadow.contracts import ARM_ERROR, ARM_TIMEOUT, PAIRED, Answer, PairRecord
+from tests.shadow.written import incarnation
 
 DAY_US = 86_400_000_000
 START_US = 975_715_200_000_000
@@ -153,24 +152,5 @@ def _microseconds(rng: np.random.Generator, pace: float) -> int:
 
 def write_log(directory: Path, records: Sequence[PairRecord], per_segment: int = 500) -> Path:
     """Real segments and a manifest of `records` (of one incarnation); returns the log's location."""
-    first = records[0]
-    place = directory / first.experiment / first.incarnation
-    entries = []
-    for start in range(0, len(records), per_segment):
-        part = records[start : start + per_segment]
-        writer = SegmentWriter(place, part[0].sequence, now=0.0)
-        for each in part:
-            writer.append(msgspec.json.encode(each), each.sequence, each.event_time_us, now=0.0)
-        writer.flush()
-        entries.append(writer.close())
-    manifest = Manifest(
-        experiment=first.experiment,
-        incarnation=first.incarnation,
-        router="test",
-        started_us=first.arrival_us,
-        complete=True,
-        records=len(records),
-        segments=tuple(entry for entry in entries if entry is not None),
-    )
-    (place / MANIFEST).write_bytes(msgspec.json.encode(manifest))
+    incarnation(directory, records, per_segment, per_frame=per_segment)
     return directory

@@ -11,39 +11,28 @@ from shadow.contracts import Answer, PairRecord
 from shadow.replay.pair_log import CHANGING, UNKNOWN, USERLESS, read_pair_log
 from shadow.replay.requests import Recorded, ReplayError
 from shadow.router.sampling import unit_of
-from shadow.segment_writer import SegmentWriter
+from tests.shadow import written
 
 KEY = b"k" * 32
 
 
 def pair(number: int, user: str, arm: str = "shadow", event_us: int = 5, method: str = "GET") -> PairRecord:
     unit = unit_of(user.encode(), KEY) if user else ""
-    return PairRecord(
+    return written.pair(
+        number * 2 + (arm != "shadow"),
         request_id=f"r{number}",
-        experiment="test",
-        incarnation="one",
-        sequence=number * 2 + (arm != "shadow"),
-        arrival_us=0,
         event_time_us=event_us,
         method=method,
         target=f"/recommend?user_id={unit}&k=10",
         unit=unit,
-        bucket=0,
         arm=arm,
-        outcome="paired",
         primary=Answer(version="p", status=200, body=f"p{number}"),
         arm_answer=Answer(version="a", status=200, body=f"{arm}{number}"),
     )
 
 
 def log_of(root: Path, records: list[PairRecord]) -> str:
-    import msgspec
-
-    writer = SegmentWriter(root / "test" / "one", records[0].sequence, 0)
-    for record in records:
-        writer.append(msgspec.json.encode(record), record.sequence, record.event_time_us, 0)
-    writer.flush()
-    writer.close()
+    written.incarnation(root, records)
     return str(root)
 
 
