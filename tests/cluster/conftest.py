@@ -1,4 +1,5 @@
-"""Docker for tests that need it: skipped where there is none, but not in CI on a machine that provides it."""
+"""Docker, and an API server, for tests that need them: skipped where there is none, but not in CI on a machine that
+provides them."""
 
 from __future__ import annotations
 
@@ -8,6 +9,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
+from tests.cluster.api_server import api_server as api_server
+from tests.cluster.api_server import namespace as namespace
 
 TOOLS = Path(__file__).parents[3] / "shared" / "cluster" / "install"
 """What CI's machine offers to install Docker with (.ci/run)."""
@@ -21,11 +25,16 @@ def docker(*arguments: str, seconds: float = 60, check: bool = True) -> str:
     return (done.stdout + done.stderr).strip()
 
 
-@pytest.fixture(scope="session", autouse=True)
-def docker_there() -> None:
-    """Docker and the images that tests start from."""
+@pytest.fixture(scope="session")
+def tools() -> None:
+    """What CI's machine can install, installed there."""
     if TOOLS.exists() and os.environ.get("CI") == "true":
         subprocess.run([TOOLS, "images"], check=True, timeout=900)
+
+
+@pytest.fixture(scope="session")
+def docker_there(tools: None) -> None:
+    """Docker and the images that tests start from."""
     reason = "" if shutil.which("docker") else "there is no docker command"
     if not reason and subprocess.run(["docker", "info"], capture_output=True, timeout=60).returncode != 0:
         reason = "the docker daemon does not answer"

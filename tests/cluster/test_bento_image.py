@@ -19,7 +19,11 @@ from tests.cluster.conftest import docker
 from tests.integration.served import environment
 from tests.ports import free_port
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("docker")]
+pytestmark = [
+    pytest.mark.timeout(900),
+    pytest.mark.xdist_group("docker"),
+    pytest.mark.usefixtures("docker_there"),
+]
 MOST_MEGABYTES = 550
 READY_SECONDS = 8.0
 STARTS = 3
@@ -31,7 +35,7 @@ HARDENED = (
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str, int, Path]]:
+def built(docker_there: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str, int, Path]]:
     """(the bento's tag, the image's name, its size in bytes, the bundle)."""
     directory = tmp_path_factory.mktemp("image")
     synthetic_bundle(directory / "bundle")
