@@ -55,10 +55,11 @@ class Router(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Compacted(msgspec.Struct, kw_only=True):
-    """`compacted.json`. `watermark` is that of the log when the run began."""
+    """`compacted.json`. `watermarks` are those of the log, by experiment, when the last run that came to its end began:
+    what a run that was cut off has made may reach further, and never less far."""
 
     schema_version: int = 1
-    watermark: Watermark = Watermark(arrival_us=None, event_us=None)
+    watermarks: dict[str, Watermark] = {}
     routers: dict[str, Router] = {}
     made: int = 0
     """Routers that the last run made anew; the others had not changed."""
@@ -71,7 +72,8 @@ def compact(location: str | Path, out: str | Path, experiment: str | None = None
     """
     store, incarnations = LogStore(out), find_incarnations(location, experiment)
     state = read_state(store)
-    state.watermark, state.made = watermark_among(incarnations), 0
+    # Of what was found, not asked again: a segment uploaded since is not read, and must not be claimed.
+    marks, state.made = _watermarks(incarnations), 0
     for owner, group in groupby(sorted(incarnations, key=lambda each: each.owner), key=lambda each: each.owner):
         directories, name = list(group), "/".join(owner)
         before, source = state.routers.get(name), _source(directories)
@@ -84,8 +86,14 @@ def compact(location: str | Path, out: str | Path, experiment: str | None = None
         for file in before.files if before is not None else ():
             if file.name not in kept:
                 store.delete(file.name)
+    state.watermarks |= marks
     _write_state(store, state)
     return state
+
+
+def _watermarks(incarnations: Sequence[Incarnation]) -> dict[str, Watermark]:
+    names = sorted({each.experiment for each in incarnations})
+    return {name: watermark_among(each for each in incarnations if each.experiment == name) for name in names}
 
 
 def read_state(store: LogStore) -> Compacted:
@@ -107,7 +115,9 @@ def _write_state(store: LogStore, state: Compacted) -> None:
 def _source(directories: Sequence[Incarnation]) -> str:
     digest = hashlib.sha256()
     for each in directories:
-        digest.update(msgspec.json.encode((each.manifest, [(file_name(file), file.bytes) for file in each.files])))
+        # A manifest that was only renewed tells nothing new.
+        manifest = msgspec.structs.replace(each.manifest, written_us=0) if each.manifest else None
+        digest.update(msgspec.json.encode((manifest, [(file_name(file), file.bytes) for file in each.files])))
     return digest.hexdigest()
 
 

@@ -6,6 +6,7 @@ Next module: `shadow.segments`, which reads the segments.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from shadow.log_store import Found, LogStore, PairLogError
 from shadow.segment_writer import OPEN_SUFFIX, SUFFIX
 
 MANIFEST: Final = "manifest.json"
+_DIGITS: Final = re.compile("[0-9]{1,18}")
 
 
 @dataclass(frozen=True)
@@ -90,27 +92,74 @@ def _order(incarnation: Incarnation) -> tuple[str, int, str, str]:
     return incarnation.experiment, started, incarnation.name, incarnation.directory
 
 
+@dataclass
+class Listing:
+    """One look at all names: by directory the segments by name, and whether a manifest is there."""
+
+    files: dict[str, dict[str, Found]]
+    manifests: set[str]
+
+    @staticmethod
+    def of(store: LogStore) -> Listing:
+        """What `store` holds now. No instant: what is uploaded meanwhile may be in it or not, each for itself."""
+        files: defaultdict[str, dict[str, Found]] = defaultdict(dict)
+        manifests: set[str] = set()
+        for each in store.list():
+            directory, _, name = each.name.rpartition("/")
+            if name == MANIFEST:
+                manifests.add(directory)
+            elif name.endswith((SUFFIX, SUFFIX + OPEN_SUFFIX)):
+                files[directory][name] = each
+        return Listing(dict(files), manifests)
+
+    def files_of(self, directory: str) -> dict[str, Found]:
+        """The segments in one directory, by name."""
+        return self.files.get(directory, {})
+
+
 def _directories(store: LogStore) -> Iterator[Incarnation]:
-    """The directories that hold a manifest or segments."""
-    files: defaultdict[str, list[Found]] = defaultdict(list)
-    manifests: set[str] = set()
-    for each in store.list():
-        directory, _, name = each.name.rpartition("/")
-        if name == MANIFEST:
-            manifests.add(directory)
-        elif name.endswith((SUFFIX, SUFFIX + OPEN_SUFFIX)):
-            files[directory].append(each)
-    for directory in sorted(manifests | set(files)):
-        yield _incarnation(store, directory, directory in manifests, tuple(files[directory]))
+    """The directories that hold a manifest or segments.
+
+    A shipper may be at work: it uploads segments in their order, and after them the manifest that lists them. So the
+    manifests are read between two looks. What they list is there at the second look or gone; and of the rest only that
+    is taken which is not behind the last one of the first look: all before it was there by then.
+    """
+    first = Listing.of(store)
+    names = sorted(first.manifests | set(first.files))
+    manifests = {name: _manifest(store, name) for name in names}
+    differ = any(_listed(manifests[name]) != set(first.files_of(name)) for name in names)
+    second = Listing.of(store) if differ else first
+    for name in names:
+        yield _incarnation(store, name, manifests[name], _taken(first, second, name, manifests[name]))
 
 
-def _incarnation(store: LogStore, directory: str, has_manifest: bool, files: tuple[Found, ...]) -> Incarnation:
-    manifest = None
-    if has_manifest:
-        try:
-            manifest = decode_manifest(store.read(f"{directory}/{MANIFEST}" if directory else MANIFEST))
-        except FileNotFoundError:
-            manifest = None
+def _taken(first: Listing, second: Listing, directory: str, manifest: Manifest | None) -> tuple[Found, ...]:
+    """The segments of a directory that may be read without a gap that is none."""
+    last = max(map(first_number, first.files_of(directory)), default=-1)
+    listed = _listed(manifest)
+    files = second.files_of(directory).items()
+    return tuple(file for name, file in files if name in listed or first_number(name) <= last)
+
+
+def _listed(manifest: Manifest | None) -> set[str]:
+    return {entry.name for entry in manifest.segments} if manifest is not None else set()
+
+
+def first_number(name: str) -> int:
+    """The sequence number that a segment is named after; −1 for a name that no shipper gives."""
+    digits = _DIGITS.match(name)
+    return int(digits[0]) if digits else -1
+
+
+def _manifest(store: LogStore, directory: str) -> Manifest | None:
+    """Of a directory; also when it came after the names were looked at."""
+    try:
+        return decode_manifest(store.read(f"{directory}/{MANIFEST}" if directory else MANIFEST))
+    except FileNotFoundError:
+        return None
+
+
+def _incarnation(store: LogStore, directory: str, manifest: Manifest | None, files: tuple[Found, ...]) -> Incarnation:
     if manifest is not None:
         return Incarnation(store, directory, manifest.experiment, manifest.incarnation, manifest, files)
     experiment, name = (*store.tail, *directory.split("/"))[-2:] if directory else store.tail

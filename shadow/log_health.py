@@ -52,6 +52,11 @@ class SequenceRuns:
         highest = self._lasts[-1] if self._lasts else -1
         return max(highest + 1, numbered) - self.seen
 
+    def seen_below(self, number: int) -> int:
+        """How many numbers below `number` were seen."""
+        runs = zip(self._firsts, self._lasts, strict=True)
+        return sum(min(last + 1, number) - first for first, last in runs if first < number)
+
     def gaps(self, limit: int = 3) -> list[tuple[int, int]]:
         """The first `limit` gaps between what was seen, as (first missing, last missing)."""
         starts = [0, *(last + 1 for last in self._lasts)]
@@ -65,13 +70,15 @@ class LogHealth(msgspec.Struct, kw_only=True):
     `records` were yielded; `other_kind` are whole records of the kind that was not asked for (exposures when pairs are
     read, pairs when exposures are); `bytes` are compressed. `missing` counts sequence numbers that no record bears, of
     which `dropped_before_shipping` were dropped, and counted, by the router itself and `dropped_by_shipper` by the
-    shipper (full spool, disk that refused); `erased` ones were taken out on request and are not missing. `duplicates`
-    (a number seen before) and `foreign` (another router's or experiment's record) were not yielded, nor were lines of
-    an `unknown_schema` or `undecodable` ones. `torn` segments end in the middle of a frame or record or are damaged,
-    `checksum_failures` are not the bytes that the manifest names, `unlisted` are in no manifest, `absent` are in a
-    manifest but not there; `unclosed` segments were still being written. `doubled` names second directories of one
-    router, `without_manifest` incarnations, `unfinished` those whose router never said goodbye. `complete`: every
-    router said goodbye and all it shipped is there, whole.
+    shipper (full spool, disk that refused). `awaited` numbers are not among them: their router has not uploaded all
+    that it numbered, and they lie behind the last segment that its manifest lists. `erased` ones were taken out on
+    request and are not missing. `duplicates` (a number seen before) and `foreign` (another router's or experiment's
+    record) were not yielded, nor were lines of an `unknown_schema` or `undecodable` ones. `torn` segments end in the
+    middle of a frame or record or are damaged, `checksum_failures` are not the bytes that the manifest names,
+    `unlisted` are in no manifest, `absent` are in a manifest but not there, `ahead` came after their manifest, whose
+    next one will list them (no problem); `unclosed` segments were still being written. `doubled` names second
+    directories of one router, `without_manifest` incarnations, `unfinished` those whose router never said goodbye.
+    `complete`: every router said goodbye and all it shipped is there, whole.
     """
 
     segments: int = 0
@@ -80,6 +87,7 @@ class LogHealth(msgspec.Struct, kw_only=True):
     other_kind: int = 0
     bytes: int = 0
     missing: int = 0
+    awaited: int = 0
     dropped_before_shipping: int = 0
     dropped_by_shipper: int = 0
     duplicates: int = 0
@@ -90,6 +98,7 @@ class LogHealth(msgspec.Struct, kw_only=True):
     checksum_failures: list[str] = msgspec.field(default_factory=list)
     doubled: list[str] = msgspec.field(default_factory=list)
     unlisted: list[str] = msgspec.field(default_factory=list)
+    ahead: list[str] = msgspec.field(default_factory=list)
     unclosed: list[str] = msgspec.field(default_factory=list)
     absent: list[str] = msgspec.field(default_factory=list)
     without_manifest: list[str] = msgspec.field(default_factory=list)
@@ -116,6 +125,10 @@ class LogHealth(msgspec.Struct, kw_only=True):
         lost = max(0, self.missing - self.dropped_before_shipping - self.dropped_by_shipper)
         counts = [
             (lost, "records are missing: numbered by the router, never seen here (crash or lost segment)"),
+            (
+                self.awaited,
+                "records are not uploaded yet, or were dropped and not told yet: their router may still live",
+            ),
             (min(self.missing, self.dropped_before_shipping), "records were dropped by the router: its pipe was full"),
             (self.dropped_by_shipper, "records were dropped by the shipper: its spool was full or its disk refused"),
             (self.duplicates, "records came twice; the second was left out"),
@@ -132,7 +145,7 @@ class LogHealth(msgspec.Struct, kw_only=True):
             (self.absent, "in the manifest, but not there"),
             (
                 self.without_manifest,
-                "has no readable manifest (crash, damage, or a newer version)",
+                "has no manifest yet, or none that can be read (crash, damage, or a newer version)",
             ),
             (self.unfinished, "its router never said goodbye (crashed, or still running)"),
         ]

@@ -124,8 +124,9 @@ def compact(location: str, out: str, experiment: str | None, as_json: bool) -> N
     files = [file for router in state.routers.values() for file in router.files]
     click.echo(f"{sum(file.rows for file in files):,} records in {len(files)} files at {out}")
     click.echo(f"{state.made} of {len(state.routers)} router incarnations made anew")
-    for line in watermark_lines(state.watermark):
-        click.echo(line)
+    for experiment_name, mark in state.watermarks.items():
+        for line in watermark_lines(mark):
+            click.echo(f"{experiment_name}: {line.lstrip()}")
     for name, router in state.routers.items():
         for problem in router.problems:
             click.secho(f"  ! {name}: {problem}", fg="yellow")

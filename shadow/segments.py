@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
 from shadow.contracts import READABLE_VERSIONS, Exposure, PairRecord
-from shadow.incarnations import MANIFEST, Incarnation, file_name, find_incarnations, read_manifest
+from shadow.incarnations import MANIFEST, Incarnation, file_name, find_incarnations, first_number, read_manifest
 from shadow.log_health import LogHealth, SequenceRuns
-from shadow.log_store import PairLogError, local_path
+from shadow.log_store import Found, PairLogError, local_path
 from shadow.segment_lines import SegmentLines
 from shadow.segment_writer import OPEN_SUFFIX
 
@@ -109,18 +109,12 @@ class Reading:
 
     def settle(self, incarnations: Iterable[Incarnation]) -> None:
         """Count what is missing of each router, however many directories it has."""
-        numbered: dict[Owner, int] = {}
-        accounts: dict[Owner, tuple[int, int, int]] = {}
+        by_owner: dict[Owner, list[Incarnation]] = {}
         for each in incarnations:
-            numbered[each.owner] = max(numbered.get(each.owner, 0), _numbered(each))
-            accounts[each.owner] = max(accounts.get(each.owner, (0, 0, 0)), _accounts(each))
-        for owner, number in numbered.items():
-            dropped, given_up, erased = accounts[owner]
-            self.health.dropped_before_shipping += dropped
-            self.health.dropped_by_shipper += given_up
-            self.health.erased += erased
-            self.health.missing += max(0, self._runs[owner].missing(number) - erased)
-        self.health.incarnations = len(numbered)
+            by_owner.setdefault(each.owner, []).append(each)
+        for owner, directories in by_owner.items():
+            _settle(self._runs[owner], max(map(_account, directories)), self.health)
+        self.health.incarnations = len(by_owner)
         self.health.settle()
 
     def _compare(self, incarnation: Incarnation) -> None:
@@ -138,26 +132,64 @@ class Reading:
             if file.name.endswith(OPEN_SUFFIX):
                 health.unclosed.append(incarnation.label(file))
             elif incarnation.manifest and file_name(file) not in entries:
-                health.unlisted.append(incarnation.label(file))
+                (health.ahead if _is_ahead(incarnation, file) else health.unlisted).append(incarnation.label(file))
 
 
-def _numbered(incarnation: Incarnation) -> int:
-    """How many numbers the router gave out, as far as its manifest tells."""
+def _is_ahead(incarnation: Incarnation, file: Found) -> bool:
+    """Whether the segment was uploaded after the manifest, as each is, and the next manifest will list it."""
+    manifest = incarnation.manifest
+    if manifest is None or manifest.complete:
+        return False
+    return first_number(file_name(file)) > max((entry.last_sequence for entry in manifest.segments), default=-1)
+
+
+class Account(NamedTuple):
+    """What a router's manifest tells of its numbers; of two manifests the greater one tells more."""
+
+    complete: bool = False
+    listed: int = -1
+    """Numbers up to the last one in a listed segment, that one too; −1 without a manifest."""
+    numbered: int = 0
+    """Numbers that were given out."""
+    dropped: int = 0
+    """Of them by the router before the shipper."""
+    given_up: int = 0
+    """Of them by the shipper."""
+    behind: int = 0
+    """Of these: those that lie behind the last listed one, all of them."""
+    erased: int = 0
+
+
+def _account(incarnation: Incarnation) -> Account:
     manifest = incarnation.manifest
     if manifest is None:
-        return -1
-    told = [entry.last_sequence for entry in manifest.segments] + [drop.last_sequence for drop in manifest.drops]
-    return max(manifest.records, 1 + max(told, default=-2))
+        return Account()
+    listed = 1 + max((entry.last_sequence for entry in manifest.segments), default=-1)
+    return Account(
+        complete=manifest.complete,
+        listed=listed,
+        numbered=max([manifest.records, listed, *(1 + drop.last_sequence for drop in manifest.drops)]),
+        dropped=manifest.dropped if manifest.complete else 0,
+        given_up=sum(drop.records for drop in manifest.drops),
+        behind=sum(drop.records for drop in manifest.drops if drop.first_sequence >= listed),
+        erased=sum(entry.erased for entry in manifest.segments),
+    )
 
 
-def _accounts(incarnation: Incarnation) -> tuple[int, int, int]:
-    """Records dropped by the router, given up by the shipper, and erased on request."""
-    manifest = incarnation.manifest
-    if manifest is None:
-        return 0, 0, 0
-    given_up = sum(drop.records for drop in manifest.drops)
-    erased = sum(entry.erased for entry in manifest.segments)
-    return manifest.dropped if manifest.complete else 0, given_up, erased
+def _settle(runs: SequenceRuns, account: Account, health: LogHealth) -> None:
+    """Add one router's numbers to `health`. Of one that has not uploaded all, a number behind the last listed segment
+    is awaited: its record may be in the spool, or dropped, which the next manifest will tell."""
+    health.dropped_before_shipping += account.dropped
+    health.erased += account.erased
+    whole = max(0, runs.missing(account.numbered) - account.erased)
+    if account.complete or account.listed < 0:
+        health.missing += whole
+        health.dropped_by_shipper += account.given_up
+        return
+    missing = max(0, account.listed - runs.seen_below(account.listed) - account.erased)
+    health.missing += missing
+    health.dropped_by_shipper += account.given_up - account.behind
+    health.awaited += max(0, whole - missing - account.behind)
 
 
 class Decoder:

@@ -62,7 +62,7 @@ def test_every_record_is_there_once_under_its_day(log: Path, out: Path) -> None:
     assert [msgspec.convert(row, PairRecord) for row in rows(out, "pairs")] == list(read_pairs(log))
     assert [msgspec.convert(row, Exposure) for row in rows(out, "exposures")] == list(read_exposures(log))
     assert {path.name for path in (out / "pairs").iterdir()} == {f"day=2024-10-{day:02d}" for day in (4, 5, 6)}
-    assert state.watermark.arrival_us == written.START_US + 49 * HOUR_US
+    assert state.watermarks["test"].arrival_us == written.START_US + 49 * HOUR_US
     assert state.made == 2
     assert all(router.problems == () for router in state.routers.values())
 
@@ -108,6 +108,45 @@ def test_a_run_that_was_cut_off_goes_on(log: Path, out: Path, monkeypatch: pytes
         monkeypatch.undo()
     compact(log, out)
     assert hashes(out) == hashes(expected)
+
+
+def test_a_run_that_was_cut_off_claims_no_more_than_the_one_before(
+    log: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = compact(log, out).watermarks
+    for name in ("one", "two"):
+        written.incarnation(log, lines(f"{name}-more", 99))
+    write = LogStore.write
+
+    def cut_off(store: LogStore, name: str, data: bytes) -> None:
+        if "two-more" in name:
+            raise PairLogError("the disk is full")
+        write(store, name, data)
+
+    monkeypatch.setattr(LogStore, "write", cut_off)
+    with pytest.raises(PairLogError):
+        compact(log, out)
+    monkeypatch.undo()
+    state = read_state(LogStore(out))
+    assert "test/one-more" in state.routers
+    assert state.watermarks == before
+    assert compact(log, out).watermarks["test"].arrival_us == written.START_US + 98 * HOUR_US
+
+
+def test_one_experiments_watermark_is_not_anothers(log: Path, out: Path) -> None:
+    early = written.pair(0, "three", experiment="other")
+    written.incarnation(log, [early])
+    compact(log, out)
+    state = compact(log, out, "other")
+    marks = {name: mark.arrival_us for name, mark in state.watermarks.items()}
+    assert marks == {"test": written.START_US + 49 * HOUR_US, "other": early.arrival_us}
+
+
+def test_a_manifest_that_was_only_renewed_is_no_reason_to_make_files_anew(log: Path, out: Path) -> None:
+    compact(log, out)
+    directory = log / "test" / "one"
+    written.write_manifest(directory, msgspec.structs.replace(written.manifest_of(directory), written_us=77))
+    assert compact(log, out).made == 0
 
 
 def test_a_long_day_is_cut_into_files_and_a_shorter_log_leaves_none_behind(
