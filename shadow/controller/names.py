@@ -1,0 +1,79 @@
+"""Names, labels and ports of the children. A selector never has a version: rolling an image changes none.
+
+Next module: `shadow.controller.children.pods`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Final
+
+from shadow.controller.resource import API_VERSION, GROUP, KIND, ShadowDeployment
+from shadow.controller.wire import Manifest
+
+PRIMARY: Final = "primary"
+BENTO_PORT: Final = 3000
+ARM_LABEL: Final = f"{GROUP}/arm"
+BENTO_ANNOTATION: Final = f"{GROUP}/bento"
+HASH_ANNOTATION: Final = f"{GROUP}/spec-hash"
+MANAGER: Final = "understudy-operator"
+"""Field manager of server-side apply, and app.kubernetes.io/managed-by."""
+RESERVED: Final = ("app.kubernetes.io/", f"{GROUP}/")
+"""Prefixes of labels and annotations that are the operator's."""
+
+
+def arm_name(resource: ShadowDeployment, arm: str) -> str:
+    """Of the Deployment and the Service of an arm."""
+    return f"{resource.metadata.name}-{arm}"
+
+
+def selector(resource: ShadowDeployment, arm: str | None = None) -> dict[str, str]:
+    """Labels by which pods of `arm` are found; without one, all pods of the resource."""
+    found = {"app.kubernetes.io/name": "understudy", "app.kubernetes.io/instance": resource.metadata.name}
+    return found | ({ARM_LABEL: arm} if arm is not None else {})
+
+
+def labels(resource: ShadowDeployment, component: str, arm: str) -> dict[str, str]:
+    """All labels of what belongs to `arm`; `component` is primary, shadow or control."""
+    return selector(resource, arm) | {
+        "app.kubernetes.io/component": component,
+        "app.kubernetes.io/managed-by": MANAGER,
+    }
+
+
+def manifest(
+    resource: ShadowDeployment,
+    api_version: str,
+    kind: str,
+    name: str,
+    component: str,
+    arm: str,
+    body: dict[str, Any],
+    annotations: dict[str, str] | None = None,
+) -> Manifest:
+    """One child. `body` is what stands beside its metadata."""
+    metadata: dict[str, Any] = {"name": name, "labels": labels(resource, component, arm)}
+    if resource.metadata.namespace:
+        metadata["namespace"] = resource.metadata.namespace
+    if annotations:
+        metadata["annotations"] = annotations
+    if owner := _owners(resource, component):
+        metadata["ownerReferences"] = owner
+    return {"apiVersion": api_version, "kind": kind, "metadata": metadata} | body
+
+
+def _owners(resource: ShadowDeployment, component: str) -> list[dict[str, Any]]:
+    """Who takes the child along when it goes. Production outlives the resource unless the policy is Delete."""
+    metadata = resource.metadata
+    if not metadata.uid or (component == PRIMARY and resource.spec.deletion_policy != "Delete"):
+        return []
+    owner = {"apiVersion": API_VERSION, "kind": KIND, "name": metadata.name, "uid": metadata.uid}
+    return [owner | {"controller": True, "blockOwnerDeletion": False}]
+
+
+def hashed(child: Manifest) -> Manifest:
+    """`child` with the annotation that tells whether it is still what was wanted: 16 hex digits over all of it."""
+    digest = hashlib.sha256(json.dumps(child, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
+    annotations = child["metadata"].get("annotations", {}) | {HASH_ANNOTATION: digest}
+    return child | {"metadata": child["metadata"] | {"annotations": annotations}}
