@@ -1,11 +1,13 @@
 """Where a pair log lies: a directory or a bucket (s3://, gs://, az://), through obstore; names are relative to it.
 
 Credentials and endpoint of a bucket come from its own environment variables (`AWS_ACCESS_KEY_ID`, …);
-nothing is kept here. Every call has a deadline. Tested with `file://` and `s3://`. Next module: `shadow.segments`.
+nothing is kept here. Every call has a deadline, and reads a part of an object only: a long one over a slow link takes
+its time. Tested with `file://` and `s3://`. Next module: `shadow.segments`.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,7 +19,12 @@ from shadow.durable_files import write_atomically
 
 BUCKETS: Final = ("s3", "s3a", "gs", "az")
 CHUNK_BYTES: Final = 1 << 16
+RANGE_BYTES: Final = 1 << 20
+"""Of an object in a bucket so much is asked for at once: the deadline of a call is one of progress, 35 kB/s at least,
+and says nothing about the length of a segment."""
 REQUEST_SECONDS: Final = 30
+ATTEMPTS: Final = 3
+"""Of reading one range."""
 RETRY_SECONDS: Final = 60
 """Longest time that one call may take with all its retries."""
 
@@ -67,19 +74,45 @@ class LogStore:
         return b"".join(self.chunks(name))
 
     def chunks(self, name: str, start: int = 0) -> Iterator[bytes]:
-        """The object `name` in parts, from its byte `start` on. `FileNotFoundError` when there is none."""
+        """The object `name` in parts, from its byte `start` on. `FileNotFoundError` when there is none.
+
+        All parts are of the same object: `PairLogError` when it was written anew meanwhile.
+        """
         import obstore
 
         try:
-            if start and start >= obstore.head(self._store, name)["size"]:
+            meta = obstore.head(self._store, name)
+            if start >= meta["size"]:
                 return  # a range behind the end is an error in every store
-            options: Any = {"range": {"offset": start}} if start else None
-            for chunk in obstore.get(self._store, name, options=options).stream(min_chunk_size=CHUNK_BYTES):
-                yield bytes(chunk)
+            yield from self._streamed(name, start) if self._root is not None else self._in_ranges(meta, start)
         except FileNotFoundError:
             raise
+        except obstore.exceptions.PreconditionError as error:
+            raise PairLogError(f"{self._place(name)}: written anew while it was read. Read again.") from error
         except Exception as error:
             raise self._failure(name, error) from error
+
+    def _streamed(self, name: str, start: int) -> Iterator[bytes]:
+        import obstore
+
+        options: Any = {"range": {"offset": start}} if start else None
+        for chunk in obstore.get(self._store, name, options=options).stream(min_chunk_size=CHUNK_BYTES):
+            yield bytes(chunk)
+
+    def _in_ranges(self, meta: Any, start: int) -> Iterator[bytes]:
+        same = {"if_match": meta["e_tag"]} if meta["e_tag"] else {}
+        for first in range(start, meta["size"], RANGE_BYTES):
+            options = {"range": (first, min(first + RANGE_BYTES, meta["size"])), **same}
+            yield self._range(meta["path"], options)
+
+    def _range(self, name: str, options: Any) -> bytes:
+        """One range; the library does not try again when an answer's body stops in the middle."""
+        import obstore
+
+        for _ in range(ATTEMPTS - 1):
+            with contextlib.suppress(obstore.exceptions.GenericError):
+                return bytes(obstore.get(self._store, name, options=options).bytes())
+        return bytes(obstore.get(self._store, name, options=options).bytes())
 
     def write(self, name: str, data: bytes) -> None:
         """Put `data` under `name`, in the place of what may be there; on disk it survives a power cut."""
@@ -107,8 +140,12 @@ class LogStore:
             raise self._failure(name, error) from error
 
     def _failure(self, name: str, error: Exception) -> PairLogError:
-        place = f"{self.location.rstrip('/')}/{name}" if name else self.location
-        return PairLogError(f"{place}: {first_line(error)}. Check that it is there, and that you may use it.")
+        return PairLogError(
+            f"{self._place(name)}: {first_line(error)}. Check that it is there, and that you may use it."
+        )
+
+    def _place(self, name: str) -> str:
+        return f"{self.location.rstrip('/')}/{name}" if name else self.location
 
 
 def local_path(location: str | Path) -> Path:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import random
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
+from shadow import log_store
 from shadow.log_store import LogStore, PairLogError
 from shadow.segments import read_pairs
 from tests.shadow import written
 from tests.shadow.buckets import BUCKET, bucket
+from tests.shadow.slow_link import SlowLink, slow_link
 
 PAIRS = [written.pair(number) for number in range(40)]
 
@@ -70,6 +75,51 @@ def test_a_bucket_that_is_not_there_is_told_in_one_line(bucket_directory: Path) 
         with pytest.raises(PairLogError, match=location) as told:
             read_pairs(location)
         assert "\n" not in str(told.value)
+
+
+@pytest.fixture
+def link(bucket_directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowLink]:
+    """A megabyte a second to the bucket, while no call may take more than a second."""
+    monkeypatch.setattr(log_store, "REQUEST_SECONDS", 1)
+    monkeypatch.setattr(log_store, "RETRY_SECONDS", 3)
+    monkeypatch.setattr(log_store, "RANGE_BYTES", 256 << 10)
+    port = urlsplit(os.environ["AWS_ENDPOINT_URL"]).port
+    assert port is not None
+    with slow_link(port, 1_000_000) as link:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{link.port}")
+        yield link
+
+
+LONG = random.Random(1).randbytes(4_000_000)
+
+
+def test_a_segment_that_takes_longer_than_a_call_may_is_read_whole(bucket_directory: Path, link: SlowLink) -> None:
+    (bucket_directory / "long").write_bytes(LONG)
+    store = LogStore(f"s3://{BUCKET}")
+    assert store.read("long") == LONG
+    assert b"".join(store.chunks("long", 3_900_000)) == LONG[3_900_000:]
+
+
+def test_a_link_that_stalls_is_asked_again_and_given_up_in_the_end(bucket_directory: Path, link: SlowLink) -> None:
+    (bucket_directory / "long").write_bytes(LONG)
+    link.stalls = 1
+    assert LogStore(f"s3://{BUCKET}").read("long") == LONG
+    link.stalls = 1_000
+    with pytest.raises(PairLogError, match=f"s3://{BUCKET}/long: "):
+        LogStore(f"s3://{BUCKET}").read("long")
+
+
+def test_what_is_replaced_while_it_is_read_is_not_mixed(
+    bucket_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_store, "RANGE_BYTES", 1_000)
+    store = LogStore(f"s3://{BUCKET}")
+    store.write("twice", bytes(3_000))
+    chunks = store.chunks("twice")
+    assert next(chunks) == bytes(1_000)
+    store.write("twice", b"x" * 3_000)
+    with pytest.raises(PairLogError, match=r"written anew while it was read\. Read again"):
+        next(chunks)
 
 
 def test_what_may_not_be_read_is_told_with_its_name(tmp_path: Path) -> None:
