@@ -5,14 +5,16 @@ Next module: `shadow.replay.cli`.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from heapq import nlargest
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
 from shadow.contracts import Exposure, PairRecord
-from shadow.incarnations import Incarnation, find_incarnations
+from shadow.incarnations import Incarnation, file_name, find_incarnations
 from shadow.log_health import LogHealth, SequenceRuns
 from shadow.log_store import Found, PairLogError
 from shadow.segment_lines import SegmentLines
@@ -34,10 +36,20 @@ class Tail:
         self.health = LogHealth()
 
     def last(self, number: int) -> list[PairRecord | Exposure]:
-        """The last `number` records that are there now, by their arrival."""
-        # One more than asked for: with none asked for, nlargest would not look at all.
-        newest = nlargest(number + 1, self.look(), key=lambda record: record.arrival_us)
-        return newest[:number][::-1]
+        """The last `number` records that are there now, by their arrival; no segment is read that is too old for it."""
+        found: list[PairRecord | Exposure] = []
+        segments = [
+            (incarnation, file) for incarnation in find_incarnations(*self._where) for file in incarnation.files
+        ]
+        for incarnation, file in sorted(segments, key=_newest, reverse=True):
+            newest = _newest((incarnation, file))
+            if newest < math.inf and len(found) == number and (not found or newest <= found[-1].arrival_us):
+                self._read[_key(incarnation, file)] = file.bytes  # passed over: not to be told as new
+            else:
+                # One more than asked for: with none asked for, nlargest would not look at all.
+                several = chain(found, self._new_in(incarnation, file))
+                found = nlargest(number + 1, several, key=_arrival)[:number]
+        return found[::-1]
 
     def coming(self, seconds: float, sleep: Callable[[float], Any] = time.sleep) -> Iterator[PairRecord | Exposure]:
         """What comes from now on, looked for every `seconds`; without end, or `PairLogError` after `PATIENCE` looks in
@@ -61,7 +73,7 @@ class Tail:
 
     def _new_in(self, incarnation: Incarnation, file: Found) -> Iterator[PairRecord | Exposure]:
         runs = self._runs.setdefault(incarnation.owner, SequenceRuns())
-        key = (incarnation.owner, file.name.removesuffix(OPEN_SUFFIX))
+        key = _key(incarnation, file)
         start = self._read.get(key, 0)
         if start >= file.bytes:
             return
@@ -73,3 +85,18 @@ class Tail:
         except FileNotFoundError:
             return  # shipped, or closed: it is met again under its other name
         self._read[key] = start + lines.whole_bytes
+
+
+def _key(incarnation: Incarnation, file: Found) -> tuple[Owner, str]:
+    return incarnation.owner, file.name.removesuffix(OPEN_SUFFIX)
+
+
+def _newest(segment: tuple[Incarnation, Found]) -> float:
+    """No record of the segment arrived later; infinite when no manifest tells, as of what is still being written."""
+    incarnation, file = segment
+    entry = incarnation.entries.get(file_name(file))
+    return entry.last_arrival_us if entry is not None and entry.last_arrival_us >= 0 else math.inf
+
+
+def _arrival(record: PairRecord | Exposure) -> int:
+    return record.arrival_us
