@@ -114,20 +114,21 @@ def test_every_list_is_what_the_definition_says(items: list, settings: RankingSe
     )
     scores = sorted((float(row % (steps + 1)) for row in range(len(items))), reverse=True)
     relevance = [(each - scores[-1]) / ((scores[0] - scores[-1]) or 1.0) for each in scores]
-    found = order(settings, table, scores, k)
-    assert len(found) == len(set(found)) == min(k, len(items))
-    slot = settings.tail_slot if 0 < settings.tail_slot <= len(found) else 0
-    chosen = [item for place, item in enumerate(found, start=1) if place != slot]
+    chosen = order(settings, table, scores, k, tail=False)
+    assert len(chosen) == len(set(chosen)) == min(k, len(items))
     for place, item in enumerate(chosen):
         left = [other for other in range(len(items)) if other not in chosen[:place]]
         values = {other: marginal(settings, items, relevance, chosen[:place], other) for other in left}
         assert values[item] >= max(values.values()) - 1e-9
         twins = [other for other in left if (items[other], relevance[other]) == (items[item], relevance[item])]
         assert item == min(twins)
-    if slot:
-        tail = [item for item in range(min(settings.tail_from, len(items))) if item not in chosen]
-        if tail:
-            assert found[slot - 1] == min(tail, key=lambda item: (items[item][1], item))
+    found = order(settings, table, scores, k)
+    tail = [item for item in range(min(settings.tail_from, len(items))) if item not in chosen[:-1]]
+    if 0 < settings.tail_slot <= len(chosen) and tail:
+        least = min(tail, key=lambda item: (items[item][1], item))
+        assert found == [*chosen[: settings.tail_slot - 1], least, *chosen[settings.tail_slot - 1 : -1]]
+    else:
+        assert found == chosen
     assert order(settings, table, scores, k) == found
 
 
