@@ -6,7 +6,8 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --only-binary :a
 # Linux: the CPU build by its exact name, for the default index would bring several GB of CUDA. macOS: CPU only as it is.
 TORCH := $(if $(filter Linux,$(shell uname -s)),torch==2.13.0+cpu --extra-index-url https://download.pytorch.org/whl/cpu,torch==2.13.0)
 
-.PHONY: help install demo test test-long test-cluster lint format clean update-ranx-values verify-ranx-values
+.PHONY: help install demo test test-long test-cluster lint format clean update-ranx-values verify-ranx-values \
+  images sbom update-images verify-images
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
@@ -56,6 +57,28 @@ bench-training bench-peer_tuning: .venv-peers/installed
 bench-router: .venv-router/installed
 bench-%: install
 	$(BIN)/python -m tests.bench.record $*
+
+# What the images hold is pinned by constraints.txt; of the Dockerfiles' builders the classic one, which every Docker has.
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+images: verify-images ## the images of router and control, by docker (2 to 4 minutes, once)
+	@docker info >/dev/null 2>&1 || { echo "docker does not answer: start it, or install it (https://docs.docker.com/engine/install)"; exit 1; }
+	for image in router control; do \
+	  DOCKER_BUILDKIT=0 docker build --quiet --tag understudy-$$image:$(VERSION) --build-arg VERSION=$(VERSION) \
+	    --build-arg REVISION=$$(git rev-parse --short=12 HEAD) --file k8s/images/$$image/Dockerfile . || exit 1; done
+	@docker image ls --format '{{.Repository}}:{{.Tag}}  {{.Size}}' --filter 'reference=understudy-*:$(VERSION)'
+
+update-images verify-images: install ## make, or check, the requirements of the images
+	@$(BIN)/python -m k8s.images.requirements $(@:-images=)
+
+.venv-sbom/installed: k8s/images/sbom-constraints.txt
+	$(PYTHON) -m venv .venv-sbom
+	.venv-sbom/bin/python -m pip install --disable-pip-version-check --only-binary :all: --quiet -c $< cyclonedx-bom
+	@touch $@
+
+sbom: .venv-sbom/installed verify-images ## what is in the images, as CycloneDX: build/sbom (Python packages; Debian's are the base image's)
+	@mkdir -p build/sbom
+	for image in router control; do .venv-sbom/bin/cyclonedx-py requirements k8s/images/$$image/requirements.txt \
+	  --pyproject pyproject.toml --output-reproducible --output-file build/sbom/understudy-$$image.cdx.json || exit 1; done
 
 lint: install ## ruff, mypy strict, import contracts
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
