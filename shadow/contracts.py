@@ -138,13 +138,18 @@ class Exposure(msgspec.Struct, frozen=True, kw_only=True, tag_field="record", ta
 
 
 class Hello(msgspec.Struct, frozen=True, kw_only=True, tag_field="record", tag="hello"):
-    """The first frame a router sends to its shipper on every connection: who is writing."""
+    """The first frame a router sends to its shipper on every connection: who is writing.
+
+    `undecided_us` is the longest time from a request's arrival to its record by the deadlines of the configuration, the
+    longest that the incarnation ever had: when it grows, hello is said again (0: a router that does not tell).
+    """
 
     schema_version: int = SCHEMA_VERSION
     experiment: str
     incarnation: str
     router: str
     started_us: int
+    undecided_us: int = 0
 
 
 class Goodbye(msgspec.Struct, frozen=True, kw_only=True, tag_field="record", tag="goodbye"):
@@ -161,13 +166,15 @@ class SegmentEntry(msgspec.Struct, frozen=True, kw_only=True):
 
     `erased` counts the lines that were taken out of it on request (`understudy pairs erase`): they are not lost. First
     and last of sequence and times are those of the segment as it was written. `last_arrival_us` is −1 when a writer of
-    before version 3 made it (docs/decisions/0014).
+    before version 3 made it (docs/decisions/0014). `header_times` counts lines whose event time is not their arrival,
+    so came in the request's header (−1: a writer that did not tell, docs/decisions/0016).
     """
 
     name: str
     records: int
     erased: int = 0
     last_arrival_us: int = -1
+    header_times: int = -1
     bytes: int
     sha256: str
     first_sequence: int
@@ -206,7 +213,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     how many of those it dropped before the shipper (full pipe). `drops` is what the shipper gave up, one entry for each
     reason: a reader counts what it finds against all three. `segments` is what was uploaded before this manifest was.
     `written_us` is the shipper's wall clock when it wrote the manifest; while the router is connected it is renewed
-    with every segment, or as often as segments would be closed by age (0: written before version 3).
+    with every segment, or as often as segments would be closed by age, `segment_us` (0: written before version 3).
+    No record is decided later than `undecided_us` after its request arrived, by the router's deadlines (0, both: the
+    writer did not tell; docs/decisions/0016).
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -219,6 +228,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     dropped: int = 0
     drops: tuple[SpoolDrop, ...] = ()
     written_us: int = 0
+    segment_us: int = 0
+    undecided_us: int = 0
     segments: tuple[SegmentEntry, ...] = ()
 
 

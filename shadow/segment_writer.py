@@ -52,17 +52,20 @@ class Extent:
         self.sequences = (0, -1)
         self.events = (0, -1)
         self.last_arrival_us = -1
+        self.header_times = 0
 
     def add(self, sequence: int, event_us: int, arrival_us: int = -1) -> None:
         """Count one record."""
         self._join(1, (sequence, sequence), (event_us, event_us))
         self.last_arrival_us = max(self.last_arrival_us, arrival_us)
+        self.header_times += event_us != arrival_us
 
     def join(self, other: Extent) -> None:
         """Count all records of `other`."""
         if other.records:
             self._join(other.records, other.sequences, other.events)
             self.last_arrival_us = max(self.last_arrival_us, other.last_arrival_us)
+            self.header_times += other.header_times
 
     def _join(self, records: int, sequences: tuple[int, int], events: tuple[int, int]) -> None:
         if self.records:
@@ -79,6 +82,7 @@ class Extent:
             name=name,
             records=self.records,
             last_arrival_us=self.last_arrival_us,
+            header_times=self.header_times,
             bytes=size,
             sha256=sha256,
             first_sequence=first,

@@ -83,6 +83,13 @@ class PairLog(asyncio.Protocol):
             self._scheduled = True
             self._loop.call_later(BATCH_SECONDS, self._flush)
 
+    def promise(self, undecided_us: int) -> None:
+        """From now on a record may come so late after its request; the shipper is told when that is later than ever."""
+        if undecided_us > self._hello.undecided_us:
+            self._hello = msgspec.structs.replace(self._hello, undecided_us=undecided_us)
+            if self._transport is not None:
+                self._transport.write(self._frame(self._hello))
+
     def document(self) -> dict[str, int]:
         """The pair log's part of `/counters`."""
         return {

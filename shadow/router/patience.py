@@ -16,6 +16,8 @@ IDLE_SECONDS: Final = 75.0
 REQUEST_SECONDS: Final = 15.0
 """A request may take so long to come, and a second more for every `BYTES_PER_SECOND` of it that came; then 408."""
 BYTES_PER_SECOND: Final = 500
+SWEEP_SECONDS: Final = 5.0
+"""Between looks at all connections: one may be let go so much later than its time."""
 LINGER_SECONDS: Final = 1.0
 """After a refusal the connection is read on for so long, or its reset could overtake the answer."""
 

@@ -27,15 +27,16 @@ from shadow.router.client import Client
 from shadow.router.config import ConfigError, RouterConfig, address
 from shadow.router.control import Control
 from shadow.router.exchange import Exchange
+from shadow.router.lateness import undecided_us
 from shadow.router.mirror import Mirror
 from shadow.router.pairlog import PairLog
+from shadow.router.patience import SWEEP_SECONDS
 from shadow.router.router import Router
 from shadow.router.settings import RouterSettings
 from shadow.router.trial import SplitExchange
 
 logger = logging.getLogger(__name__)
 
-SWEEP_SECONDS: Final = 5.0
 GARBAGE: Final = 20_000
 """New objects in containers before the collector looks for cycles; an exchange leaves none behind."""
 FLUSH_SECONDS: Final = 5.0
@@ -69,6 +70,7 @@ class Server:
             incarnation=incarnation,
             router=socket.gethostname(),
             started_us=time.time_ns() // 1000,
+            undecided_us=undecided_us(config),
         )
         self.log = PairLog(config.shipper, hello)
         self.router = Router.of(config, unit_key, incarnation, self.log)
@@ -97,6 +99,7 @@ class Server:
         """Put a checked configuration in force, within this turn of the loop; `ValueError` names what cannot change."""
         before, self.router = self.router, self.router.changed(config)
         self.exchange = exchange_of(config)
+        self.log.promise(undecided_us(config))
         if self.router.pool is not before.pool:
             before.pool.close()
         gone = [mirror for mirror in before.arms if not any(mirror is each for each in self.router.arms)]

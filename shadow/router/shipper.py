@@ -70,6 +70,7 @@ class Shipper:
                 raise StreamError(f"hello names {name!r}, which cannot be a directory")
         if key not in self.logs:
             self.logs[key] = IncarnationLog.open(self._spool, hello)
+        self.logs[key].greet(hello)
         return self.logs[key]
 
     def malformed(self, error: Exception) -> None:

@@ -65,6 +65,7 @@ class IncarnationLog:
             incarnation=hello.incarnation,
             router=hello.router,
             started_us=hello.started_us,
+            undecided_us=hello.undecided_us,
         )
         return IncarnationLog(spool.settings.spool / hello.experiment / hello.incarnation, spool, manifest)
 
@@ -89,6 +90,20 @@ class IncarnationLog:
         return self._growing.pending
 
     # --- records -----------------------------------------------------------------------------------------------------
+
+    def greet(self, hello: Hello) -> None:
+        """Its router is here, again or with other deadlines: what the manifest does not know yet is taken over."""
+        manifest = self.manifest
+        known = bool(manifest.started_us)
+        greeted = msgspec.structs.replace(
+            manifest,
+            router=manifest.router if known else hello.router,
+            started_us=manifest.started_us if known else hello.started_us,
+            undecided_us=max(manifest.undecided_us, hello.undecided_us),
+        )
+        if greeted != manifest:
+            self.manifest = greeted
+            self._changed()
 
     def append(self, line: bytes, sequence: int, event_us: int, now: float, arrival_us: int = -1) -> None:
         """Take one record; never raises: what cannot be written is counted among the drops."""
@@ -232,6 +247,7 @@ class IncarnationLog:
             schema_version=SCHEMA_VERSION,
             drops=self.drops.entries,
             written_us=time.time_ns() // 1000,
+            segment_us=int(self.spool.settings.segment_seconds * 1e6),
         )
 
     def _uploaded_manifest(self) -> Manifest:

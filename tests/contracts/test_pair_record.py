@@ -42,11 +42,11 @@ exposures = st.builds(
     Exposure, request_id=text, experiment=text, incarnation=text, sequence=count, arrival_us=count, event_time_us=count,
     unit=text, bucket=count, assigned=text, served=text, version=text, status=st.integers(0, 599), error=text,
 )  # fmt: skip
-hellos = st.builds(Hello, experiment=text, incarnation=text, router=text, started_us=count)
+hellos = st.builds(Hello, experiment=text, incarnation=text, router=text, started_us=count, undecided_us=count)
 goodbyes = st.builds(Goodbye, incarnation=text, records=count, dropped=count)
 entries = st.builds(
     SegmentEntry, name=text, records=count, bytes=count, sha256=text, first_sequence=count, last_sequence=count,
-    first_event_us=count, last_event_us=count, erased=count, last_arrival_us=count,
+    first_event_us=count, last_event_us=count, erased=count, last_arrival_us=count, header_times=count,
 )  # fmt: skip
 drops = st.builds(
     SpoolDrop, reason=st.sampled_from(SPOOL_DROP_REASONS), records=count, bytes=count, first_sequence=count,
@@ -54,7 +54,7 @@ drops = st.builds(
 )  # fmt: skip
 manifests = st.builds(
     Manifest, experiment=text, incarnation=text, router=text, started_us=count, complete=st.booleans(), records=count,
-    dropped=count, drops=st.lists(drops, max_size=3).map(tuple), written_us=count,
+    dropped=count, drops=st.lists(drops, max_size=3).map(tuple), written_us=count, segment_us=count, undecided_us=count,
     segments=st.lists(entries, max_size=3).map(tuple),
 )  # fmt: skip
 
@@ -103,11 +103,11 @@ def test_the_fields_of_version_3_are_these() -> None:
         ),
         "Manifest": (
             "schema_version", "experiment", "incarnation", "router", "started_us", "complete", "records", "dropped",
-            "drops", "written_us", "segments",
+            "drops", "written_us", "segment_us", "undecided_us", "segments",
         ),
         "SegmentEntry": (
-            "name", "records", "erased", "last_arrival_us", "bytes", "sha256", "first_sequence", "last_sequence",
-            "first_event_us", "last_event_us",
+            "name", "records", "erased", "last_arrival_us", "header_times", "bytes", "sha256", "first_sequence",
+            "last_sequence", "first_event_us", "last_event_us",
         ),
         "SpoolDrop": ("reason", "records", "bytes", "first_sequence", "last_sequence"),
     }  # fmt: skip
