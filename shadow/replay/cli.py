@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 if TYPE_CHECKING:
-    from shadow.replay.compare import Comparison
+    from shadow.replay.compare import Found
     from shadow.replay.plan import Plan
     from shadow.replay.tally import Tally
 
@@ -71,11 +71,11 @@ def replay(**options: Any) -> None:
         sys.exit(2)
     document = tally.document()
     if plan.comparison:
-        document["comparison"] = plan.comparison.document()
+        document["comparison"] = plan.comparison.found
     if given.json_out:
         given.json_out.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=2))
     show(tally, document)
-    different = plan.comparison is not None and show_comparison(plan.comparison)
+    different = plan.comparison is not None and show_comparison(plan.comparison.found)
     sys.exit(128 + stopped if stopped else int(bool(tally.errors) or different))
 
 
@@ -129,18 +129,18 @@ def show(tally: Tally, document: dict[str, Any]) -> None:
             click.echo(f"  {title:8}{key:16}{number:>10,}")
 
 
-def show_comparison(comparison: Comparison) -> bool:
+def show_comparison(found: Found) -> bool:
     """Print what was found; whether an answer differed."""
     from shadow.replay.compare import DIFFERENT
 
     click.echo("answers against the log")
-    for title, number in sorted(comparison.counts.items()):
+    for title, number in sorted(found.counts.items()):
         click.echo(f"  {title:32}{number:>10,}")
-    for place, number in comparison.places.most_common():
+    for place, number in sorted(found.places.items(), key=lambda each: -each[1]):
         click.echo(f"  differ first at {place:16}{number:>10,}")
-    for example in comparison.examples:
+    for example in found.examples:
         click.echo(f"  {example}")
-    return bool(comparison.counts[DIFFERENT])
+    return bool(found.counts.get(DIFFERENT))
 
 
 @contextmanager

@@ -6,17 +6,19 @@ is sent with its id of then, so that even the id in the body is the same. Next m
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 
-from shadow.contracts import Answer
+from shadow.replay.logged_answers import LoggedAnswers
+from shadow.replay.pair_log import FromLog
 from shadow.replay.requests import Recorded
 
 EXAMPLES: Final = 10
 """So many differences are told one by one."""
+PLACES: Final = 1_000
+"""So many places are told apart: what a service says decides how many there are."""
+OTHER_PLACES: Final = "elsewhere"
 SAME: Final = "same"
 DIFFERENT: Final = "different"
 NO_ANSWER: Final = "the log has no whole answer"
@@ -24,32 +26,45 @@ SHORTEST: Final = 40
 """Characters of a value that an example shows."""
 
 
-class Comparison:
-    """Answers of a service against those in a log, by request id."""
+class Found(msgspec.Struct):
+    """What a comparison has found so far: it goes on over an interruption."""
 
-    def __init__(self, logged: Mapping[str, Answer]) -> None:
+    counts: dict[str, int] = {}
+    places: dict[str, int] = {}
+    """Where bodies differ: the first place in each, as a path in the JSON."""
+    examples: list[str] = []
+
+    def count(self, result: str) -> None:
+        """One more answer that is the same, different, or not compared."""
+        self.counts[result] = self.counts.get(result, 0) + 1
+
+    def count_place(self, place: str) -> None:
+        """One more that differs there; of places beyond the bound only that they are others."""
+        if place not in self.places and len(self.places) >= PLACES:
+            place = OTHER_PLACES
+        self.places[place] = self.places.get(place, 0) + 1
+
+
+class Comparison:
+    """Answers of a service against those in a log, on `side`: "primary" or an arm."""
+
+    def __init__(self, logged: LoggedAnswers, side: str) -> None:
+        self.side = side
+        self.found = Found()
         self._logged = logged
-        self.counts: Counter[str] = Counter()
-        self.places: Counter[str] = Counter()
-        """Where bodies differ: the first place in each, as a path in the JSON."""
-        self.examples: list[str] = []
 
     def look(self, request: Recorded, status: int, body: bytes) -> None:
         """Compare one answer."""
-        logged = self._logged.get(request.request_id)
+        logged = self._logged.of(request.number) if isinstance(request, FromLog) else None
         if logged is None or logged.error or logged.truncated:
-            self.counts[NO_ANSWER] += 1
+            self.found.count(NO_ANSWER)
             return
         place, told = difference(logged.status, logged.body_bytes(), status, body)
-        self.counts[DIFFERENT if place else SAME] += 1
+        self.found.count(DIFFERENT if place else SAME)
         if place:
-            self.places[place] += 1
-            if len(self.examples) < EXAMPLES:
-                self.examples.append(f"{request.request_id} at {place}: {told}")
-
-    def document(self) -> dict[str, Any]:
-        """As `--json-out` writes it."""
-        return {"counts": dict(self.counts), "places": dict(self.places), "examples": self.examples}
+            self.found.count_place(place)
+            if len(self.found.examples) < EXAMPLES:
+                self.found.examples.append(f"{request.request_id} at {place}: {told}")
 
 
 def difference(was_status: int, was: bytes, status: int, now: bytes) -> tuple[str, str]:

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from hashlib import blake2b
 from typing import Final, NamedTuple
 from urllib.parse import quote_from_bytes
 
+import msgspec
 from msgspec import structs
 
 from shadow.contracts import PRIMARY, Answer, PairRecord
+from shadow.replay.logged_answers import LoggedAnswers
 from shadow.replay.requests import Recorded, ReplayError, told
 from shadow.router.sampling import unit_of
 from shadow.segments import PairLogError, read_pairs
@@ -22,39 +25,60 @@ from shadow.segments import PairLogError, read_pairs
 USERLESS: Final = "names no user"
 UNKNOWN: Final = "a user who is not in the list of users"
 CHANGING: Final = "not a GET"
+LEFT_OUT: Final = -1
+
+
+class FromLog(Recorded, frozen=True, omit_defaults=True):
+    """A request of a pair log; `number` counts them as the log has them, and is that of its answer."""
+
+    number: int = -1
 
 
 class Logged(NamedTuple):
-    """What a pair log gives to replay: requests ascending in event time; by request id the answer that the log has;
-    and what was left out, how often."""
+    """What a pair log gives to replay: requests ascending in event time, the answers that the log has, by the requests'
+    numbers, and what was left out, how often."""
 
-    requests: list[Recorded]
-    answers: dict[str, Answer]
+    requests: list[FromLog]
+    answers: LoggedAnswers
     left_out: Counter[str]
 
 
-def read_pair_log(location: str, experiment: str | None, users: Iterable[str], key: bytes, side: str) -> Logged:
-    """The GETs in the log at `location`, each once, whatever its arms; their answers of `side`: "primary" or an arm.
+def read_pair_log(location: str, experiment: str | None, users: Iterable[str], key: bytes, side: str | None) -> Logged:
+    """The GETs in the log at `location`, each once, whatever its arms; and their answers of `side`: "primary" or an
+    arm; None: no answers.
 
-    Answers are kept in memory, for `shadow.replay.compare`. `ReplayError` when there is nothing to replay.
+    Requests are kept in memory, answers on disk. `ReplayError` when there is nothing to replay, or no room.
     """
     names = {unit_of(user.encode(), key): user for user in users}
-    found: dict[str, Recorded] = {}
-    answers: dict[str, Answer] = {}
+    found: list[FromLog] = []
+    numbers: dict[bytes, int] = {}
+    answers = LoggedAnswers()
     left_out: Counter[str] = Counter()
     for record in _pairs(location, experiment):
-        if record.request_id not in found:
-            each = _request(record, names)
+        if (number := numbers.get(asked := _identity(record))) is None:
+            each = _request(record, names, len(found))
             if isinstance(each, str):
                 left_out[each] += 1
+                numbers[asked] = LEFT_OUT
                 continue
-            found[record.request_id] = each
+            found.append(each)
+            number = numbers[asked] = each.number
         answer = record.primary if side == PRIMARY else record.arm_answer if record.arm == side else None
-        if answer is not None:
-            answers[record.request_id] = _with_user(answer, record.unit, names)
+        if number != LEFT_OUT and answer is not None and number not in answers:
+            answers.keep(number, _with_user(answer, record.unit, names))
     if not found:
         raise ReplayError(f"{location}: nothing to replay ({told(left_out, 'it holds no pair')})")
-    return Logged(sorted(found.values(), key=lambda each: each.event_time_us), answers, left_out)
+    answers.seal()
+    return Logged(sorted(found, key=lambda each: each.event_time_us), answers, left_out)
+
+
+def _identity(record: PairRecord) -> bytes:
+    """What the records of one request share and no other request has: its id may be the client's, so it is not enough.
+
+    Two that one router got within one microsecond, alike in every byte, are one.
+    """
+    mark = (record.experiment, record.incarnation, record.request_id, record.arrival_us, record.method, record.target)
+    return blake2b(msgspec.json.encode(mark), digest_size=16).digest()
 
 
 def _with_user(answer: Answer, unit: str, names: dict[str, str]) -> Answer:
@@ -71,7 +95,7 @@ def _pairs(location: str, experiment: str | None) -> Iterator[PairRecord]:
         raise ReplayError(str(error)) from error
 
 
-def _request(record: PairRecord, names: dict[str, str]) -> Recorded | str:
+def _request(record: PairRecord, names: dict[str, str], number: int) -> FromLog | str:
     """The request of one record with its user's id in place, or why there is none."""
     if record.method != "GET":
         return CHANGING
@@ -81,4 +105,6 @@ def _request(record: PairRecord, names: dict[str, str]) -> Recorded | str:
     if user is None:
         return UNKNOWN
     target = record.target.replace(record.unit, quote_from_bytes(user.encode(), safe=""))
-    return Recorded(record.event_time_us, target=target, request_id=record.request_id)
+    # An id that can stand in a request id needs no quoting, in neither place.
+    own = record.request_id.replace(record.unit, quote_from_bytes(user.encode(), safe=":"))
+    return FromLog(record.event_time_us, target=target, request_id=own, number=number)

@@ -12,7 +12,6 @@ from typing import Any
 
 import click
 
-from shadow.contracts import PRIMARY
 from shadow.load_users import read_users
 from shadow.replay import rhythm
 from shadow.replay.access_log import read_access_log
@@ -69,7 +68,7 @@ def plan_of(given: Options) -> Plan:
     due = _due(given, [each.event_time_us for each in asked])
     if given.state is None:
         return Plan(asked, due, None, None, comparison)
-    progress = Progress(given.state, digest_of(asked, due))
+    progress = Progress(given.state, digest_of(asked, due, comparison.side if comparison else ""), comparison)
     counts = progress.counts()
     done = min(counts["requests"], len(asked)) if counts else 0
     if done:
@@ -77,7 +76,7 @@ def plan_of(given: Options) -> Plan:
     return Plan(asked[done:], [at - due[done] for at in due[done:]], counts, progress, comparison)
 
 
-def _source(given: Options) -> tuple[list[Recorded], Comparison | None]:
+def _source(given: Options) -> tuple[Sequence[Recorded], Comparison | None]:
     """The requests of the one source that was named, and what their answers are compared with."""
     if [given.requests, given.access_log, given.pairs].count(None) != 2:
         raise ReplayError("name one source: --requests, --access-log or --pairs")
@@ -92,18 +91,20 @@ def _source(given: Options) -> tuple[list[Recorded], Comparison | None]:
     return _logged(given)
 
 
-def _logged(given: Options) -> tuple[list[Recorded], Comparison | None]:
+def _logged(given: Options) -> tuple[Sequence[Recorded], Comparison | None]:
     if given.users is None or given.pairs is None:
         raise ReplayError("--pairs needs --users: a pair log holds no user ids, only their keyed hashes")
     try:
         key = RouterSettings.load().unit_key
     except ValueError as error:
         raise ReplayError(f"{error}. It must be the key of that log's router") from error
-    logged = read_pair_log(given.pairs, given.experiment, read_users(given.users), key, given.compare or PRIMARY)
+    logged = read_pair_log(given.pairs, given.experiment, read_users(given.users), key, given.compare)
     _tell_left_out(logged.left_out)
-    if given.compare and not logged.answers:
+    if given.compare is None:
+        return logged.requests, None
+    if not logged.answers.count:
         raise ReplayError(f"--compare {given.compare}: the log has no answer of it; primary and its arms are there")
-    return logged.requests, Comparison(logged.answers) if given.compare else None
+    return logged.requests, Comparison(logged.answers, given.compare)
 
 
 def _tell_left_out(left_out: Mapping[str, int]) -> None:

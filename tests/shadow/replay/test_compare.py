@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from shadow.contracts import Answer
-from shadow.replay.compare import EXAMPLES, Comparison, difference
-from shadow.replay.requests import Recorded
+from shadow.replay.compare import EXAMPLES, OTHER_PLACES, PLACES, Comparison, difference
+from shadow.replay.logged_answers import LoggedAnswers
+from shadow.replay.pair_log import FromLog
 
 
 @pytest.mark.parametrize(
@@ -48,11 +49,26 @@ def test_same_different_and_not_comparable_add_up_and_examples_are_bounded() -> 
         "cut": Answer(version="v", status=200, body='{"a', truncated=True),
         "failed": Answer(version="v", status=0, error="timeout"),
     }
-    comparison = Comparison(logged)
-    for name in [*logged, "never"]:
+    answers = LoggedAnswers()
+    for number, answer in enumerate(logged.values()):
+        answers.keep(number, answer)
+    comparison = Comparison(answers, "primary")
+    for number, name in enumerate([*logged, "never"]):
         body = b'{"a":1}' if name in {"r0", "r1"} else b'{"a":2}'
-        comparison.look(Recorded(1, "u", request_id=name), 200, body)
-    assert comparison.counts == {"same": 2, "different": 38, "the log has no whole answer": 3}
-    assert comparison.places == {"$.a": 38}
-    assert len(comparison.examples) == EXAMPLES
-    assert comparison.examples[0] == "r2 at $.a: 1 was logged, 2 came"
+        comparison.look(FromLog(1, "u", request_id=name, number=number), 200, body)
+    found = comparison.found
+    assert found.counts == {"same": 2, "different": 38, "the log has no whole answer": 3}
+    assert found.places == {"$.a": 38}
+    assert len(found.examples) == EXAMPLES
+    assert found.examples[0] == "r2 at $.a: 1 was logged, 2 came"
+
+
+def test_places_are_bounded_however_many_a_service_finds_to_differ_at() -> None:
+    answers = LoggedAnswers()
+    for number in range(PLACES + 5):
+        answers.keep(number, Answer(version="v", status=200, body=f'{{"{number}":1}}'))
+    comparison = Comparison(answers, "primary")
+    for number in range(PLACES + 5):
+        comparison.look(FromLog(1, "u", number=number), 200, f'{{"{number}":2}}'.encode())
+    assert len(comparison.found.places) == PLACES + 1
+    assert comparison.found.places[OTHER_PLACES] == 5

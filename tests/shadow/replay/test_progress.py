@@ -17,6 +17,7 @@ from shadow.replay.progress import Progress, digest_of
 from shadow.replay.requests import Recorded, ReplayError
 from shadow.replay.tally import KILLED, Tally
 from tests.shadow.replay.server import http, server, until_true
+from tests.shadow.replay.test_pair_log import KEY, log_of, pair
 
 
 def requests_file(path: Path, count: int) -> list[str]:
@@ -44,7 +45,8 @@ def test_the_state_of_another_replay_is_refused(tmp_path: Path) -> None:
     assert progress.counts() is None
     progress.save(Tally())
     assert Progress(tmp_path / "s", digest_of(requests, [0.0])).counts() is not None
-    for other in (digest_of(requests, [0.5]), digest_of([Recorded(1, "b")], [0.0])):
+    others = (digest_of(requests, [0.5]), digest_of([Recorded(1, "b")], [0.0]), digest_of(requests, [0.0], "primary"))
+    for other in others:
         with pytest.raises(ReplayError, match="another replay"):
             Progress(tmp_path / "s", other).counts()
     (tmp_path / "s").write_text("{")
@@ -95,3 +97,32 @@ def test_after_kill_9_nothing_is_left_out_and_what_was_under_way_is_told(tmp_pat
     assert document["requests"] == 300
     assert document["statuses"] == {"200": 292}
     assert document["errors"] == {KILLED: 8}
+
+
+def test_what_a_comparison_found_before_a_signal_is_found_after_it_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The differences are all in the first run; the second is as bad."""
+    monkeypatch.setenv("UNDERSTUDY_UNIT_KEY", KEY.decode())
+    log = log_of(tmp_path / "log", [pair(n, "a", event_us=n) for n in range(200)])
+    (tmp_path / "users").write_text('["a"]')
+    out = tmp_path / "out.json"
+    options = ["--pairs", log, "--users", str(tmp_path / "users"), "--compare", "primary", "--rhythm", "constant"]
+    options += ["--rps", "100", "--state", str(tmp_path / "state"), "--json-out", str(out)]
+    with server(lambda number: http(b"other" if number < 10 else f"p{number}".encode())) as (port, asked):
+        options += ["--to", f"http://127.0.0.1:{port}", "--connections", "1"]
+        process = subprocess.Popen([sys.executable, "-m", "shadow", "replay", *options])
+        until_true(lambda: len(asked) >= 20, 60)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 128 + signal.SIGTERM
+        assert len(asked) < 200
+        first = json.loads(out.read_text())["comparison"]
+        result = CliRunner().invoke(replay, options)
+        assert result.exit_code == 1, result.output
+        document = json.loads(out.read_text())
+        assert document["comparison"]["counts"] == {"different": 10, "same": 190}
+        assert document["comparison"]["examples"] == first["examples"]
+        assert document["statuses"] == {"200": 200}
+        again = CliRunner().invoke(replay, options)
+    assert (again.exit_code, len(asked)) == (1, 200)
+    assert json.loads(out.read_text())["comparison"] == document["comparison"]
