@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --only-binary :a
 TORCH := $(if $(filter Linux,$(shell uname -s)),torch==2.13.0+cpu --extra-index-url https://download.pytorch.org/whl/cpu,torch==2.13.0)
 
 .PHONY: help install demo test test-long test-cluster lint format clean update-ranx-values verify-ranx-values \
-  images sbom update-images verify-images
+  images sbom update-images verify-images update-generated verify-generated
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
@@ -80,8 +80,11 @@ sbom: .venv-sbom/installed verify-images ## what is in the images, as CycloneDX:
 	for image in router control; do .venv-sbom/bin/cyclonedx-py requirements k8s/images/$$image/requirements.txt \
 	  --pyproject pyproject.toml --output-reproducible --output-file build/sbom/understudy-$$image.cdx.json || exit 1; done
 
-lint: install ## ruff, mypy strict, import contracts
+lint: install verify-generated ## ruff, mypy strict, import contracts, generated files
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+update-generated verify-generated: install ## make, or check, the files that follow from the model of the resource
+	$(BIN)/python -m shadow.controller.generated $(@:-generated=)
 
 format: install ## rewrite the code in the house style
 	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .

@@ -19,6 +19,9 @@ BENTO_ANNOTATION: Final = f"{GROUP}/bento"
 HASH_ANNOTATION: Final = f"{GROUP}/spec-hash"
 MANAGER: Final = "understudy-operator"
 """Field manager of server-side apply, and app.kubernetes.io/managed-by."""
+LONGEST_NAME: Final = 40
+"""Of a resource: with an arm of at most 20 characters behind it, it is a label of 61."""
+RESERVED_ARMS: Final = (PRIMARY, "shadow", "control", "router")
 RESERVED: Final = ("app.kubernetes.io/", f"{GROUP}/")
 """Prefixes of labels and annotations that are the operator's."""
 

@@ -5,21 +5,41 @@ Next module: `shadow.controller.parts`.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta, field
 
 from shadow.controller.wire import Free, Part, Quantity
 
 Container = Literal["bento", "router", "shipper"]
+Labels = Annotated[dict[str, str], Meta(max_length=32)]
+SET_BY_OPERATOR: Final[dict[Container, tuple[str, ...]]] = {
+    "bento": (
+        *(
+            "UNDERSTUDY_REDIS_URL",
+            "UNDERSTUDY_FEATURE_DEADLINE_MS",
+            "UNDERSTUDY_DRAIN_SECONDS",
+            "UNDERSTUDY_REGISTRY_URL",
+        ),
+        *("BENTOML_HOME", "BENTOML_DO_NOT_TRACK", "BENTOML_PORT"),
+    ),
+    "router": ("POD_NAME", "UNDERSTUDY_UNIT_KEY", "UNDERSTUDY_ADMIN_TOKEN", "UNDERSTUDY_CONTROL_TOKEN"),
+    "shipper": (
+        *("UNDERSTUDY_SHIPPER_SOCKET", "UNDERSTUDY_SHIPPER_SPOOL", "UNDERSTUDY_SHIPPER_DESTINATION"),
+        *("UNDERSTUDY_SHIPPER_SEGMENT_BYTES", "UNDERSTUDY_SHIPPER_SEGMENT_SECONDS", "UNDERSTUDY_SHIPPER_SPOOL_BYTES"),
+        *("UNDERSTUDY_SHIPPER_WHEN_FULL", "UNDERSTUDY_SHIPPER_DRAIN_SECONDS", "UNDERSTUDY_SHIPPER_METRICS"),
+        *("UNDERSTUDY_SHIPPER_ENDPOINT", "UNDERSTUDY_SHIPPER_ENCRYPTION", "UNDERSTUDY_SHIPPER_KMS_KEY", "AWS_REGION"),
+    ),
+}
+"""Environment variables that follow from other fields of spec, and so cannot be set in an overlay."""
 
 
 class OverlayMetadata(Part, frozen=True, kw_only=True):
     """Labels and annotations of the pods."""
 
-    labels: dict[str, str] = field(default_factory=dict)
+    labels: Labels = field(default_factory=dict)
     """Added to every pod. Never app.kubernetes.io/… or understudy.dev/…, which are the operator's."""
-    annotations: dict[str, str] = field(default_factory=dict)
+    annotations: Labels = field(default_factory=dict)
     """Added to every pod. Never understudy.dev/…."""
 
 
@@ -32,12 +52,23 @@ class Resources(Part, frozen=True, kw_only=True):
     """What it can have at most. The memory limits of router and shipper follow from their bounds: raise them only."""
 
 
+class Variable(Part, frozen=True, kw_only=True):
+    """An environment variable."""
+
+    name: Annotated[str, Meta(pattern="^[-._a-zA-Z][-._a-zA-Z0-9]*$", max_length=256)]
+    """Its name."""
+    value: str = ""
+    """Its value."""
+    value_from: Free = field(default_factory=dict)
+    """In the place of value: secretKeyRef, configMapKeyRef, fieldRef or resourceFieldRef, as in any pod."""
+
+
 class ContainerOverlay(Part, frozen=True, kw_only=True):
     """What is added to one container."""
 
     name: Container
     """bento (in every pod), router or shipper (in those of the primary only)."""
-    env: Annotated[tuple[Free, ...], Meta(max_length=64)] = ()
+    env: Annotated[tuple[Variable, ...], Meta(max_length=64)] = ()
     """Environment variables, as in any pod. Those that the operator sets are refused by name."""
     env_from: Annotated[tuple[Free, ...], Meta(max_length=16)] = ()
     """ConfigMaps and Secrets whose keys become environment variables."""

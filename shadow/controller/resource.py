@@ -127,12 +127,15 @@ class Routers(Part, frozen=True, kw_only=True):
     """What one of them refused, and why."""
 
 
+Phase = Literal["Serving", "Shadowing", "Split", "Promoting", "Baking", "Held", "Expired", "Paused"]
+
+
 class Status(Part, frozen=True, kw_only=True):
     """What serves, as the operator saw it last."""
 
     observed_generation: Annotated[int, Meta(ge=0)] = 0
     """The generation of spec that this is about."""
-    phase: Literal["", "Serving", "Shadowing", "Split", "Promoting", "Baking", "Held", "Expired", "Paused"] = ""
+    phase: Phase | None = None
     """Serving: no shadow. Shadowing: a shadow is on trial. Split: an A/B test. Promoting, Baking: a new version takes
     over. Held: the verdict was HOLD. Expired: not enough evidence in time. Paused: nothing is copied."""
     primary: Version | None = None

@@ -5,7 +5,8 @@ A field's docstring is its description in the API (`kubectl explain`). Next modu
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import re
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
@@ -31,12 +32,18 @@ Quantity = int | str
 Free = dict[str, Any]
 """An object of Kubernetes' own API, checked there."""
 
-UNITS = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30}
+UNITS: Final = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30}
 
 
 def size_of(text: Size) -> int:
     """The bytes of a `Size`."""
     return int(text[:-2]) * UNITS[text[-2:]]
+
+
+def seconds_of(text: Duration) -> int:
+    """The seconds of a `Duration`."""
+    parts = re.findall(r"([0-9]+)([hms])", text)
+    return sum(int(number) * {"h": 3_600, "m": 60, "s": 1}[unit] for number, unit in parts)
 
 
 def size(count: int) -> Size:
