@@ -70,14 +70,17 @@ class LogHealth(msgspec.Struct, kw_only=True):
     `records` were yielded; `other_kind` are whole records of the kind that was not asked for (exposures when pairs are
     read, pairs when exposures are); `bytes` are compressed. `missing` counts sequence numbers that no record bears, of
     which `dropped_before_shipping` were dropped, and counted, by the router itself and `dropped_by_shipper` by the
-    shipper (full spool, disk that refused). `awaited` numbers are not among them: their router has not uploaded all
-    that it numbered, and they lie behind the last segment that its manifest lists. `erased` ones were taken out on
-    request and are not missing. `duplicates` (a number seen before) and `foreign` (another router's or experiment's
-    record) were not yielded, nor were lines of an `unknown_schema` or `undecodable` ones. `torn` segments end in the
-    middle of a frame or record or are damaged, `checksum_failures` are not the bytes that the manifest names,
-    `unlisted` are in no manifest, `absent` are in a manifest but not there, `ahead` came after their manifest, whose
-    next one will list them (no problem); `unclosed` segments were still being written. `doubled` names second
-    directories of one router, `without_manifest` incarnations, `unfinished` those whose router never said goodbye.
+    shipper (full spool, disk that refused); `lost` are those that nobody dropped. A router tells its drops with its
+    goodbye alone: `drops_unknown` names those that said none, and since when (µs since the epoch; 0 when no manifest
+    tells), and `undetermined` are their missing records that the shipper did not drop. `awaited` numbers are not
+    among the missing: their router has not uploaded all that it numbered, and they lie behind the last segment that
+    its manifest lists. `erased` ones were taken out on request and are not missing. `duplicates` (a number seen
+    before) and `foreign` (another router's or experiment's record) were not yielded, nor were lines of an
+    `unknown_schema` or `undecodable` ones. `torn` segments end in the middle of a frame or record or are damaged,
+    `checksum_failures` are not the bytes that the manifest names, `unlisted` are in no manifest, `absent` are in a
+    manifest but not there, `ahead` came after their manifest, whose next one will list them (no problem); `unclosed`
+    segments were still being written. `doubled` names second directories of one router, `without_manifest`
+    incarnations, `unfinished` those whose router never said goodbye.
     `complete`: every router said goodbye and all it shipped is there, whole.
     """
 
@@ -87,6 +90,8 @@ class LogHealth(msgspec.Struct, kw_only=True):
     other_kind: int = 0
     bytes: int = 0
     missing: int = 0
+    lost: int = 0
+    undetermined: int = 0
     awaited: int = 0
     dropped_before_shipping: int = 0
     dropped_by_shipper: int = 0
@@ -104,6 +109,7 @@ class LogHealth(msgspec.Struct, kw_only=True):
     without_manifest: list[str] = msgspec.field(default_factory=list)
     unfinished: list[str] = msgspec.field(default_factory=list)
     incarnations: int = 0
+    drops_unknown: dict[str, int] = msgspec.field(default_factory=dict)
     complete: bool = False
 
     def settle(self) -> None:
@@ -122,9 +128,12 @@ class LogHealth(msgspec.Struct, kw_only=True):
 
     def problems(self) -> list[str]:
         """One sentence for each thing that is not as it should be, in plain words; empty for a perfect log."""
-        lost = max(0, self.missing - self.dropped_before_shipping - self.dropped_by_shipper)
         counts = [
-            (lost, "records are missing: numbered by the router, never seen here (crash or lost segment)"),
+            (self.lost, "records are missing: numbered by the router, never seen here (crash or lost segment)"),
+            (
+                self.undetermined,
+                "records are missing of routers that never said goodbye: lost, or dropped by them (told only then)",
+            ),
             (
                 self.awaited,
                 "records are not uploaded yet, or were dropped and not told yet: their router may still live",

@@ -33,6 +33,10 @@ class PairLogError(Exception):
     """A place of a pair log that cannot be reached, read or written; the text names it and the remedy."""
 
 
+class ReplacedError(PairLogError):
+    """An object was written anew while it was read."""
+
+
 @dataclass(frozen=True)
 class Found:
     """One object: its name below the location, its size, and when it was last written (µs since the epoch)."""
@@ -70,7 +74,10 @@ class LogStore:
         return sorted(found, key=lambda each: each.name)
 
     def read(self, name: str) -> bytes:
-        """The whole object `name`. `FileNotFoundError` when there is none."""
+        """The whole object `name`, also one that is written anew again and again. `FileNotFoundError` without one."""
+        for _ in range(ATTEMPTS - 1):
+            with contextlib.suppress(ReplacedError):
+                return b"".join(self.chunks(name))
         return b"".join(self.chunks(name))
 
     def chunks(self, name: str, start: int = 0) -> Iterator[bytes]:
@@ -88,7 +95,7 @@ class LogStore:
         except FileNotFoundError:
             raise
         except obstore.exceptions.PreconditionError as error:
-            raise PairLogError(f"{self._place(name)}: written anew while it was read. Read again.") from error
+            raise ReplacedError(f"{self._place(name)}: written anew while it was read. Read again.") from error
         except Exception as error:
             raise self._failure(name, error) from error
 
@@ -100,10 +107,12 @@ class LogStore:
             yield bytes(chunk)
 
     def _in_ranges(self, meta: Any, start: int) -> Iterator[bytes]:
-        same = {"if_match": meta["e_tag"]} if meta["e_tag"] else {}
+        # What is read at once is of one object by itself; a manifest may be renewed every second.
+        several = meta["size"] - start > RANGE_BYTES
+        same = {"if_match": meta["e_tag"]} if several and meta["e_tag"] else {}
         for first in range(start, meta["size"], RANGE_BYTES):
-            options = {"range": (first, min(first + RANGE_BYTES, meta["size"])), **same}
-            yield self._range(meta["path"], options)
+            wanted: Any = {"range": (first, min(first + RANGE_BYTES, meta["size"]))} if several or start else {}
+            yield self._range(meta["path"], wanted | same)
 
     def _range(self, name: str, options: Any) -> bytes:
         """One range; the library does not try again when an answer's body stops in the middle."""

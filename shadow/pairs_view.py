@@ -140,7 +140,15 @@ def stats_table(
     state = "complete" if health.complete else "not complete"
     sizes = f"{health.segments} segments, {health.bytes / 1e6:.1f} MB, {health.incarnations} router incarnations"
     yield f"log: {sizes}, {state}" + (f", {health.erased:,} records erased on request" if health.erased else "")
+    yield from _dropped(health)
     yield from watermark_lines(mark)
+
+
+def _dropped(health: LogHealth) -> Iterator[str]:
+    """What routers dropped before the shipper, and of which nobody knows yet."""
+    yield f"dropped by routers: {health.dropped_before_shipping:,}, as those say that said goodbye"
+    for name, since in health.drops_unknown.items():
+        yield f"  {name}: unknown since {clock(since) + ' (UTC)' if since else 'its start'}"
 
 
 def _counted(title: str, counts: Mapping[str, Any]) -> Iterator[str]:

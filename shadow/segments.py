@@ -122,16 +122,19 @@ class Reading:
         health, entries, name = self.health, incarnation.entries, incarnation.path
         if incarnation.owner in self._runs:
             health.doubled.append(f"{name} in {incarnation.directory or '.'}")
-        if incarnation.manifest is None:
+        manifest = incarnation.manifest
+        if manifest is None:
             health.without_manifest.append(name)
-        elif not incarnation.manifest.complete:
+        elif not manifest.complete:
             health.unfinished.append(name)
+        if manifest is None or not manifest.complete:
+            health.drops_unknown[name] = manifest.started_us if manifest is not None else 0
         there = {file_name(file) for file in incarnation.files}
         health.absent += [f"{name}/{entry}" for entry in entries if entry not in there]
         for file in incarnation.files:
             if file.name.endswith(OPEN_SUFFIX):
                 health.unclosed.append(incarnation.label(file))
-            elif incarnation.manifest and file_name(file) not in entries:
+            elif manifest and file_name(file) not in entries:
                 (health.ahead if _is_ahead(incarnation, file) else health.unlisted).append(incarnation.label(file))
 
 
@@ -179,17 +182,21 @@ def _account(incarnation: Incarnation) -> Account:
 def _settle(runs: SequenceRuns, account: Account, health: LogHealth) -> None:
     """Add one router's numbers to `health`. Of one that has not uploaded all, a number behind the last listed segment
     is awaited: its record may be in the spool, or dropped, which the next manifest will tell."""
-    health.dropped_before_shipping += account.dropped
-    health.erased += account.erased
     whole = max(0, runs.missing(account.numbered) - account.erased)
-    if account.complete or account.listed < 0:
-        health.missing += whole
-        health.dropped_by_shipper += account.given_up
-        return
-    missing = max(0, account.listed - runs.seen_below(account.listed) - account.erased)
+    missing, given_up = whole, account.given_up
+    if not account.complete and account.listed >= 0:
+        missing = max(0, account.listed - runs.seen_below(account.listed) - account.erased)
+        given_up -= account.behind
+        health.awaited += max(0, whole - missing - account.behind)
     health.missing += missing
-    health.dropped_by_shipper += account.given_up - account.behind
-    health.awaited += max(0, whole - missing - account.behind)
+    health.erased += account.erased
+    health.dropped_by_shipper += given_up
+    health.dropped_before_shipping += account.dropped
+    unexplained = max(0, missing - given_up - account.dropped)
+    if account.complete:
+        health.lost += unexplained
+    else:
+        health.undetermined += unexplained
 
 
 class Decoder:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from shadow import log_store
-from shadow.log_store import LogStore, PairLogError
+from shadow.log_store import LogStore, PairLogError, ReplacedError
 from shadow.segments import read_pairs
 from tests.shadow import written
 from tests.shadow.buckets import BUCKET, bucket
@@ -118,8 +118,30 @@ def test_what_is_replaced_while_it_is_read_is_not_mixed(
     chunks = store.chunks("twice")
     assert next(chunks) == bytes(1_000)
     store.write("twice", b"x" * 3_000)
-    with pytest.raises(PairLogError, match=r"written anew while it was read\. Read again"):
+    with pytest.raises(ReplacedError, match=r"written anew while it was read\. Read again"):
         next(chunks)
+
+
+@pytest.mark.parametrize("length", [500, 3_000])
+def test_a_manifest_that_is_renewed_between_two_calls_is_read_whole(
+    bucket_directory: Path, monkeypatch: pytest.MonkeyPatch, length: int
+) -> None:
+    import obstore
+
+    monkeypatch.setattr(log_store, "RANGE_BYTES", 1_000)
+    store, head, renewed = LogStore(f"s3://{BUCKET}"), obstore.head, 0
+    store.write("renewed", bytes(length))
+
+    def then_renewed(where: object, name: str) -> object:
+        nonlocal renewed
+        found = head(where, name)
+        if renewed < 2:
+            renewed += 1
+            store.write("renewed", bytes([renewed]) * (length + renewed))
+        return found
+
+    monkeypatch.setattr(obstore, "head", then_renewed)
+    assert store.read("renewed") in (b"\1" * (length + 1), b"\2" * (length + 2))
 
 
 def test_what_may_not_be_read_is_told_with_its_name(tmp_path: Path) -> None:

@@ -91,6 +91,21 @@ def test_stats_is_aligned_and_says_the_watermark(log: Path) -> None:
     assert document["exposures"] == {"shadow": {"shadow": 1, "": 1}}
 
 
+def test_stats_says_since_when_a_routers_drops_are_unknown_and_not_none(tmp_path: Path) -> None:
+    written.incarnation(tmp_path, [written.pair(0, "one")], dropped=0)
+    assert "dropped by routers: 0, as those say that said goodbye" in run("stats", tmp_path).output
+    assert "unknown since" not in run("stats", tmp_path).output
+    records = [written.pair(number, "two") for number in (0, 1, 4)]
+    written.incarnation(tmp_path, records, complete=False, numbered=-1)
+    output = run("stats", tmp_path).output
+    assert "  test/two: unknown since 2024-10-04 00:00:00.000 (UTC)" in output
+    assert (
+        "2 records are missing of routers that never said goodbye: lost, or dropped by them (told only then)" in output
+    )
+    document = msgspec.json.decode(run("stats", tmp_path, "--json").output)
+    assert document["health"]["drops_unknown"] == {"test/two": written.START_US}
+
+
 def test_following_tells_each_record_once_whatever_becomes_of_its_segment(tmp_path: Path) -> None:
     directory = tmp_path / "test" / "one"
     records = [written.pair(number) for number in range(8)]
