@@ -2,7 +2,7 @@
 
 While it is away everything stays as it is (fail static), until the lease of the configuration runs out: then copying
 stops and the primary goes on. Spoken over the router's own HTTP client, so a slow server costs nobody anything.
-Next module: `shadow.router.remote`, a router that starts this way.
+Next module: `shadow.router.first_config`, how a router begins this way.
 """
 
 from __future__ import annotations

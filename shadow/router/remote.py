@@ -7,63 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import signal
-import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from shadow.control_contract import NO_GENERATION
 from shadow.router.admin import Admin
-from shadow.router.config import ConfigError, RouterConfig, address, parse_config
-from shadow.router.control import ABORTED, LEASE_EXPIRED, Control
+from shadow.router.config import address
+from shadow.router.control import ABORTED, LEASE_EXPIRED
+from shadow.router.first_config import First, Waiting, first_of
 from shadow.router.last_good import Keeper
-from shadow.router.polling import WAIT_SECONDS, Caller, Poller, ServerError, backoff
+from shadow.router.polling import Caller, Poller
 from shadow.router.server import Server, new_incarnation
 from shadow.router.settings import RouterSettings
-
-logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class First:
-    """The configuration to start with."""
-
-    config: RouterConfig
-    generation: int
-    lease_seconds: float
-    seconds_left: float
-    source: str
-    aborted: bool = False
-
-
-class Waiting:
-    """A process that has no configuration yet, as its admin port sees it."""
-
-    control: Control | None = None
-
-    def __init__(self) -> None:
-        self.error = ""
-        self.left = asyncio.Event()
-
-    def trouble(self, text: str) -> None:
-        """What is missing."""
-        if text != self.error:
-            logger.error("%s", text)
-        self.error = text
-
-    def document(self) -> dict[str, Any]:
-        """What `/counters` shows."""
-        return {"error": self.error}
-
-    def unready(self) -> str:
-        """Why users should not be sent here."""
-        return f"no configuration yet: {self.error or 'the server has not been heard'}"
-
-    async def leave(self) -> None:
-        """There is nothing to finish."""
-        self.left.set()
 
 
 async def serve_remote(url: str, name: str, admin_address: str, state: Path, settings: RouterSettings) -> None:
@@ -116,50 +72,3 @@ async def until_left(first: Any, left: asyncio.Event) -> First | None:
         with contextlib.suppress(asyncio.CancelledError):
             await task
     return None if left.is_set() else tasks[0].result()
-
-
-async def first_of(caller: Caller, keeper: Keeper, admin: str, waiting: Waiting) -> First:
-    """The server's configuration; the last good one when the server is away, or says what cannot be."""
-    seen, failures = NO_GENERATION, 0
-    kept = keeper.read()
-    # Whatever the server says: an abort by hand lasts until somebody says `resume`, over restarts too.
-    aborted = kept is not None and kept.aborted
-    while True:
-        try:
-            offer = await caller.offer(seen, WAIT_SECONDS if failures else 0.0, frozenset())
-            if offer is None:
-                raise ServerError("none", f"{caller.url} has no configuration for the router {caller.name!r}")
-            seen = offer.generation
-            try:
-                config = _checked(bytes(offer.config), caller.url, admin)
-            except ConfigError as error:
-                await caller.acknowledge(offer.generation, str(error), frozenset())
-                raise
-            return First(config, offer.generation, offer.lease_seconds, offer.lease_seconds, "server", aborted)
-        except (ServerError, ConfigError) as error:
-            waiting.trouble(str(error))
-        if not failures and (last := _last_good(keeper, admin, waiting)) is not None:
-            return last
-        await asyncio.sleep(backoff(failures))
-        failures += 1
-
-
-def _last_good(keeper: Keeper, admin: str, waiting: Waiting) -> First | None:
-    kept = keeper.read()
-    if kept is None:
-        return None
-    try:
-        config = _checked(bytes(kept.config), "the last good configuration", admin)
-    except ConfigError as error:
-        waiting.trouble(str(error))
-        return None
-    left = kept.seconds_left(time.time_ns() // 1000)
-    logger.warning("starting with generation %d of the disk; %.0f s of its lease are left", kept.generation, left)
-    return First(config, kept.generation, kept.lease_seconds, left, "disk", kept.aborted)
-
-
-def _checked(data: bytes, where: str, admin: str) -> RouterConfig:
-    config = parse_config(data, where)
-    if config.admin != admin:
-        raise ConfigError(f"{where}: admin: {config.admin!r} is not {admin!r}, which this router was started with")
-    return config

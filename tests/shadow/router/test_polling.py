@@ -17,12 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shadow.control_contract import Offer
-from shadow.router import polling
+from shadow.router import first_config, polling
 from shadow.router.config import ConfigError
 from shadow.router.control import Control
+from shadow.router.first_config import First, Waiting, first_of
 from shadow.router.last_good import FILE, Keeper, LastGood
 from shadow.router.polling import Caller, Poller, ServerError, backoff
-from shadow.router.remote import First, Waiting, first_of
 from tests.shadow.router.config_server import ConfigServer
 from tests.shadow.router.harness import Set, running, silent, until
 
@@ -30,6 +30,7 @@ from tests.shadow.router.harness import Set, running, silent, until
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(polling, "PACE_SECONDS", 0.01)
+    monkeypatch.setattr(first_config, "PACE_SECONDS", 0.01)
     monkeypatch.setattr(polling, "BACKOFF_SECONDS", (0.01, 0.05))
 
 
@@ -201,7 +202,7 @@ async def test_an_abort_by_hand_outlasts_what_the_server_says_and_the_server_is_
         await until(lambda: each.stage.server.config.copy_bytes == 9)
         assert each.stage.server.config.mode == "off"
         await until(lambda: each.server.asked[-1]["suspended"] == "aborted")
-        await until(lambda: b'"aborted":true' in each.kept.read_bytes())
+        await until(lambda: each.kept.exists() and b'"aborted":true' in each.kept.read_bytes())
         each.control.resume()
         assert each.stage.server.config.mode == "mirror"
         await until(lambda: b'"aborted":false' in each.kept.read_bytes())
@@ -347,6 +348,61 @@ async def test_a_first_configuration_that_is_bad_is_refused_by_its_field_and_the
         assert (await asyncio.wait_for(task, 10)).source == "disk"
     [told] = server.acknowledged
     assert (told.accepted, field in told.error) == (False, True)
+
+
+async def test_a_first_configuration_that_is_bad_is_named_by_field_and_remedy_until_a_good_one_comes(
+    tmp_path: Path, server: ConfigServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing is on the disk; the server has nothing newer, then goes away, then comes back with a good one."""
+    monkeypatch.setattr(first_config, "WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(first_config, "STILL_SECONDS", 0.05)
+    server.give(CONFIG | {"speed": 1})
+    async with starting(tmp_path, server) as (task, waiting):
+        await until(lambda: len(server.asked) >= 4)
+        for told in (waiting.unready(), waiting.document()["error"]):
+            assert "`speed`" in told
+            assert "The fields here are: experiment" in told
+            assert "no configuration for the router" not in told
+        still = [each.getMessage() for each in caplog.records if each.getMessage().startswith("still not ready")]
+        assert all("`speed`" in each for each in still)
+        assert len(still) > 1
+        await server.stop()
+        await until(lambda: "unreachable" in waiting.error or "refused" in waiting.error)
+        assert "`speed`" in waiting.error
+        await server.start()
+        await until(lambda: "refused" not in waiting.error)
+        assert "`speed`" in waiting.error
+        server.give(CONFIG | {"admin": "127.0.0.1:1"})
+        await until(lambda: "admin: '127.0.0.1:1'" in waiting.error)
+        assert "`speed`" not in waiting.error
+        server.give(CONFIG)
+        assert (await asyncio.wait_for(task, 20)).generation == 3
+    assert [(each.generation, each.accepted) for each in server.acknowledged] == [(1, False), (2, False)]
+
+
+async def test_the_refusal_of_a_first_configuration_is_told_the_server_until_it_hears_it(
+    tmp_path: Path, server: ConfigServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(first_config, "WAIT_SECONDS", 0.05)
+    server.ack_broken = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n"
+    server.give(CONFIG | {"speed": 1})
+    async with starting(tmp_path, server) as (_, waiting):
+        await until(lambda: "503" in waiting.error)
+        assert "`speed`" in waiting.error
+        server.ack_broken = None
+        await until(lambda: server.acknowledged)
+        await until(lambda: "503" not in waiting.error)
+        assert "`speed`" in waiting.error
+    assert {(each.generation, each.accepted) for each in server.acknowledged} == {(1, False)}
+
+
+async def test_a_bad_first_configuration_and_a_bad_copy_on_disk_are_both_told(
+    tmp_path: Path, server: ConfigServer
+) -> None:
+    keep(tmp_path, config=CONFIG | {"admin": "127.0.0.1:1"})
+    server.give(CONFIG | {"speed": 1})
+    async with starting(tmp_path, server) as (_, waiting):
+        await until(lambda: "`speed`" in waiting.error and "the last good configuration: admin" in waiting.error)
 
 
 async def test_a_server_that_knows_nothing_of_this_router_is_asked_again(tmp_path: Path, server: ConfigServer) -> None:
