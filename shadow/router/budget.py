@@ -34,10 +34,14 @@ class Budget:
         """A segment was closed, later than all that were told before."""
         self._closed.append((entry, give_up))
 
+    def spent(self, entry: SegmentEntry, give_up: GiveUp) -> None:
+        """The store has a closed segment: it goes before all others when room is needed."""
+        self.left(entry)
+        self._closed.insert(0, (entry, give_up))
+
     def left(self, entry: SegmentEntry) -> None:
-        """A closed segment has left the spool."""
+        """A closed segment can go no more."""
         self._closed = [each for each in self._closed if each[0] is not entry]
-        self.used -= entry.bytes
 
     def admits(self, size: int) -> bool:
         """Whether `size` more bytes may be written; with `drop_oldest` closed segments go for them."""

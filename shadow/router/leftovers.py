@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 from shadow.contracts import OLDEST, Manifest, SegmentEntry
 from shadow.router.growing import Spool
@@ -40,7 +41,7 @@ def _recover(log: IncarnationLog) -> None:
     listed = {entry.name: entry for entry in log.manifest.segments}
     for path in sorted(log.directory.glob("*" + SUFFIX)):
         if path.name in listed:
-            _wait(log, listed[path.name])
+            _wait(log, listed[path.name], path)
         elif int(path.name[:12]) <= log.drops.last(OLDEST):
             path.unlink()  # It was given up, and counted; only its removal was cut short.
         else:
@@ -52,7 +53,11 @@ def _recover(log: IncarnationLog) -> None:
             log.add(entry)
 
 
-def _wait(log: IncarnationLog, entry: SegmentEntry) -> None:
-    log.spool.budget.used += entry.bytes
-    log.spool.budget.closed(entry, log.give_up)
-    log.waiting.append(entry)
+def _wait(log: IncarnationLog, entry: SegmentEntry, path: Path) -> None:
+    if path.stat().st_size:
+        log.spool.budget.used += entry.bytes
+        log.wait(entry)
+    else:
+        # It was given up; only the manifest could not tell it any more (`Shelf.make_room`).
+        log.drop(entry, OLDEST, "the spool was full")
+        path.unlink()

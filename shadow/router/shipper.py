@@ -197,7 +197,8 @@ class Shipper:
         whole = await self._each(self._ship_one)
         for key, log in list(self.logs.items()):
             gone = log.ended or time.monotonic() - log.quiet_since > GONE_SECONDS
-            if log.shipped and gone and not log.streams:
+            # Not before its segments are gone: without the manifest the next shipper would take them for another log.
+            if log.shipped and log.cleared and gone and not log.streams:
                 log.tell(math.inf)
                 del self.logs[key]
                 _forget(log)

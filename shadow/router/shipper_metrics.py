@@ -36,6 +36,8 @@ class ShipperCounters:
     """Compressed, manifests not counted."""
     uploads_failed: int = 0
     """Attempts at a segment or a manifest that failed; each was tried again."""
+    spool_refused: int = 0
+    """Times that the spool's volume let no manifest be saved, or nothing be removed; each was tried again."""
     streams_malformed: int = 0
     """Connections closed because what came was no stream of records."""
     uploaded_at: float = field(default_factory=monotonic)
@@ -81,6 +83,7 @@ class ShipperCollector(Collector):
         for name, text, value in (
             ("uploaded_bytes", "Compressed bytes uploaded.", counters.uploaded_bytes),
             ("uploads_failed", "Uploads that failed and were tried again.", counters.uploads_failed),
+            ("spool_refused", "Refusals of the spool's volume to save or remove.", counters.spool_refused),
             ("streams_malformed", "Connections closed for nonsense.", counters.streams_malformed),
         ):
             yield CounterMetricFamily(f"understudy_shipper_{name}", text, value=value)

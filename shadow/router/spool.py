@@ -1,7 +1,7 @@
-"""One router's records on the shipper's disk: the segment that grows, the closed ones that wait, the manifest.
+"""One router's log at the shipper: the segment that grows, the closed ones that wait, the manifest of them all.
 
-A closed segment stays here until the store has it, or the spool's bound takes it. What a killed shipper left is closed
-and uploaded by the next one. All runs on the shipper's loop but what waits for the disk (`settle`). Next module:
+A closed segment stays on the disk until the store has it, or the spool's bound takes it. What a killed shipper left is
+closed and uploaded by the next one. All runs on the shipper's loop but what waits for the disk (`settle`). Next module:
 `shadow.router.leftovers`.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -17,9 +18,9 @@ from typing import Final
 import msgspec
 
 from shadow.contracts import DISK, OLDEST, SCHEMA_VERSION, Goodbye, Hello, Manifest, SegmentEntry
-from shadow.durable_files import write_atomically
 from shadow.router.drops import Drops
 from shadow.router.growing import Growing, Spool
+from shadow.router.shelf import Shelf
 from shadow.router.store import Store
 from shadow.segment_writer import SegmentWriter
 from shadow.segments import MANIFEST
@@ -38,8 +39,6 @@ class IncarnationLog:
     spool: Spool
     manifest: Manifest
     """Of all that was closed, uploaded or not; `drops` apart."""
-    waiting: list[SegmentEntry] = field(default_factory=list)
-    """Closed segments that the store does not have yet."""
     unshipped_manifest: bool = True
     ended: bool = False
     """The router said goodbye."""
@@ -48,14 +47,13 @@ class IncarnationLog:
     quiet_since: float = field(default_factory=time.monotonic)
     """When the last of them ended."""
     _closing: list[SegmentWriter] = field(default_factory=list)
-    _uploading: SegmentEntry | None = None
-    _unsaved: bool = True
-    _saving: bool = False
+    _disk: asyncio.Lock = field(default_factory=asyncio.Lock)
     _manifest_at: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         self.drops = Drops(self.name, self.spool.counters, self.manifest.drops)
         self._growing = Growing(self.directory, self.spool, self.drops)
+        self._shelf = Shelf(self.directory, self.name, self.spool)
 
     @staticmethod
     def open(spool: Spool, hello: Hello) -> IncarnationLog:
@@ -75,6 +73,11 @@ class IncarnationLog:
         return f"{self.manifest.experiment}/{self.manifest.incarnation}"
 
     @property
+    def waiting(self) -> Sequence[SegmentEntry]:
+        """Closed segments that the store does not have yet."""
+        return self._shelf.waiting
+
+    @property
     def settled(self) -> bool:
         """Whether nothing is being written, nor waits for the disk."""
         return not self._growing.open and not self._closing
@@ -83,6 +86,11 @@ class IncarnationLog:
     def shipped(self) -> bool:
         """Whether the store has all that there is."""
         return self.settled and not self.waiting and not self.unshipped_manifest
+
+    @property
+    def cleared(self) -> bool:
+        """Whether the spool has nothing of it but the manifest."""
+        return self.settled and self._shelf.empty
 
     @property
     def pending(self) -> int:
@@ -146,38 +154,43 @@ class IncarnationLog:
     # --- the disk and the store --------------------------------------------------------------------------------------
 
     async def settle(self) -> None:
-        """Make durable, in a thread, what was closed; what the disk refuses is tried again at the next call."""
-        for writer in list(self._closing):
-            try:
-                entry = await asyncio.to_thread(writer.close)
-            except OSError as error:
-                logger.error("%s: segment not closed yet (%s)", self.name, error)
-                continue
-            self._closing.remove(writer)
-            if entry is not None:
-                self.add(entry)
-        if self._unsaved:
-            self._unsaved, self._saving = False, True
-            try:
-                await asyncio.to_thread(self._save, self._whole())
-            finally:
-                self._saving = False
+        """Make durable, in a thread, what was closed; what the disk refuses is tried again at a later call."""
+        # Whoever calls may be cancelled; a thread cannot be, and two must not write one manifest.
+        self._settling = asyncio.ensure_future(self._settle())
+        await asyncio.shield(self._settling)
+
+    async def _settle(self) -> None:
+        async with self._disk:
+            for writer in list(self._closing):
+                try:
+                    entry = await asyncio.to_thread(writer.close)
+                except OSError as error:
+                    logger.error("%s: segment not closed yet (%s)", self.name, error)
+                    continue
+                self._closing.remove(writer)
+                if entry is not None:
+                    self.add(entry)
+            await self._shelf.settle(self._whole)
 
     async def ship(self, store: Store) -> None:
-        """Bring closed segments, then the manifest, to `store`. Raises what that raises; nothing is lost by it."""
-        # Not before the spool's manifest lists them: after a kill the next shipper would not know of them.
-        while self.waiting and not (self._unsaved or self._saving):
-            entry = self._uploading = self.waiting[0]
+        """Bring closed segments, then the manifest, to `store`; what it has may then leave the disk.
+
+        Raises what putting raises; nothing is lost by it.
+        """
+        shelf = self._shelf
+        while shelf.waiting:
+            entry = shelf.uploading = shelf.waiting[0]
             path = self.directory / entry.name
             try:
                 await store.put(f"{self.name}/{entry.name}", path)
-                self._uploaded(entry, path)
+                self._uploaded(entry)
             except FileNotFoundError:
                 if path.exists():
                     raise
-                self._remove(entry, DISK, f"{path} is gone from the spool")
+                shelf.lost(entry)
+                self.drop(entry, DISK, f"{path} is gone from the spool")
             finally:
-                self._uploading = None
+                shelf.uploading = None
             if time.monotonic() - self._manifest_at > MANIFEST_SECONDS:
                 break  # A long backlog must not make a living router look dead: the rest has the next turn.
         if self.unshipped_manifest:
@@ -188,6 +201,7 @@ class IncarnationLog:
                 self.unshipped_manifest = True
                 raise
             self._manifest_at = self.spool.counters.uploaded_at = time.monotonic()
+        await self.settle()
 
     def forget(self) -> None:
         """Remove what the spool holds of it: all is shipped. `OSError` when that fails; nothing depends on it."""
@@ -196,49 +210,47 @@ class IncarnationLog:
             self.directory.rmdir()
 
     def give_up(self, entry: SegmentEntry) -> bool:
-        """Let a closed segment go for newer records; False while it is being uploaded."""
-        if entry is self._uploading:
+        """Let a closed segment go for newer records; False while it cannot be: it is being uploaded, say."""
+        waits = entry in self._shelf.waiting
+        if not self._shelf.make_room(entry):
             return False
-        self._remove(entry, OLDEST, "the spool is full")
-        self.spool.counters.segments_dropped += 1
-        # The manifest first: a kill between the two must not bring back what is counted as gone.
-        self._save(self._whole())
-        try:
-            (self.directory / entry.name).unlink(missing_ok=True)
-        except OSError as error:
-            logger.error("%s: %s not removed (%s)", self.name, entry.name, error)
+        if waits:
+            self.drop(entry, OLDEST, "the spool is full")
+            self.spool.counters.segments_dropped += 1
         return True
 
-    def _uploaded(self, entry: SegmentEntry, path: Path) -> None:
+    def add(self, entry: SegmentEntry) -> None:
+        """A segment was closed: it waits for its upload, and the manifest lists it."""
+        self.spool.counters.segments_closed += 1
+        self.manifest = msgspec.structs.replace(self.manifest, segments=(*self.manifest.segments, entry))
+        self.wait(entry)
+        self._changed()
+
+    def wait(self, entry: SegmentEntry) -> None:
+        """A closed segment that the manifest lists waits for its upload."""
+        self._shelf.add(entry, self.give_up)
+
+    def _uploaded(self, entry: SegmentEntry) -> None:
         counters = self.spool.counters
         counters.segments_uploaded += 1
         counters.uploaded_bytes += entry.bytes
         counters.uploaded_at = time.monotonic()
         # One that lists it goes up after it: the last may have gone while this one waited for the disk.
         self.unshipped_manifest = True
-        path.unlink(missing_ok=True)
-        self.waiting.remove(entry)
-        self.spool.budget.left(entry)
+        self._shelf.uploaded(entry, self.give_up)
 
-    def _remove(self, entry: SegmentEntry, reason: str, told: str) -> None:
-        self.waiting.remove(entry)
-        self.spool.budget.left(entry)
+    def drop(self, entry: SegmentEntry, reason: str, told: str) -> None:
+        """A closed segment is lost, or given up: the manifest counts it, and lists it no more."""
         kept = tuple(each for each in self.manifest.segments if each is not entry)
         self.manifest = msgspec.structs.replace(self.manifest, segments=kept)
         self.drops.add(reason, entry.records, entry.bytes, (entry.first_sequence, entry.last_sequence), told)
-
-    def add(self, entry: SegmentEntry) -> None:
-        """A segment was closed: it waits for its upload, and the manifest lists it."""
-        self.spool.counters.segments_closed += 1
-        self.waiting.append(entry)
-        self.spool.budget.closed(entry, self.give_up)
-        self.manifest = msgspec.structs.replace(self.manifest, segments=(*self.manifest.segments, entry))
         self._changed()
 
     # --- what is counted ---------------------------------------------------------------------------------------------
 
     def _changed(self) -> None:
-        self._unsaved = self.unshipped_manifest = True
+        self.unshipped_manifest = True
+        self._shelf.changed()
 
     def _whole(self) -> Manifest:
         """The manifest of all that was closed, for the spool."""
@@ -256,10 +268,3 @@ class IncarnationLog:
         uploaded = tuple(entry for entry in self.manifest.segments if entry.name not in waiting)
         complete = self.manifest.complete and self.settled and not waiting
         return msgspec.structs.replace(self._whole(), segments=uploaded, complete=complete)
-
-    def _save(self, manifest: Manifest) -> None:
-        try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            write_atomically(self.directory / MANIFEST, msgspec.json.encode(manifest))
-        except OSError as error:
-            logger.error("%s: manifest not written to the spool (%s)", self.name, error)

@@ -29,14 +29,33 @@ from shadow.segments import MANIFEST, read_manifest
 
 
 class Disk:
-    """Lets `fsync` fail while it is full."""
+    """Lets `fsync` fail while it is full, and refuses to open or remove files of some names, as if read-only."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.full = False
-        self._fsync = os.fsync
-        monkeypatch.setattr(os, "fsync", self.fsync)
+        self.synced = 0
+        self._refused: tuple[str, ...] = ()
+        self._fsync, self._open, self._unlink = os.fsync, os.open, os.unlink
+        for name in ("fsync", "open", "unlink"):
+            monkeypatch.setattr(os, name, getattr(self, name))
+
+    def refuse(self, *names: str) -> None:
+        self._refused = names
+
+    def open(self, path: Any, flags: int, *others: Any, **more: Any) -> int:
+        self._check(path, bool(flags & os.O_CREAT))
+        return self._open(path, flags, *others, **more)
+
+    def unlink(self, path: Any, **more: Any) -> None:
+        self._check(path, True)
+        self._unlink(path, **more)
+
+    def _check(self, path: Any, writing: bool) -> None:
+        if writing and Path(path).name in self._refused:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
 
     def fsync(self, file: int) -> None:
+        self.synced += 1
         if self.full:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._fsync(file)
@@ -62,6 +81,12 @@ def opened(spool: Spool, incarnation: str = "one") -> IncarnationLog:
 
 def line(sequence: int, body: str = "") -> bytes:
     return msgspec.json.encode({"record": "pair", "sequence": sequence, "event_time_us": 1, "body": body})
+
+
+def closed(log: IncarnationLog, sequence: int) -> None:
+    """A segment of one record, for the disk to close."""
+    log.append(line(sequence), sequence, 1, now=0.0)
+    log.close_segment()
 
 
 def noise(size: int) -> str:
@@ -229,9 +254,9 @@ async def test_routers_are_stopped_before_the_spool_is_full_and_go_on_when_there
     assert not spool.budget.stops()
 
 
-@pytest.mark.parametrize("moment", ["before the removal", "after it"])
+@pytest.mark.parametrize("moment", ["at once", "before the removal", "after it"])
 async def test_a_kill_while_a_segment_is_given_up_neither_brings_it_back_nor_counts_it_as_loss(
-    tmp_path: Path, settings: Callable[..., ShipperSettings], monkeypatch: pytest.MonkeyPatch, moment: str
+    tmp_path: Path, settings: Callable[..., ShipperSettings], disk: Disk, moment: str
 ) -> None:
     wanted = settings(segment_bytes=200_000, spool_bytes=2_600_000)
     log = opened(Spool.of(wanted))
@@ -239,13 +264,17 @@ async def test_a_kill_while_a_segment_is_given_up_neither_brings_it_back_nor_cou
     log.close_segment()
     await log.settle()
     oldest = log.waiting[0]
-    if moment == "before the removal":
-        monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)
     assert log.give_up(oldest)
-    monkeypatch.undo()
+    assert bytes_in(tmp_path / "spool") == log.spool.budget.used
+    if moment != "at once":
+        disk.refuse(*([oldest.name] if moment == "before the removal" else []))
+        await log.settle()
+        assert (log.directory / oldest.name).exists() == (moment == "before the removal")
+        disk.refuse()
     spool = Spool.of(wanted)
     (found,) = left_over(spool)
     assert [entry.name for entry in found.waiting] == [entry.name for entry in log.waiting]
+    assert found.manifest.segments == tuple(log.waiting)
     assert [(drop.reason, drop.records) for drop in found.drops.entries] == [(OLDEST, oldest.records)]
     assert spool.budget.used == bytes_in(tmp_path / "spool") == sum(entry.bytes for entry in found.waiting)
 
@@ -422,43 +451,96 @@ async def test_what_a_router_held_while_its_shipper_was_away_is_on_disk_as_soon_
     assert log.pending == 1
 
 
-async def test_a_segment_is_not_uploaded_before_the_spools_manifest_lists_it(
-    tmp_path: Path, settings: Callable[..., ShipperSettings]
+async def test_an_uploaded_segment_stays_in_the_spool_until_the_spools_manifest_lists_it(
+    tmp_path: Path, disk: Disk, settings: Callable[..., ShipperSettings]
 ) -> None:
     """A kill between the two would leave it in the store, in no manifest, and no next shipper could know of it."""
     log, store = opened(Spool.of(settings())), Store(settings())
-    log.append(line(0), 0, 1, now=0.0)
-    log.close_segment()
-    (writer,) = log._closing
-    log._closing.clear()
-    entry = writer.close()
-    assert entry is not None
-    log.add(entry)
-    await log.ship(store)
-    assert not list((tmp_path / "log").glob("*/*/*.zst"))
+    closed(log, 0)
+    await log.settle()
+    closed(log, 1)
+    disk.refuse("manifest.json.new")
     await log.settle()
     await log.ship(store)
-    assert log.shipped
-    (segment,) = (tmp_path / "log").glob("*/*/*.zst")
-    assert listed(segment.parent / MANIFEST) == [segment.name]
+    assert len(list((tmp_path / "log").glob("*/*/*.zst"))) == 2
+    assert len(list(log.directory.glob("*.zst"))) == 2
+    assert log.spool.counters.spool_refused == 1
+    (found,) = left_over(Spool.of(settings()))
+    assert [entry.first_sequence for entry in found.manifest.segments] == [0, 1]
+    assert found.manifest.segments == log.manifest.segments
 
 
-async def test_a_segment_that_waited_for_the_disk_is_listed_by_a_manifest_after_it(
-    tmp_path: Path, settings: Callable[..., ShipperSettings]
+async def test_a_manifest_that_could_not_be_saved_is_saved_later(
+    tmp_path: Path, disk: Disk, settings: Callable[..., ShipperSettings], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The manifest goes up while the spool's own is being written; then the segment; then a manifest that lists it."""
     log, store = opened(Spool.of(settings())), Store(settings())
-    log.append(line(0), 0, 1, now=0.0)
-    log.close_segment()
+    closed(log, 0)
+    disk.refuse("manifest.json.new")
+    for _ in range(3):
+        await log.settle()
+    assert log.spool.counters.spool_refused == 1, "a disk that refused is left alone for a second"
+    await log.ship(store)
+    assert not log.cleared
+    disk.refuse()
+    log._shelf._refused_until = 0.0
     await log.settle()
-    log._saving = True
+    assert log.cleared
+    assert listed(log.directory / MANIFEST) == ["000000000000.jsonl.zst"]
+    assert caplog.text.count("the spool refuses") == 1
+
+
+async def test_a_volume_that_turns_read_only_has_each_segment_uploaded_once_and_is_told_once(
+    tmp_path: Path, disk: Disk, settings: Callable[..., ShipperSettings], caplog: pytest.LogCaptureFixture
+) -> None:
+    shipper = Shipper(settings(), Store(settings()))
+    log = shipper.log_of(Hello(experiment="test", incarnation="one", router="here", started_us=1))
+    closed(log, 0)
+    await log.settle()
+    closed(log, 1)
+    await log.settle()
+    size = bytes_in(tmp_path / "spool")
+    log.finish(Goodbye(incarnation="one", records=2, dropped=0))
+    disk.refuse("manifest.json.new", "000000000000.jsonl.zst", "000000000001.jsonl.zst")
+    for number in range(1, 6):
+        assert await shipper.ship()
+        assert shipper.counters.spool_refused == number
+        log._shelf._refused_until = 0.0
+    counters = shipper.counters
+    assert (counters.segments_uploaded, counters.uploads_failed) == (2, 0)
+    assert (log.shipped, log.cleared) == (True, False)
+    assert shipper._spool.budget.used == size == bytes_in(tmp_path / "spool")
+    assert caplog.text.count("the spool refuses") == 1
+    found = read_manifest(tmp_path / "log" / "test" / "one" / MANIFEST)
+    assert found is not None
+    assert (found.complete, len(found.segments)) == (True, 2)
+    disk.refuse()
+    assert await shipper.ship()
+    assert await shipper.ship()
+    assert shipper.logs == {}
+    assert shipper._spool.budget.used == 0
+    assert not (tmp_path / "spool" / "test" / "one").exists()
+
+
+async def test_room_is_made_without_waiting_for_the_disk_and_of_what_the_store_has_first(
+    tmp_path: Path, disk: Disk, settings: Callable[..., ShipperSettings]
+) -> None:
+    """`give_up` runs on the loop, which also flushes: an fsync there would hold up every router's second."""
+    log, store = opened(Spool.of(settings())), Store(settings())
+    for number in range(2):
+        closed(log, number)
+    await log.settle()
+    disk.refuse("000000000000.jsonl.zst")
     await log.ship(store)
-    assert not log.unshipped_manifest
-    log._saving = False
-    await log.ship(store)
-    assert log.shipped
-    (segment,) = (tmp_path / "log").glob("*/*/*.zst")
-    assert listed(segment.parent / MANIFEST) == [segment.name]
+    closed(log, 2)
+    await log.settle()
+    disk.refuse()
+    synced, budget = disk.synced, log.spool.budget
+    assert budget.admits(settings().spool_bytes - budget.used + 1)
+    assert (log.spool.counters.segments_dropped, len(log.waiting)) == (0, 1)
+    assert budget.admits(settings().spool_bytes)
+    assert (log.spool.counters.segments_dropped, len(log.waiting)) == (1, 0)
+    assert budget.used == bytes_in(tmp_path / "spool") == 0
+    assert disk.synced == synced
 
 
 async def test_a_long_backlog_renews_the_manifest_on_its_way(
