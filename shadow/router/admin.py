@@ -17,6 +17,7 @@ import msgspec
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from shadow.router.aborts import settle
 from shadow.router.config import ConfigError
 from shadow.router.control import Control
 from shadow.router.counters import RouterCollector
@@ -221,10 +222,12 @@ class Admin:
 
     async def _abort(self, request: Request, body: bytes) -> Reply:  # noqa: ARG002
         self._control.abort()
+        await settle(self._control)
         return self._state(self._control)
 
     async def _resume(self, request: Request, body: bytes) -> Reply:  # noqa: ARG002
         self._control.resume()
+        await settle(self._control)
         return self._state(self._control)
 
     async def _drain(self, request: Request, body: bytes) -> Reply:  # noqa: ARG002

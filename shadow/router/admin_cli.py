@@ -94,6 +94,8 @@ def _tell(body: bytes, headers: Message, as_json: bool) -> None:
     document: dict[str, Any] = msgspec.json.decode(body)
     suspended = f" ({', '.join(document['suspended'])})" if document["suspended"] else ""
     click.echo(f"generation {document['generation']} in force, mode {document['mode']}{suspended}")
+    if "aborted" in document["suspended"] and document.get("unkept"):
+        click.secho(f"warning: {document['unkept']}", fg="yellow", err=True)
     click.echo(f"etag: {headers['etag']}", err=True)
 
 

@@ -27,7 +27,9 @@ path_option = functools.partial(click.Path, path_type=Path)
 @click.option("--config-server", "url", metavar="URL", help="Instead of --config: a server that gives it.")
 @click.option("--name", help="Of this router, for that server.")
 @click.option("--admin", metavar="HOST:PORT", help="The admin port, which answers before there is a configuration.")
-@click.option("--state", type=path_option(exists=True, file_okay=False), help="Keeps the server's last good one.")
+@click.option(
+    "--state", type=path_option(exists=True, file_okay=False), help="Keeps an abort, and the server's last good one."
+)
 @click.pass_context
 def router(
     ctx: click.Context, file: Path | None, url: str | None, name: str | None, admin: str | None, state: Path | None
@@ -39,17 +41,19 @@ def router(
     if ctx.invoked_subcommand is not None:
         return
     if file is not None and url is None:
-        _run_router(file)
+        _run_router(file, state)
     elif file is None and url is not None and name and admin and state:
         _run_remote(url, name, admin, state)
     else:
-        raise click.UsageError("Give either --config FILE, or --config-server URL with --name, --admin and --state.")
+        raise click.UsageError(
+            "Give either --config FILE (and --state), or --config-server URL with --name, --admin and --state."
+        )
 
 
 router.add_command(config)
 
 
-def _run_router(file: Path) -> None:
+def _run_router(file: Path, state: Path | None) -> None:
     import uvloop
 
     from shadow.router.config import ConfigError, read_config
@@ -62,7 +66,7 @@ def _run_router(file: Path) -> None:
     except (ConfigError, ValueError) as error:
         _fail(str(error))
     try:
-        uvloop.run(serve(config, settings, file))
+        uvloop.run(serve(config, settings, file, state))
     except OSError as error:
         _fail(f"{error.strerror or error}. Stop what uses it, or choose another address in {file}.")
 

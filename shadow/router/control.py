@@ -1,7 +1,8 @@
 """Which configuration is in force, who may put another one there, and when copying stops whatever it says.
 
 An abort stops copying until somebody says `resume`, and a lease that ran out until it is renewed; both outrank every
-configuration. All of it happens within one turn of the loop. Next module: `shadow.router.admin`, the port for people.
+configuration. All of it happens within one turn of the loop. Next module: `shadow.router.aborts`, what
+outlasts the process.
 """
 
 from __future__ import annotations
@@ -54,6 +55,10 @@ class Control:
         self.lease_expirations = 0
         self.kept: Callable[[], None] = lambda: None
         """Called after an abort or a resume: whoever keeps the state keeps it again."""
+        self.settled: Callable[[float], str] | None = None
+        """Blocks so many seconds at most until what was kept is on disk; what is wrong with that, or ""."""
+        self.unkept = ""
+        """Why an abort would not outlast a restart; "" when it would."""
         self._trouble: dict[str, Any] | None = None
         self._router = router
         self._expiry: asyncio.TimerHandle | None = None
@@ -148,6 +153,7 @@ class Control:
             "etag": self.etag,
             "mode": self.effective.mode,
             "suspended": sorted(self.suspended),
+            "unkept": self.unkept,
             "changes": dict(self.changes),
             "lease_seconds_left": self.lease_seconds_left,
             "lease_expirations": self.lease_expirations,

@@ -159,6 +159,7 @@ class Poller:
         """The acknowledgement that the server has not got yet: generation, error."""
         self._failures = 0
         control.kept = self._keep
+        control.settled = keeper.settled
         if seen != NO_GENERATION:
             self._keep()
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from shadow.contracts import Hello
+from shadow.router.aborts import keep_aborts
 from shadow.router.admin import Admin
 from shadow.router.client import Client
 from shadow.router.config import ConfigError, RouterConfig, address
@@ -272,6 +273,8 @@ def allow_files(connections: int) -> None:
         logger.warning("connections is %d, but only %d files may be open: raise `ulimit -n`", connections, allowed)
 
 
-async def serve(config: RouterConfig, settings: RouterSettings, file: Path) -> None:
-    """Run a router to its end."""
-    await Server(config, settings.unit_key, settings.admin_token, file).run()
+async def serve(config: RouterConfig, settings: RouterSettings, file: Path, state: Path | None = None) -> None:
+    """Run a router to its end; `state` is where it keeps what outlasts a restart."""
+    server = Server(config, settings.unit_key, settings.admin_token, file)
+    keep_aborts(server.control, state)
+    await server.run()

@@ -6,14 +6,17 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
 from shadow.router import admin as module
+from shadow.router.aborts import keep_aborts
 from shadow.router.admin import BODY_BYTES, Admin
 from shadow.router.config import RouterConfig
+from shadow.router.last_good import BY_HAND
 from tests.shadow.router.harness import Gate, Set, read_answer, request, running, silent, until
 
 TOKEN = "a-token-for-tests-only"
@@ -265,6 +268,29 @@ async def test_an_abort_cuts_what_an_earlier_configuration_left_under_way() -> N
         stage.server.adopt(msgspec.structs.replace(stage.server.config, arms=()))
         await ask(port, "POST", "/abort", BEARER, b"")
         assert stage.outcomes == {"dropped:shutdown": 1}
+
+
+@pytest.mark.parametrize("kept", [b'{"aborted":true}', b"", b"\xff"])
+async def test_what_was_kept_and_is_an_abort_or_unreadable_starts_without_copies(tmp_path: Path, kept: bytes) -> None:
+    (tmp_path / BY_HAND).write_bytes(kept)
+    async with governed() as (stage, port):
+        control = stage.server.control
+        keep_aborts(control, tmp_path)
+        await asyncio.sleep(0)
+        assert (control.suspended, stage.server.config.mode) == ({"aborted"}, "off")
+        status, _, _ = await ask(port, "POST", "/resume", BEARER, b"")
+        assert (status, control.unkept) == (200, "")
+    assert (tmp_path / BY_HAND).read_bytes() == b'{"aborted":false}'
+
+
+async def test_an_abort_that_the_disk_does_not_take_is_in_force_and_the_disk_is_named(tmp_path: Path) -> None:
+    async with governed() as (stage, port):
+        keep_aborts(stage.server.control, tmp_path / "gone")
+        status, _, body = await ask(port, "POST", "/abort", BEARER, b"")
+        document = json.loads(body)
+        assert (status, document["mode"]) == (200, "off")
+        assert str(tmp_path / "gone" / BY_HAND) in document["unkept"]
+        assert document["error"]["kind"] == "disk"
 
 
 async def test_a_drain_is_answered_when_all_is_done() -> None:

@@ -51,7 +51,11 @@ def configuration(port: int, shipper: Path, primary: int, shadow: int) -> dict[s
 
 @asynccontextmanager
 async def router_process(
-    directory: Path, primary: harness.Upstream, shadow: harness.Upstream, collector: harness.Collector
+    directory: Path,
+    primary: harness.Upstream,
+    shadow: harness.Upstream,
+    collector: harness.Collector,
+    *options: str | Path,
 ) -> AsyncIterator[tuple[Running, int]]:
     """A router as a process of its own, with its port; `collector` is its shipper."""
     with (
@@ -65,7 +69,7 @@ async def router_process(
         config.write_bytes(msgspec.json.encode(configuration(port, path, primary.port, shadow.port)))
         ready = f"http://{HOST}:{port + 1}/readyz"
         router = await asyncio.to_thread(
-            stage.start, "router", command("router", "--config", config), lambda: answers(ready)
+            stage.start, "router", command("router", "--config", config, *options), lambda: answers(ready)
         )
         yield router, port
         listener.close()
@@ -194,6 +198,39 @@ async def test_the_commands_get_put_abort_resume_and_drain_a_router_that_runs(tm
         assert await asyncio.to_thread(router.process.wait, 10) == 0
         code, _, told = await understudy(port, "abort")
         assert (code, "Does a router run there?" in told) == (1, True)
+
+
+async def test_an_abort_outlasts_a_kill_of_a_router_with_a_file_until_somebody_resumes(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    primary, collector = harness.Upstream(harness.echo), harness.Collector()
+    await primary.start()
+    async with asyncio.timeout(120):
+        async with router_process(tmp_path, primary, primary, collector, "--state", kept) as (router, port):
+            code, out, told = await understudy(port, "abort")
+            assert (code, out, "warning" in told) == (0, "generation 1 in force, mode off (aborted)\n", False)
+            router.process.kill()
+            await asyncio.to_thread(router.process.wait, 20)
+        async with router_process(tmp_path, primary, primary, collector, "--state", kept) as (router, port):
+            found = await state_of(port)
+            assert (found["mode"], found["suspended"], found["unkept"]) == ("off", ["aborted"], "")
+            reader, writer = await asyncio.open_connection(HOST, port)
+            writer.write(harness.request("/recommend?user_id=1"))
+            assert (await harness.read_answer(reader))[0] == 200
+            writer.close()
+            assert (await understudy(port, "resume"))[0] == 0
+            router.process.kill()
+            await asyncio.to_thread(router.process.wait, 20)
+        async with router_process(tmp_path, primary, primary, collector, "--state", kept) as (_, port):
+            assert (await state_of(port))["mode"] == "mirror"
+    await primary.stop()
+
+
+async def test_where_an_abort_cannot_outlast_a_restart_whoever_aborts_is_told(tmp_path: Path) -> None:
+    async with controlled(tmp_path) as (_, port, _):
+        code, out, told = await understudy(port, "abort")
+        assert (code, out) == (0, "generation 1 in force, mode off (aborted)\n")
+        assert "warning: a restart takes an abort back: no --state was given" in told
 
 
 async def test_a_router_with_a_server_waits_for_it_starts_without_it_later_and_leaves_in_order(tmp_path: Path) -> None:
