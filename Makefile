@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --only-binary :a
 TORCH := $(if $(filter Linux,$(shell uname -s)),torch==2.13.0+cpu --extra-index-url https://download.pytorch.org/whl/cpu,torch==2.13.0)
 
 .PHONY: help install demo test test-long test-cluster lint format clean update-ranx-values verify-ranx-values \
-  images sbom update-images verify-images update-generated verify-generated
+  update-tea-values verify-tea-values images sbom update-images verify-images update-generated verify-generated
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
@@ -44,6 +44,16 @@ test-cluster: install ## the tests that need Docker or a cluster (at most 20 min
 
 update-ranx-values verify-ranx-values: .venv-peers/installed ## make, or check, what ranx says of lists (for the tests)
 	.venv-peers/bin/python -W ignore -m tests.bench.peers.ranx_values $(@:-ranx-values=)
+
+.venv-tea/installed: tests/bench/peers/tea-constraints.txt
+	@echo "Installing tea-tasting into .venv-tea: about 450 MB on disk, once."
+	$(PYTHON) -m venv .venv-tea
+	.venv-tea/bin/python -m pip install --disable-pip-version-check --only-binary :all: --quiet \
+	  -c tests/bench/peers/tea-constraints.txt tea-tasting
+	@touch $@
+
+update-tea-values verify-tea-values: .venv-tea/installed ## make, or check, what tea-tasting says of experiments (for the tests)
+	.venv-tea/bin/python -m tests.bench.peers.tea_values $(@:-tea-values=)
 
 # Envoy, in a wheel, and a profiler; nginx and wrk are Debian's (the bench says what is missing).
 .venv-router/installed: tests/bench/peers/router-constraints.txt

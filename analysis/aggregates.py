@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import reduce
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,25 +16,22 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Texts = npt.NDArray[np.str_]
+Labels = npt.NDArray[Any]
+"""What names users: texts, or integers that mean the same in every shard."""
 
 
 @dataclass(frozen=True)
 class CellSums:
     """Counts and sums of one metric per (user, block) cell, in ascending order of (user, block); all of one length."""
 
-    users: Texts
+    users: Labels
     blocks: Integers
     counts: Floats
     sums: Floats
 
     def __add__(self, other: CellSums) -> CellSums:
         """The statistics of both parts together."""
-        return _grouped(
-            np.concatenate([self.users, other.users]),
-            np.concatenate([self.blocks, other.blocks]),
-            np.concatenate([self.counts, other.counts]),
-            np.concatenate([self.sums, other.sums]),
-        )
+        return combined([self, other])
 
     @property
     def requests(self) -> int:
@@ -42,15 +39,22 @@ class CellSums:
         return int(self.counts.sum())
 
 
-def cell_sums(users: Texts, blocks: Integers, values: Floats) -> CellSums:
+def cell_sums(users: Labels, blocks: Integers, values: Floats) -> CellSums:
     """Sum `values` (one per request) into cells. All arrays have one entry per request."""
     return _grouped(users, blocks, np.ones(len(values)), values)
 
 
 def combined(parts: Iterable[CellSums]) -> CellSums:
-    """The sum of all parts; empty when there are none."""
-    empty = CellSums(np.array([], dtype=np.str_), np.array([], dtype=np.int64), np.array([]), np.array([]))
-    return reduce(CellSums.__add__, parts, empty)
+    """The sum of all parts, whatever their number and order; empty when there are none."""
+    some = [part for part in parts if len(part.counts)]
+    if not some:
+        return CellSums(np.array([], dtype=np.str_), np.array([], dtype=np.int64), np.array([]), np.array([]))
+    return _grouped(
+        np.concatenate([part.users for part in some]),
+        np.concatenate([part.blocks for part in some]),
+        np.concatenate([part.counts for part in some]),
+        np.concatenate([part.sums for part in some]),
+    )
 
 
 def time_blocks(event_us: Integers, block_us: int) -> Integers:
@@ -63,7 +67,13 @@ def totals(codes: npt.NDArray[np.intp], values: Floats) -> Floats:
     return np.asarray(np.bincount(codes, weights=values), dtype=np.float64)
 
 
-def _grouped(users: Texts, blocks: Integers, counts: Floats, sums: Floats) -> CellSums:
+def same_cells(first: CellSums, second: CellSums) -> bool:
+    """Whether both were summed over the same requests, so that their sums may be divided cell by cell."""
+    pairs = ((first.users, second.users), (first.blocks, second.blocks), (first.counts, second.counts))
+    return all(np.array_equal(one, other) for one, other in pairs)
+
+
+def _grouped(users: Labels, blocks: Integers, counts: Floats, sums: Floats) -> CellSums:
     user_names, user_codes = np.unique(users, return_inverse=True)
     block_names, block_codes = np.unique(blocks, return_inverse=True)
     width = max(len(block_names), 1)

@@ -1,4 +1,4 @@
-"""Means and rates with intervals that survive repeating users and shared incidents.
+"""Means, rates, ratios and log-ratios with intervals that survive repeating users and shared incidents.
 
 The variance of an estimate is V_user + V_time − V_both (Cameron, Gelbach and Miller 2011), each a sum of squared
 cluster totals of the influence function times G/(G−1). Its reference is Student's t with (Σn)²/Σn² − 1 degrees of
@@ -15,14 +15,19 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from analysis.aggregates import CellSums, Floats, totals
+from analysis.aggregates import CellSums, Floats, same_cells, totals
 from analysis.measures import MEAN_OF_USERS
 
 ROUNDING: Final = 1e-24
 """A variance below this is rounding error of a constant, not variation (values are of order 1 to 1e5)."""
 
+CANCELLED: Final = 1e-13
+"""A sum smaller than this part of its terms' sizes is the rounding error of a zero."""
+
 NOT_POSITIVE: Final = "two-way variance not positive: the larger one-way variance is used"
 NO_VARIATION: Final = "no variation at all: limits from the rule of three over effective users"
+NO_WIDTH: Final = "no variation at all: no interval can be given"
+"""The same where a value has no bounds that the rule of three could go by."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +123,46 @@ def mean(cells: CellSums, average: str, span: float = 1.0) -> Estimate | None:
     value = float((weights * cells.sums).sum())
     influence = weights * (cells.sums - cells.counts * value)
     return Estimate(value, two_way(influence, weights * cells.counts, users, cells.blocks), cells.requests, span)
+
+
+def ratio(numerator: CellSums, denominator: CellSums) -> Estimate | None:
+    """Σ numerator / Σ denominator over the same requests; None when the denominator's sum is zero, or nothing there.
+
+    A ratio of sums, not the mean of ratios. The influence of a cell is (numerator − ratio × denominator) / Σ
+    denominator (the delta method). `ValueError` when both were not summed over the same requests.
+    """
+    over = _total(numerator, denominator)
+    if over == 0:
+        return None
+    value = float(numerator.sums.sum()) / over
+    return _of_cells(value, (numerator.sums - value * denominator.sums) / over, numerator)
+
+
+def log_ratio(numerator: CellSums, denominator: CellSums) -> Estimate | None:
+    """log(Σ numerator / Σ denominator) over the same requests; None unless both sums are above zero.
+
+    The influence of a cell is numerator / Σ numerator − denominator / Σ denominator. `ValueError` as for `ratio`.
+    """
+    under, over = _total(denominator, numerator), _total(numerator, denominator)
+    if min(under, over) <= 0:
+        return None
+    influence = numerator.sums / under - denominator.sums / over
+    return replace(_of_cells(float(np.log(under / over)), influence, numerator), log=True)
+
+
+def _total(other: CellSums, summed: CellSums) -> float:
+    """The sum of `summed`, rounding of a cancelled sum taken as the zero that it is."""
+    if not same_cells(other, summed):
+        raise ValueError("numerator and denominator were summed over different requests: they cannot be divided")
+    total, size = float(summed.sums.sum()), float(np.abs(summed.sums).sum())
+    return total if abs(total) > CANCELLED * size else 0.0
+
+
+def _of_cells(value: float, influence: Floats, cells: CellSums) -> Estimate:
+    users = np.unique(cells.users, return_inverse=True)[1]
+    spread = two_way(influence, cells.counts, users, cells.blocks)
+    notes = tuple(NO_WIDTH if note == NO_VARIATION else note for note in spread.notes)
+    return Estimate(value, replace(spread, notes=notes), cells.requests)
 
 
 def request_weights(cells: CellSums, users: npt.NDArray[np.intp], average: str) -> Floats:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from analysis.aggregates import CellSums, Floats, Integers, Texts, cell_sums
+from analysis.aggregates import CellSums, Floats, Integers, Labels, cell_sums
 from analysis.estimates import Estimate, two_way
 
 NO_SLOPE = "the percentile sits on a single repeated value: no interval can be given"
@@ -22,7 +22,7 @@ CENSORED = "the shadow's percentile reaches the deadline: the true difference is
 
 
 def quantile_difference(
-    users: Texts,
+    users: Labels,
     blocks: Integers,
     shadow: Floats,
     control: Floats,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from analysis.aggregates import cell_sums, combined
-from analysis.estimates import NO_VARIATION, NOT_POSITIVE, Estimate, Spread, effective, mean
+from analysis.estimates import NO_VARIATION, NO_WIDTH, NOT_POSITIVE, Estimate, Spread, effective, log_ratio, mean, ratio
 from analysis.measures import MEAN_OF_REQUESTS, MEAN_OF_USERS
 
 
@@ -74,6 +74,77 @@ def test_the_variance_of_a_mean_over_users_is_that_of_a_weighted_fit_in_statsmod
     found = estimate(user.astype(str), block, values, MEAN_OF_USERS)
     assert found.value == pytest.approx(fit.params[0], rel=1e-12)
     assert found.standard_error == pytest.approx(fit.bse[0], rel=1e-9)
+
+
+def both_arms(seed: int, n: int = 500):
+    """Positive numerators and denominators of the same requests, as cells and as columns."""
+    user, block, noise = crossed(seed, n=n)
+    over = np.random.default_rng(seed + 50).gamma(3, 1, n)
+    under = over * np.exp(0.3 * noise)
+    return user, block, under, over, cell_sums(user, block, under), cell_sums(user, block, over)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_variance_of_a_ratio_is_that_of_a_weighted_fit_in_statsmodels(seed):
+    """Σn/Σd is the fit of n/d on a constant with the weights d."""
+    user, block, under, over, numerator, denominator = both_arms(seed)
+    fit = sm.WLS(under / over, np.ones(len(over)), weights=over).fit(
+        cov_type="cluster", cov_kwds={"groups": np.column_stack([user, block]), "use_correction": True}
+    )
+    found = ratio(numerator, denominator)
+    assert found is not None
+    assert found.value == pytest.approx(fit.params[0], rel=1e-12)
+    assert found.standard_error == pytest.approx(fit.bse[0], rel=1e-9)
+    relative = log_ratio(numerator, denominator)
+    assert relative is not None
+    assert relative.log
+    assert relative.value == pytest.approx(math.log(fit.params[0]), rel=1e-12)
+    assert relative.standard_error == pytest.approx(fit.bse[0] / fit.params[0], rel=1e-9)
+
+
+def test_the_fit_of_ordinary_least_squares_with_two_groups_is_the_mean():
+    """The very call of the issue: OLS on a constant, cov_type="cluster", a column of groups for each way."""
+    user, block, values = crossed(9, users=200, blocks=30, n=3000)
+    fit = sm.OLS(values, np.ones(len(values))).fit(
+        cov_type="cluster", cov_kwds={"groups": np.column_stack([user, block])}
+    )
+    found = estimate(user.astype(str), block, values)
+    assert found.value == pytest.approx(fit.params[0], rel=1e-9)
+    assert found.standard_error == pytest.approx(fit.bse[0], rel=1e-9)
+
+
+def cells_of(*values):
+    return cell_sums(np.array(["a", "b", "c"]), np.arange(3), np.array(values, dtype=float))
+
+
+def test_a_ratio_over_zero_is_not_defined():
+    assert ratio(cells_of(1, 2, 3), cells_of(0, 0, 0)) is None
+    # .1 + .2 − .3 is 5.6e-17 in floating point.
+    assert ratio(cells_of(1, 2, 3), cells_of(0.1, 0.2, -0.3)) is None
+    assert log_ratio(cells_of(1, 2, 3), cells_of(0, 0, 0)) is None
+    assert log_ratio(cells_of(0, 0, 0), cells_of(1, 2, 3)) is None
+    assert log_ratio(cells_of(-1, -2, 0), cells_of(1, 2, 3)) is None
+    assert ratio(combined([]), combined([])) is None
+
+
+def test_a_ratio_of_sums_is_not_the_mean_of_ratios():
+    found = ratio(cells_of(1, 1, 1), cells_of(1, 2, 5))
+    assert found is not None
+    assert found.value == pytest.approx(3 / 8)
+    # Influences (1 − 3/8·d)/8: 5/64, 2/64, −7/64; every cluster is a single request.
+    assert found.spread.variance == pytest.approx(3 / 2 * (5**2 + 2**2 + 7**2) / 64**2)
+
+
+def test_different_requests_are_not_divided():
+    with pytest.raises(ValueError, match="different requests"):
+        ratio(cells_of(1, 2, 3), cell_sums(np.array(["a", "b"]), np.arange(2), np.ones(2)))
+
+
+def test_a_ratio_that_never_varies_has_no_limits_rather_than_a_width_of_zero():
+    found = ratio(cells_of(2, 4, 6), cells_of(1, 2, 3))
+    assert found is not None
+    assert (found.value, found.spread.notes) == (2, (NO_WIDTH,))
+    assert (found.lower(0.05), found.upper(0.05)) == (None, None)
 
 
 def test_with_one_request_per_user_and_block_it_is_the_t_test_of_scipy():
