@@ -22,7 +22,7 @@ from shadow.log_health import LogHealth
 from shadow.log_store import Found
 from shadow.segment_lines import SegmentLines
 from shadow.segment_writer import FRAME_BYTES, LEVEL
-from shadow.watermark import SILENT_SECONDS
+from shadow.watermark import SILENT_SECONDS, silence_us
 
 UNIT: Final = re.compile("[0-9a-f]{32}")
 
@@ -72,12 +72,12 @@ def erase_units(
 
 def may_write(incarnation: Incarnation, now_us: int, silent_seconds: float) -> bool:
     """Whether a shipper may still write there, and would undo a new manifest: its router said no goodbye, and was heard
-    of within `silent_seconds`, or a segment is still open."""
+    of within `silent_seconds` or what its shipper's settings allow, or a segment is still open."""
     manifest = incarnation.manifest
     if manifest is not None and manifest.complete:
         return False
     heard = max([0, *(file.modified_us for file in incarnation.files)])
-    return now_us - max(heard, manifest.written_us if manifest else 0) <= silent_seconds * 1e6
+    return now_us - max(heard, manifest.written_us if manifest else 0) <= silence_us(manifest, silent_seconds)
 
 
 class _Erasing:

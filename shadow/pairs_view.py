@@ -158,9 +158,12 @@ def _counted(title: str, counts: Mapping[str, Any]) -> Iterator[str]:
 
 def watermark_lines(mark: Watermark) -> Iterator[str]:
     """Up to when the log is complete, and who holds it back or was given up."""
-    if mark.arrival_us is not None and mark.event_us is not None:
-        yield f"watermark: arrivals to {clock(mark.arrival_us)}, event times to {clock(mark.event_us)} (UTC)"
+    if mark.arrival_us is not None:
+        event = f"to {clock(mark.event_us)} (UTC)" if mark.event_us is not None else "unknown: headers told them"
+        yield f"watermark: arrivals to {clock(mark.arrival_us)} (UTC), event times {event}"
     if mark.live:
         yield f"  live: {', '.join(mark.live)}"
     if mark.given_up:
         yield f"  given up as silent: {', '.join(mark.given_up)}"
+    if mark.set_back:
+        yield f"  clock set back, so earlier watermarks said too much: {', '.join(mark.set_back)}"

@@ -6,7 +6,7 @@ Pure arithmetic over manifests, no I/O but in `watermark_of`. Next module: `shad
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,36 +16,41 @@ from shadow.contracts import Manifest, SegmentEntry
 from shadow.incarnations import Incarnation, find_incarnations
 
 UNDECIDED_SECONDS: Final = 30.0
-"""Longest time from a request's arrival to its record: the deadlines of primary and arm, and the wait between them (5 +
-2 + 5 s as configured by default), and the time that the request itself may take to come."""
+"""Longest time from a request's arrival to its record, of a router that does not tell its own: the deadlines of primary
+and arm as configured by default, the wait between them, and the time that the request itself may take to come."""
 SILENT_SECONDS: Final = 900.0
-"""A router whose manifest is older is given up: three times the age at which the shipper closes a segment, and with
-it renews the manifest."""
+"""A router whose manifest is older is given up, if `SILENT_RENEWALS` of it would have come by then."""
+SILENT_RENEWALS: Final = 3
 
 
 class Watermark(msgspec.Struct, frozen=True, kw_only=True):
-    """Up to when a log is complete, in µs since the epoch; None when no router has uploaded anything to tell it by.
+    """Up to when a log is complete, in µs since the epoch; None when nothing tells it.
 
-    **A router is live** when its manifest is not `complete` (it never said goodbye) and is at most `silent` old; its
-    age is that of `written_us`, which the shipper renews while the router is connected (of manifests without it: of
-    its newest record). Routers that said goodbye have uploaded all they had and hold nothing back.
+    **A router is live** when its manifest is not `complete` (it never said goodbye) and not older than `silence_us`;
+    its age is that of `written_us`, which the shipper renews while the router is connected (of manifests without it:
+    of its newest record). Routers that said goodbye have uploaded all they had and hold nothing back.
 
-    `arrival_us` = min over live routers of (latest arrival among its uploaded records, or its start when it has none)
-    − `undecided`; with no live router: the latest arrival in the log. **So every record that arrived at or before it
-    is uploaded**, or was dropped or lost, which its sequence number tells (`LogHealth`): segments are uploaded in the
-    order in which records were decided, and none is decided later than `undecided` after its arrival. `event_us` is
-    the same in event time, for live traffic, where it is the arrival; a replay at n times the speed needs n times
-    `undecided`.
+    `arrival_us` is in **arrival time**, each router's own wall clock: the least over live routers of what each has
+    surely uploaded (its latest arrival less its `undecided_us`; its start when it has uploaded none), and not later
+    than the longest of these times before now; with no live router the latest arrival in the log, by the same bound.
+    **What comes into the log later has an arrival time not below it**: segments are uploaded in the order in which
+    records were decided, and none is decided later than `undecided_us` after its arrival. `event_us` says the same of
+    event time, and is None as soon as a live router has uploaded an event time that came in a header: whoever sends it
+    chooses the time, and nothing bounds it. A replay's event times are complete when its routers said goodbye.
 
     `live` holds back; `given_up` routers never said goodbye and are silent: they hold nothing back, and may have
-    records that were never uploaded, or, if only their way to the store is cut, will come late. A router that has not
-    uploaded its first manifest yet is unknown, and its records come late, too.
+    records that were never uploaded, or, if only their way to the store is cut, will come late. Routers whose clocks
+    were `set_back` have records with times below watermarks that were given before; from then on they are counted by
+    the clock as it is now. A router that has not uploaded its first manifest within `UNDECIDED_SECONDS` of its start is
+    unknown, and its records come late, too; so may what was under way when a clock was set forward, and what a clock
+    stamps that is behind the others.
     """
 
     arrival_us: int | None
     event_us: int | None
     live: tuple[str, ...] = ()
     given_up: tuple[str, ...] = ()
+    set_back: tuple[str, ...] = ()
 
 
 def watermark(
@@ -54,16 +59,24 @@ def watermark(
     undecided_seconds: float = UNDECIDED_SECONDS,
     silent_seconds: float = SILENT_SECONDS,
 ) -> Watermark:
-    """The watermark of the routers with these manifests, at the wall-clock time `now_us`; see `Watermark`."""
+    """The watermark of the routers with these manifests, at the wall-clock time `now_us`; see `Watermark`.
+
+    `undecided_seconds` is of routers that do not tell theirs, `silent_seconds` the least that any may be silent.
+    """
+    untold_us = int(undecided_seconds * 1e6)
     unfinished = [manifest for manifest in manifests if not manifest.complete]
-    live = [manifest for manifest in unfinished if now_us - _heard_us(manifest) <= silent_seconds * 1e6]
-    given_up = [manifest for manifest in unfinished if manifest not in live]
-    behind = int(undecided_seconds * 1e6)
+    live = [each for each in unfinished if now_us - heard_us(each) <= silence_us(each, silent_seconds)]
+    latest = now_us - max([untold_us, *(_undecided(each, untold_us) for each in manifests)])
+    arrival, event = _of_ended(manifests, latest)
+    if live:
+        arrival = min(latest, *(_sure_us(each, untold_us) for each in live))
+        event = None if any(map(_has_header_times, live)) else arrival
     return Watermark(
-        arrival_us=_least(live, behind, _last_arrival) if live else _latest(manifests, _last_arrival),
-        event_us=_least(live, behind, _last_event) if live else _latest(manifests, _last_event),
+        arrival_us=arrival,
+        event_us=event,
         live=_names(live),
-        given_up=_names(given_up),
+        given_up=_names(each for each in unfinished if each not in live),
+        set_back=_names(each for each in manifests if _reach(each, untold_us)[1]),
     )
 
 
@@ -78,10 +91,19 @@ def watermark_among(incarnations: Iterable[Incarnation], now_us: int | None = No
     return watermark(manifests, time.time_ns() // 1000 if now_us is None else now_us)
 
 
-def _heard_us(manifest: Manifest) -> int:
+def silence_us(manifest: Manifest | None, least_seconds: float = SILENT_SECONDS) -> int:
+    """How long a router may be silent before it is given up: its shipper may close segments, and renew the manifest,
+    less often than by default."""
+    return max(int(least_seconds * 1e6), SILENT_RENEWALS * (manifest.segment_us if manifest is not None else 0))
+
+
+def heard_us(manifest: Manifest) -> int:
     """When the shipper last told of the router."""
-    newest = max((_arrived(entry) for entry in manifest.segments), default=manifest.started_us)
-    return manifest.written_us or newest
+    return manifest.written_us or max(map(_arrived, manifest.segments), default=manifest.started_us)
+
+
+def _undecided(manifest: Manifest, untold_us: int) -> int:
+    return manifest.undecided_us or untold_us
 
 
 def _arrived(entry: SegmentEntry) -> int:
@@ -89,23 +111,40 @@ def _arrived(entry: SegmentEntry) -> int:
     return entry.last_arrival_us if entry.last_arrival_us >= 0 else entry.last_event_us
 
 
-def _last_arrival(manifest: Manifest) -> int | None:
-    return max((_arrived(entry) for entry in manifest.segments), default=None)
+def _sure_us(manifest: Manifest, untold_us: int) -> int:
+    """Nothing that the router will upload arrived before."""
+    reached, _ = _reach(manifest, untold_us)
+    return manifest.started_us if reached is None else reached - _undecided(manifest, untold_us)
 
 
-def _last_event(manifest: Manifest) -> int | None:
-    return max((entry.last_event_us for entry in manifest.segments), default=None)
+def _reach(manifest: Manifest, untold_us: int) -> tuple[int | None, bool]:
+    """The latest arrival since the router's clock was set back, and whether it was: a segment that ends earlier than
+    the ones before by more than a record may be late."""
+    reached, set_back = None, False
+    for arrived in map(_arrived, manifest.segments):
+        jumped = reached is not None and arrived < reached - _undecided(manifest, untold_us)
+        set_back = set_back or jumped
+        reached = arrived if jumped or reached is None else max(reached, arrived)
+    return reached, set_back
 
 
-def _least(live: Sequence[Manifest], behind: int, last: Callable[[Manifest], int | None]) -> int:
-    ends = [last(manifest) for manifest in live]
-    starts = [manifest.started_us for manifest in live]
-    return min(start if end is None else end for start, end in zip(starts, ends, strict=True)) - behind
+def _has_header_times(manifest: Manifest) -> bool:
+    return any(map(_tells_header_times, manifest.segments))
 
 
-def _latest(manifests: Sequence[Manifest], last: Callable[[Manifest], int | None]) -> int | None:
-    return max((end for end in map(last, manifests) if end is not None), default=None)
+def _tells_header_times(entry: SegmentEntry) -> bool:
+    if entry.header_times >= 0:
+        return entry.header_times > 0
+    return 0 <= entry.last_arrival_us != entry.last_event_us  # a writer that did not count them
 
 
-def _names(manifests: Sequence[Manifest]) -> tuple[str, ...]:
+def _of_ended(manifests: Iterable[Manifest], latest: int) -> tuple[int | None, int | None]:
+    """The latest arrival and event time of routers that will upload nothing more."""
+    entries = [entry for manifest in manifests for entry in manifest.segments]
+    if not entries:
+        return None, None
+    return min(latest, max(map(_arrived, entries))), min(latest, max(entry.last_event_us for entry in entries))
+
+
+def _names(manifests: Iterable[Manifest]) -> tuple[str, ...]:
     return tuple(f"{manifest.experiment}/{manifest.incarnation}" for manifest in manifests)

@@ -76,6 +76,7 @@ def test_every_outcome_and_reason_is_documented() -> None:
 
 def test_the_numbers_are_those_of_the_code() -> None:
     assert f"at most {SILENT_SECONDS / 60:.0f} minutes old" in DOCUMENT
+    assert f"({UNDECIDED_SECONDS:.0f} s where it tells none)" in DOCUMENT
     assert f"less {UNDECIDED_SECONDS:.0f} s" in DOCUMENT
     assert f"in {tuple(range(1, SCHEMA_VERSION + 1))}:" in DOCUMENT
 

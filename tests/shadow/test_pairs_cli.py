@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import msgspec
@@ -104,6 +105,18 @@ def test_stats_says_since_when_a_routers_drops_are_unknown_and_not_none(tmp_path
     )
     document = msgspec.json.decode(run("stats", tmp_path, "--json").output)
     assert document["health"]["drops_unknown"] == {"test/two": written.START_US}
+
+
+def test_stats_says_what_the_watermark_does_not_cover(tmp_path: Path) -> None:
+    replayed = [written.pair(number, event_time_us=number) for number in range(3)]
+    directory = written.incarnation(tmp_path, [*replayed, *(written.pair(n) for n in range(3, 6))], per_segment=3)
+    whole = written.manifest_of(directory)
+    backwards = msgspec.structs.replace(whole, complete=False, segments=whole.segments[::-1], undecided_us=1_000)
+    now = time.time_ns() // 1000
+    written.write_manifest(directory, msgspec.structs.replace(backwards, written_us=now))
+    output = run("stats", tmp_path).output
+    assert "watermark: arrivals to 2024-10-04 00:00:01.999 (UTC), event times unknown: headers told them" in output
+    assert "clock set back, so earlier watermarks said too much: test/one" in output
 
 
 def test_following_tells_each_record_once_whatever_becomes_of_its_segment(tmp_path: Path) -> None:

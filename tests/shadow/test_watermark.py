@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shadow.contracts import Manifest, SegmentEntry
@@ -35,36 +35,105 @@ def manifest(name: str, *segments: SegmentEntry, written_us: int = NOW, **others
     return msgspec.structs.replace(whole, **others)
 
 
+class Life(NamedTuple):
+    """One router: what its shipper's manifests were, and when each was there."""
+
+    manifests: list[tuple[int, Manifest]]
+    uploads: list[tuple[int, int]]
+    """(when its manifest lists it, arrival) of each record."""
+
+    def at(self, moment: int) -> list[Manifest]:
+        """The manifest that is there then; none before the first."""
+        return [manifest for when, manifest in self.manifests if when <= moment][-1:]
+
+
 @st.composite
-def routers(draw: st.DrawFn) -> tuple[list[int], list[int], int, bool]:
-    """Arrivals, the times of their decisions, how many of them are uploaded, in that order; whether it ended."""
-    arrivals = draw(st.lists(st.integers(0, 500 * SECOND), max_size=12))
-    delays = draw(st.lists(st.integers(0, UNDECIDED * SECOND), min_size=len(arrivals), max_size=len(arrivals)))
-    decided = sorted(zip(arrivals, delays, strict=True), key=lambda each: each[0] + each[1])
-    ended = draw(st.booleans())
-    uploaded = len(decided) if ended else draw(st.integers(0, len(decided)))
-    return [arrival for arrival, _ in decided], [a + d for a, d in decided], uploaded, ended
+def lives(draw: st.DrawFn, name: int) -> Life:
+    """A router that starts, decides records in time, uploads them in that order, and may end."""
+    started = draw(st.integers(0, 300)) * SECOND
+    told = draw(st.sampled_from([0, 5, 20, 90])) * SECOND
+    longest = told or UNDECIDED * SECOND
+    arrivals = [started + draw(st.integers(0, 200 * SECOND)) for _ in range(draw(st.integers(0, 8)))]
+    decided = sorted((arrival + draw(st.integers(0, longest)), arrival) for arrival in arrivals)
+    whole = Manifest(
+        experiment="test", incarnation=str(name), router="r", started_us=started, undecided_us=told,
+        segment_us=100 * SECOND, written_us=started,
+    )  # fmt: skip
+    moment = started + draw(st.integers(0, UNDECIDED * SECOND))
+    manifests, uploads = [(moment, whole)], list[tuple[int, int]]()
+    while decided:
+        several = draw(st.integers(1, len(decided)))
+        segment, decided = decided[:several], decided[several:]
+        moment = max(moment, segment[-1][0]) + draw(st.integers(0, 100 * SECOND))
+        entries = (*whole.segments, entry(max(arrival for _, arrival in segment)))
+        whole = msgspec.structs.replace(whole, segments=entries, written_us=moment)
+        manifests.append((moment, whole))
+        uploads += [(moment, arrival) for _, arrival in segment]
+    if draw(st.booleans()):
+        moment += draw(st.integers(0, 100 * SECOND))
+        manifests.append((moment, msgspec.structs.replace(whole, complete=True, written_us=moment)))
+    return Life(manifests, uploads)
 
 
-@given(st.lists(routers(), min_size=1, max_size=5))
-def test_all_that_arrived_before_it_is_uploaded(drawn: list[tuple[list[int], list[int], int, bool]]) -> None:
-    manifests = []
-    for number, (arrivals, _, uploaded, ended) in enumerate(drawn):
-        segments = [entry(arrival) for arrival in arrivals[:uploaded]]
-        started = min(arrivals, default=0)
-        manifests.append(manifest(str(number), *segments, complete=ended, started_us=started))
-    mark = watermark(manifests, NOW, UNDECIDED).arrival_us
-    to_come = [arrival for arrivals, _, uploaded, _ in drawn for arrival in arrivals[uploaded:]]
-    if mark is None:
-        assert not to_come
-    else:
-        assert all(arrival > mark for arrival in to_come)
+@settings(max_examples=400, deadline=None)
+@given(data=st.data())
+def test_nothing_comes_later_that_arrived_before_a_watermark_that_was_given(data: st.DataObject) -> None:
+    routers = [data.draw(lives(name)) for name in range(data.draw(st.integers(1, 4)))]
+    moments = data.draw(st.lists(st.integers(0, 1_000 * SECOND), min_size=1, max_size=6))
+    moments += [when for router in routers for when, _ in router.manifests]
+    for moment in sorted(moments):
+        mark = watermark([found for router in routers for found in router.at(moment)], moment)
+        assert mark.set_back == ()
+        if mark.arrival_us is not None:
+            later = [arrival for router in routers for when, arrival in router.uploads if when > moment]
+            assert all(arrival >= mark.arrival_us for arrival in later)
+            assert mark.event_us == mark.arrival_us
+
+
+def test_each_routers_own_deadlines_hold_it_back() -> None:
+    slow = manifest("a", entry(500 * SECOND), undecided_us=200 * SECOND)
+    brief = manifest("b", entry(400 * SECOND), undecided_us=5 * SECOND)
+    assert watermark([slow, brief], NOW).arrival_us == 300 * SECOND
+    assert watermark([brief], NOW).arrival_us == 395 * SECOND
+
+
+def test_a_router_that_has_just_started_may_not_be_known_yet_so_it_is_never_of_now() -> None:
+    ended = manifest("a", entry(NOW - 1), complete=True)
+    assert watermark([ended], NOW).arrival_us == NOW - UNDECIDED * SECOND
+    assert watermark([msgspec.structs.replace(ended, undecided_us=99 * SECOND)], NOW).arrival_us == NOW - 99 * SECOND
+    assert watermark([ended], NOW + 3_600 * SECOND).arrival_us == NOW - 1
+
+
+@pytest.mark.parametrize(("age", "live"), [(10_800, True), (10_801, False)])
+def test_a_shipper_that_renews_rarely_is_given_more_time(age: int, live: bool) -> None:
+    rare = manifest("a", entry(1), written_us=NOW - age * SECOND, segment_us=3_600 * SECOND)
+    assert (watermark([rare], NOW).live == ("test/a",)) is live
+
+
+def test_event_time_is_not_promised_while_a_living_router_takes_it_from_headers() -> None:
+    header = msgspec.structs.replace(entry(400 * SECOND, 7 * SECOND), header_times=1)
+    plain = msgspec.structs.replace(entry(300 * SECOND), header_times=0)
+    replay, live = manifest("a", plain, header), manifest("b", plain)
+    assert watermark([replay, live], NOW).event_us is None
+    assert watermark([replay, live], NOW).arrival_us == 270 * SECOND
+    ended = msgspec.structs.replace(replay, complete=True)
+    assert watermark([ended, live], NOW).event_us == 270 * SECOND
+    assert watermark([ended], NOW).event_us == 300 * SECOND
+
+
+def test_a_clock_that_was_set_back_is_named_and_followed() -> None:
+    router = manifest("a", entry(500 * SECOND), entry(100 * SECOND), entry(110 * SECOND))
+    assert watermark([router], NOW, UNDECIDED) == Watermark(
+        arrival_us=80 * SECOND, event_us=80 * SECOND, live=("test/a",), set_back=("test/a",)
+    )
+    late = manifest("a", entry(500 * SECOND), entry(480 * SECOND))
+    assert watermark([late], NOW, UNDECIDED).set_back == ()
 
 
 def test_it_is_the_least_of_what_live_routers_have_uploaded() -> None:
-    both = [manifest("a", entry(500 * SECOND), entry(400 * SECOND)), manifest("b", entry(300 * SECOND, 7 * SECOND))]
+    both = [manifest("a", entry(500 * SECOND), entry(490 * SECOND)), manifest("b", entry(300 * SECOND))]
     found = watermark(both, NOW, undecided_seconds=30)
-    assert found == Watermark(arrival_us=270 * SECOND, event_us=-23 * SECOND, live=("test/a", "test/b"))
+    assert found == Watermark(arrival_us=270 * SECOND, event_us=270 * SECOND, live=("test/a", "test/b"))
 
 
 def test_who_said_goodbye_holds_nothing_back_and_without_live_routers_it_is_the_latest_record() -> None:
