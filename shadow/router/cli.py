@@ -1,12 +1,11 @@
 """The room's commands: `router` and `shipper`. Thin: parse, settings, call.
 
-Logging is configured here and nowhere else in the room.
+Logging is configured from here (`shadow.router.logs`) and from nowhere else in the room.
 """
 
 from __future__ import annotations
 
 import functools
-import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from shadow.router.admin_cli import config
+from shadow.router.logs import log_to_stderr
 from shadow.router.shipper_settings import ENCRYPTIONS, NONE, POLICIES, ShipperSettings
 
 Command = TypeVar("Command", bound=Callable[..., None])
@@ -60,7 +60,7 @@ def _run_router(file: Path, state: Path | None) -> None:
     from shadow.router.server import serve
     from shadow.router.settings import RouterSettings
 
-    _log_to_stderr()
+    log_to_stderr()
     try:
         config, settings = read_config(file), RouterSettings.load()
     except (ConfigError, ValueError) as error:
@@ -77,7 +77,7 @@ def _run_remote(url: str, name: str, admin: str, state: Path) -> None:
     from shadow.router.remote import serve_remote
     from shadow.router.settings import RouterSettings
 
-    _log_to_stderr()
+    log_to_stderr()
     try:
         uvloop.run(serve_remote(url, name, admin, state, RouterSettings.load()))
     except (OSError, ValueError) as error:
@@ -111,16 +111,12 @@ def shipper(**settings: Any) -> None:
     """Write the router's pairs into segments and upload them, until SIGTERM (docs/shipper.md)."""
     from shadow.router.shipper import run_shipper
 
-    _log_to_stderr()
+    log_to_stderr()
     try:
         code = run_shipper(ShipperSettings(**settings))
     except (ValueError, OSError) as error:
         _fail(str(error))
     sys.exit(code)
-
-
-def _log_to_stderr() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
 
 
 def _fail(text: str) -> NoReturn:

@@ -217,7 +217,7 @@ class Exchange:
 
     def _draft(self, end: Exchanged | None) -> Draft:
         """What the records share, without the user's id; None for an end that tells nothing of the primary."""
-        mask = Mask(self._request.target, self._router.parameter, self._unit)
+        mask = Mask(self._request.target, self._router.parameter, self._unit, self._request.length != 0)
         version, answer = self._router.config.primary.version, self._answer or NO_BODY
         return Draft(
             request_id=mask.request_id(self._request_id),

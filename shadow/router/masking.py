@@ -34,9 +34,11 @@ _NUMBERS: Final = re.compile(rb"(?<![0-9.])[0-9]+(?![0-9]|\.[0-9])")
 class Mask:
     """What is to be replaced in the records of one request, and by which unit."""
 
-    __slots__ = ("_is_plain", "_parameter", "_spelt", "_telling", "_unit", "_users", "target")
+    __slots__ = ("_is_hidden", "_is_plain", "_parameter", "_spelt", "_telling", "_unit", "_users", "target")
 
-    def __init__(self, target: bytes, parameter: bytes, unit: str) -> None:
+    def __init__(self, target: bytes, parameter: bytes, unit: str, has_body: bool = False) -> None:
+        # Who does not name the user in the target may do so in the body, where it is not looked for.
+        self._is_hidden = has_body and not unit
         self._parameter = parameter
         self._unit = unit.encode()
         before, mark, query = target.partition(b"?")
@@ -108,6 +110,8 @@ class Mask:
 
         The end of a truncated body may hold the beginning of an id, in any spelling: so much is cut off.
         """
+        if self._is_hidden:
+            return None
         if truncated and self._users:
             raw = raw[: max(0, len(raw) - SPELLING * max(map(len, self._users)))]
         for user in self._users:

@@ -254,3 +254,10 @@ def test_the_quick_way_of_a_plain_query_is_the_long_way(parts: list[tuple[str, s
     mask = Mask(f"/r?{query}".encode(), PARAMETER, UNIT)
     long_way = b"&".join(mask._shown(*part.partition(b"=")) for part in query.encode().split(b"&"))
     assert mask.target == f"/r?{long_way.decode()}"
+
+
+def test_an_answer_to_a_body_of_a_request_that_names_no_user_is_not_kept() -> None:
+    """The id may be in that body, and so in the answer, where nobody knows it."""
+    assert Mask(b"/recommend?k=3", PARAMETER, "", has_body=True).body(b"for canary-one", False) is None
+    assert Mask(b"/recommend?k=3", PARAMETER, "").body(b"popular", False) == b"popular"
+    assert Mask(b"/recommend?user_id=canary-one", PARAMETER, UNIT, has_body=True).body(b"x", False) == b"x"

@@ -21,17 +21,56 @@ from urllib.parse import quote
 import msgspec
 import zstandard
 
+import shadow
 from shadow.processes import Stage, answers
 from shadow.rehearsal import HOST, command
 from shadow.router.sampling import unit_of
 from shadow.segments import read_exposures, read_pairs
 from tests.ports import free_port
 from tests.shadow.router import harness
+from tests.shadow.router.config_server import ConfigServer
 from tests.shadow.router.test_masking import spellings
 
 KEY = "a key for tests only, 32 bytes.."
 CANARIES = ("canary-one", "canary.åé@example.org", "7182818284", 'canary"q\\b/s', "canary%41+b c")
-HEAD = "Host: reco\r\nUser-Agent: {user}\r\nX-Forwarded-For: {user}\r\nReferer: http://x/?user_id={user}\r\n"
+HEAD = (
+    "Host: reco\r\nUser-Agent: {user}\r\nX-Forwarded-For: {user}\r\nReferer: http://x/?user_id={user}\r\n"
+    "Cookie: session={user}\r\nAuthorization: Bearer {user}\r\nX-User-Id: {user}\r\nAccept-Language: {user}\r\n"
+    "traceparent: 00-{user}-00f067aa0ba902b7-01\r\ntracestate: user={user}\r\n"
+)
+PATCH = """
+import asyncio, logging, threading
+import shadow.router.exchange as hot
+configure, choose = logging.basicConfig, hot.Exchange._choose
+
+def fail(target): raise ValueError(f"cannot do {target}")
+
+async def fail_later(target): fail(target)
+
+class Failing:
+    def __init__(self, target): self.target = target
+    def __del__(self): fail(self.target)
+    def __repr__(self): return self.target
+
+def failing(self):
+    target = self._request.target.decode("latin-1")
+    loop = asyncio.get_running_loop()
+    logging.getLogger("shadow.router").debug("the level is debug")
+    if "crash=here" in target: fail(target)
+    if "crash=chained" in target:
+        try: fail(target)
+        except ValueError as error: raise ExceptionGroup(target, [error, KeyError(target)]) from error
+    if "crash=task" in target: loop.create_task(fail_later(target), name=target)
+    if "crash=call" in target: loop.call_soon(fail, target)
+    if "crash=thread" in target: threading.Thread(target=fail, args=(target,), name=target).start()
+    if "crash=del" in target: Failing(target)
+    return choose(self)
+
+logging.basicConfig = lambda **settings: configure(**(settings | {"level": logging.DEBUG}))
+hot.Exchange._choose = failing
+"""
+"""Errors that say the target, in every way that an error can come up in a process; all logs at their most talkative."""
+CRASHES = ("here", "chained", "task", "call", "thread", "del")
 
 
 @dataclass
@@ -66,9 +105,12 @@ async def mirror(head: str, reader: asyncio.StreamReader, writer: asyncio.Stream
     query = dict(part.partition("=")[::2] for part in target.partition("?")[2].split("&"))
     user = next((each for each in CANARIES if quote(each, safe="") == query.get("user_id")), "none")
     how = query.get("how", "")
+    length = int(harness.headers_of(head).get("content-length", 0))
+    asked = (await reader.readexactly(length)).decode("utf-8", "replace")
     document = {
         "items": [{"item_id": "1", "title": "Amélie"}],
         "self": target,
+        "asked": asked,
         "user_id": int(user) if user.isdigit() else user,
         "said": [user, quote(user), quote(user, safe=""), json.dumps(user)],
         user: "as a name",
@@ -104,11 +146,15 @@ HOWS = ("", "ascii", "every", "text", "garbage", "short", "gzip", "bytes", "long
 
 
 @asynccontextmanager
-async def playing(directory: Path, primary: int, shadow: int, mode: str) -> AsyncIterator[Play]:
-    """Router and shipper as processes, all they leave below `directory`."""
+async def playing(
+    directory: Path, primary: int, arm: int, mode: str, server: ConfigServer | None = None
+) -> AsyncIterator[Play]:
+    """Router and shipper as processes, all they leave below `directory`; the configuration from a file or a server."""
+    (directory / "state").mkdir()
     with (
         tempfile.TemporaryDirectory(dir="/tmp") as sockets,
-        Stage(directory / "logs", os.environ | {"UNDERSTUDY_UNIT_KEY": KEY}) as stage,
+        tempfile.TemporaryDirectory() as patch,
+        Stage(directory / "logs", os.environ | environment(Path(patch))) as stage,
     ):
         path = Path(sockets) / "s.sock"
         port = free_port((0, 1))
@@ -120,19 +166,28 @@ async def playing(directory: Path, primary: int, shadow: int, mode: str) -> Asyn
             "admin": f"{HOST}:{port + 1}",
             "shipper": str(path),
             "primary": {"url": f"http://{HOST}:{primary}", "version": "champion:1"},
-            "arms": [{"name": "shadow", "url": f"http://{HOST}:{shadow}", "version": "challenger:2"}],
-            "routes": [{"method": "GET", "path": "/recommend"}],
+            "arms": [{"name": "shadow", "url": f"http://{HOST}:{arm}", "version": "challenger:2"}],
+            "routes": [{"method": "GET", "path": "/recommend"}, {"method": "POST", "path": "/recommend"}],
             "mode": mode,
         }
         if mode == "split":
             config["split"] = {"arm": "shadow", "fraction": 0.5}
-        with tempfile.NamedTemporaryFile(suffix=".json") as file:
-            Path(file.name).write_bytes(msgspec.json.encode(config))
-            ready = f"http://{HOST}:{port + 1}/readyz"
-            await asyncio.to_thread(
-                stage.start, "router", command("router", "--config", file.name), lambda: answers(ready)
-            )
+        file = Path(sockets) / "router.json"
+        file.write_bytes(msgspec.json.encode(config))
+        source: tuple[str | Path, ...] = ("--config", file)
+        if server is not None:
+            server.give(config)
+            source = ("--config-server", server.url, "--name", "r", "--admin", f"{HOST}:{port + 1}")
+        line = command("router", *source, "--state", directory / "state")
+        await asyncio.to_thread(stage.start, "router", line, lambda: answers(f"http://{HOST}:{port + 1}/readyz"))
         yield Play(stage, port, directory)
+
+
+def environment(patch: Path) -> dict[str, str]:
+    """Of both processes."""
+    (patch / "sitecustomize.py").write_text(PATCH)
+    path = os.pathsep.join((str(patch), str(Path(shadow.__file__).parent.parent)))
+    return {"UNDERSTUDY_UNIT_KEY": KEY, "PYTHONPATH": path, "PYTHONASYNCIODEBUG": "1"}
 
 
 async def ask(port: int, raw: bytes) -> None:
@@ -161,6 +216,17 @@ def requests(user: str) -> list[bytes]:
         f";user_id={once}",
     )
     found += [f"GET /recommend?user_id={once}{part} HTTP/1.1\r\n{head}\r\n" for part in more]
+    found += [f"GET /recommend?user_id={once}&crash={how} HTTP/1.1\r\n{head}\r\n" for how in CRASHES]
+    for body in (
+        user,
+        once,
+        quote(once, safe=""),
+        json.dumps({"user_id": user}),
+        json.dumps({"user_id": user, "k": 3}),
+    ):
+        for target in (f"/recommend?user_id={once}", "/recommend", "/recommend?k=3"):
+            length = len(body.encode())
+            found.append(f"POST {target} HTTP/1.1\r\n{head}Content-Length: {length}\r\n\r\n{body}")
     if user == CANARIES[0]:
         found.append(f"GET /recommend?user_id={once} HTTP/1.1\r\n{head}X-Request-Id: {user}:1\r\n\r\n")
     found += [
@@ -175,12 +241,12 @@ def requests(user: str) -> list[bytes]:
     return [request.encode() for request in found]
 
 
-async def played(directory: Path, mode: str) -> dict[str, bytes]:
+async def played(directory: Path, mode: str, server: ConfigServer | None = None) -> dict[str, bytes]:
     """Everything that is left after all requests, by name."""
     primary, shadow = harness.Upstream(mirror), harness.Upstream(mirror)
     await primary.start()
     await shadow.start()
-    async with playing(directory, primary.port, shadow.port, mode) as play:
+    async with playing(directory, primary.port, shadow.port, mode, server) as play:
         for user in CANARIES:
             for raw in requests(user):
                 await ask(play.port, raw)
@@ -220,10 +286,19 @@ async def test_no_canary_is_in_what_router_and_shipper_leave(tmp_path: Path) -> 
     assert sum("Amélie" in body for body in bodies) > 5
     found = leaks(left)
     assert not found, found[:10]
+    log = left["logs/router.log"]
+    assert b"the level is debug" in log
+    assert log.count(b"ValueError") >= len(CRASHES) * len(CANARIES)
+    assert log.count(b"in fail\n") >= len(CRASHES) * len(CANARIES), "where it went wrong is told"
 
 
 async def test_no_canary_is_in_what_a_split_leaves(tmp_path: Path) -> None:
-    left = await played(tmp_path, "split")
+    """And nothing in the configuration that is kept for a server that is away."""
+    server = ConfigServer()
+    await server.start()
+    left = await played(tmp_path, "split", server)
+    await server.stop()
+    assert b'"split"' in left["state/last-good.json"]
     assert {exposure.served for exposure in read_exposures(tmp_path / "log")} >= {"shadow", "primary"}
     found = leaks(left)
     assert not found, found[:10]
