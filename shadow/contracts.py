@@ -240,3 +240,7 @@ STOP: Final = b"S"
 GO: Final = b"G"
 """What the shipper may say over the same pipe, one byte each: mirror no more (its spool is full), and mirror again.
 A new connection begins with go. Only the last byte counts."""
+CONFIRMED: Final = b"C"
+"""With eight bytes behind it, big-endian: of so many records of this connection the shipper knows the fate, they are in
+its spool or among its drops. It is said after hello (none) and after every flush, always with stop or go behind it: a
+router that knows only those two looks at the last byte."""

@@ -140,7 +140,7 @@ class RouterCollector(Collector):
         away = CounterMetricFamily("understudy_connections_turned_away", "Connections beyond the limit.")
         away.add_metric([], document["turned_away"])
         log = CounterMetricFamily("understudy_pair_log", "Records by what became of them.", labels=["state"])
-        for state in ("numbered", "written", "dropped"):
+        for state in ("numbered", "written", "dropped", "confirmed", "unconfirmed"):
             log.add_metric([state], document["pair_log"][state])
         queued = GaugeMetricFamily("understudy_pair_log_queued_bytes", "Bytes that wait for the shipper.")
         queued.add_metric([], document["pair_log"]["queued_bytes"])

@@ -1,7 +1,8 @@
 """Records on their way to the shipper: numbered without gaps, framed, buffered within a bound, never waited for.
 
 A record that does not fit is dropped *after* it got its number, so the reader sees the gap. The shipper may come and
-go: this side connects again and says `Hello` first. Next module: `shadow.router.shipper`, the other end.
+go: this side connects again and says `Hello` first; what went with it unconfirmed is counted. Next module:
+`shadow.router.shipper`, the other end.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from random import Random
+from time import monotonic
 from typing import Any, Final
 
 import msgspec
 
 from shadow.contracts import STOP, Answer, Exposure, Frame, Goodbye, Hello, PairRecord
+from shadow.router.handover import Handover
 from shadow.router.records import Draft, Shown
 
 logger = logging.getLogger(__name__)
@@ -22,15 +26,22 @@ logger = logging.getLogger(__name__)
 BUFFER_BYTES: Final = 16 << 20
 """Most bytes that wait for the shipper."""
 WRITE_BYTES: Final = 64 << 10
-"""Bytes handed to the socket at once: what is lost when the shipper goes away in the middle."""
+"""Bytes handed to the socket at once."""
 BATCH_SECONDS: Final = 0.01
 """How long a record may wait for others, of the second that a kill may cost."""
 BACKOFF_SECONDS: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
-"""Pauses between attempts to connect; the last one repeats."""
+"""Pauses between attempts to connect, half of each by chance; the last one repeats."""
+STEADY_SECONDS: Final = 1.0
+"""A connection that broke sooner was a failed attempt: a shipper that takes and closes is not asked without a pause."""
 
 
 class PairLog(asyncio.Protocol):
-    """The pipe to the shipper at the unix socket `path`; at every instant numbered = written + dropped + waiting."""
+    """The pipe to the shipper at the unix socket `path`.
+
+    At every instant numbered = written + dropped + waiting, and of what was written: confirmed (the shipper knows its
+    fate), unconfirmed (handed to a connection that broke before; it may be in the log or not), and the rest is with the
+    shipper now.
+    """
 
     def __init__(self, path: str, hello: Hello) -> None:
         self._path = path
@@ -38,7 +49,10 @@ class PairLog(asyncio.Protocol):
         self._encoder = msgspec.json.Encoder()
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
-        self._sending = 0
+        self._handover = Handover()
+        self._failures = 0
+        self._connected_at = 0.0
+        self._random = Random()
         self._transport: Any = None
         self._paused = False
         self._scheduled = False
@@ -50,6 +64,8 @@ class PairLog(asyncio.Protocol):
         self.numbered = 0
         self.written = 0
         self.dropped = 0
+        self.confirmed = 0
+        self.unconfirmed = 0
         self._connector = self._loop.create_task(self._connect())
 
     @property
@@ -96,6 +112,8 @@ class PairLog(asyncio.Protocol):
             "numbered": self.numbered,
             "written": self.written,
             "dropped": self.dropped,
+            "confirmed": self.confirmed,
+            "unconfirmed": self.unconfirmed,
             "queued_bytes": self.queued_bytes,
             "stopped": int(self.stopped),
         }
@@ -110,10 +128,19 @@ class PairLog(asyncio.Protocol):
                 incarnation = self._hello.incarnation
                 goodbye = Goodbye(incarnation=incarnation, records=self.numbered, dropped=self.dropped)
                 self._transport.write(self._frame(goodbye))
-                self._transport.close()
+                await self._until(
+                    lambda: self._transport is None or not (self._handover.confirms and self._handover.open)
+                )
+                if self._transport is not None:
+                    self._transport.close()
                 await self._until(lambda: self._transport is None)
         except TimeoutError:
-            logger.warning("no shipper took the last %d records at %s: dropped", len(self._waiting), self._path)
+            logger.warning(
+                "no shipper took the last %d records at %s: dropped; %d more were not confirmed",
+                len(self._waiting),
+                self._path,
+                self._handover.open,
+            )
             self.dropped += len(self._waiting)
             self._waiting.clear()
             self._waiting_bytes = 0
@@ -122,6 +149,7 @@ class PairLog(asyncio.Protocol):
             self._connector.cancel()
             if self._transport is not None:
                 self._transport.abort()
+            self._part()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio's callback."""
@@ -129,13 +157,20 @@ class PairLog(asyncio.Protocol):
         # Paused means: not all that was written has left. Little is then lost with a connection, and it is known.
         self._transport.set_write_buffer_limits(high=0)
         self._paused = False
-        self._sending = 0
+        self._connected_at = monotonic()
         self._transport.write(self._frame(self._hello))
         self._flush()
 
     def data_received(self, data: bytes) -> None:
-        """asyncio's callback: the shipper says stop or go (`shadow.contracts`)."""
-        stopped = data[-1:] == STOP
+        """asyncio's callback: the shipper says how many records are safe, and stop or go (`shadow.contracts`)."""
+        before = self._handover.confirmed
+        word = self._handover.hear(data)
+        self.confirmed += self._handover.confirmed - before
+        self._changed.set()
+        if word:
+            self._obey(word == STOP)
+
+    def _obey(self, stopped: bool) -> None:
         if stopped != self.stopped:
             logger.warning("the shipper's spool %s", "is full: nothing is copied" if stopped else "has room again")
         self.stopped = stopped
@@ -150,26 +185,30 @@ class PairLog(asyncio.Protocol):
         self._flush()
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
-        """asyncio's callback: what was being written is lost; connect again, unless this is the end."""
+        """asyncio's callback: what was not confirmed may be lost; connect again, unless this is the end."""
         self._transport = None
-        self.stopped = False
-        if self._paused:
-            self.written -= self._sending
-            self.dropped += self._sending
-        self._paused = False
-        self._sending = 0
+        self.stopped = self._paused = False
+        self._part()
+        steady = monotonic() - self._connected_at >= STEADY_SECONDS
+        self._failures = 0 if steady else self._failures + 1
         self._changed.set()
         if not self._ended:
             self._connector = self._loop.create_task(self._connect())
 
+    def _part(self) -> None:
+        """The connection is over, and with it all knowledge of what was handed to it."""
+        self.unconfirmed += self._handover.open
+        self._handover = Handover()
+
     async def _connect(self) -> None:
-        attempt = 0
         while self._transport is None:
+            if self._failures:
+                pause = BACKOFF_SECONDS[min(self._failures, len(BACKOFF_SECONDS)) - 1]
+                await asyncio.sleep(pause * (1 + self._random.random()) / 2)
             try:
                 await self._loop.create_unix_connection(lambda: self, self._path)
             except OSError:
-                await asyncio.sleep(BACKOFF_SECONDS[min(attempt, len(BACKOFF_SECONDS) - 1)])
-                attempt += 1
+                self._failures += 1
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         while not condition():
@@ -190,7 +229,7 @@ class PairLog(asyncio.Protocol):
             size += len(frames[-1])
         self._waiting_bytes -= size
         self.written += len(frames)
-        self._sending = len(frames)
+        self._handover.handed += len(frames)
         self._transport.write(b"".join(frames))
 
     def _frame(self, frame: Frame) -> bytes:

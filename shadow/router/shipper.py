@@ -187,10 +187,11 @@ class Shipper:
             logger.warning(
                 "the spool %s", "is full: mirroring is stopped" if stopped else "has room: mirroring goes on"
             )
-            for stream in self.streams:
-                stream.tell(stopped)
             for log in self.logs.values() if stopped else ():
                 log.close_segment()  # What is open cannot be uploaded, and makes no room.
+        for stream in self.streams:
+            if stream.greeted:
+                stream.report()
 
     async def ship(self) -> bool:
         """Upload what is closed; whether all went well."""

@@ -1,4 +1,4 @@
-"""One router's connection to the shipper: frames in, and the one byte that stops or resumes its mirroring out.
+"""One router's connection to the shipper: frames in; out, how many are safe, and whether to stop mirroring.
 
 Next module: `shadow.router.shipper`, which keeps the logs that the records go to.
 """
@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import struct
 from time import monotonic
 from typing import Any, Final, Protocol
 
 import msgspec
 
-from shadow.contracts import GO, SCHEMA_VERSION, STOP, Frame, Goodbye, Hello
+from shadow.contracts import CONFIRMED, GO, SCHEMA_VERSION, STOP, Frame, Goodbye, Hello
 from shadow.router.spool import IncarnationLog
 
 logger = logging.getLogger(__name__)
@@ -68,6 +69,10 @@ class Stream(asyncio.Protocol):
         self._buffer = bytearray()
         self._log: IncarnationLog | None = None
         self._hello_at = 0.0
+        self._taken = 0
+        """Records of this connection."""
+        self._confirmed = -1
+        self._word = GO
         self._transport: Any = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -91,13 +96,31 @@ class Stream(asyncio.Protocol):
         self._owner.streams.discard(self)
         self._leave()
 
-    def tell(self, stopped: bool) -> None:
-        """Stop the router's mirroring, or let it go on. A router that does not read is not waited for."""
-        if self._log is not None:
-            self._transport.write(STOP if stopped else GO)
+    def report(self) -> None:
+        """Tell the router what became of its records, and to stop or to go on, if that changed; a router that does not
+        read is told later."""
+        log, word = self._log, STOP if self._owner.stopped else GO
+        safe = self._taken - (log.pending if log is not None else 0)
+        if safe == self._confirmed and word == self._word:
+            return
+        count = CONFIRMED + safe.to_bytes(8, "big") if safe > self._confirmed else b""
+        try:
+            # Past the transport, which would close at once when the router has gone, and what is unread would be lost.
+            os.write(self._transport.get_extra_info("socket").fileno(), count + word)
+        except OSError:
+            return
+        self._confirmed, self._word = max(safe, self._confirmed), word
+
+    @property
+    def greeted(self) -> bool:
+        """Whether its router has said who it is."""
+        return self._log is not None
 
     def close(self) -> None:
-        """End the connection."""
+        """End the connection; its router hears first that what came is safe."""
+        if self._log is not None:
+            self._log.flush()
+            self.report()
         self._transport.abort()
 
     def _take_frames(self) -> None:
@@ -122,6 +145,7 @@ class Stream(asyncio.Protocol):
         elif b"\n" in body:
             raise StreamError(f"record {head.sequence} holds a line feed")
         else:
+            self._taken += 1
             self._log.append(body, head.sequence, head.event_time_us, now, head.arrival_us)
 
     def _control(self, frame: Frame) -> None:
@@ -132,10 +156,10 @@ class Stream(asyncio.Protocol):
             self._log = self._owner.log_of(frame)
             self._log.streams += 1
             self._hello_at = monotonic()
-            if self._owner.stopped:
-                self.tell(True)
+            self.report()
         elif isinstance(frame, Goodbye) and self._log is not None:
             self._log.finish(frame)
+            self.report()
             self._leave()
         else:
             raise StreamError(f"{type(frame).__name__} came before hello")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 
-from shadow.contracts import GO, STOP, Answer, Hello
+from shadow.contracts import CONFIRMED, GO, STOP, Answer, Hello
 from shadow.router import pairlog
 from shadow.router.pairlog import PairLog
 from shadow.router.records import Draft, Shown
@@ -32,6 +32,16 @@ def write(log: PairLog, number: int, body: str = "") -> None:
 
 def balanced(log: PairLog) -> None:
     assert log.numbered == log.written + log.dropped + len(log._waiting)
+
+
+def confirmed(records: int, word: bytes = GO) -> bytes:
+    return CONFIRMED + records.to_bytes(8, "big") + word
+
+
+async def _many(condition: Callable[[], bool]) -> None:
+    """`until`, where the clock's own pauses are cut short."""
+    while not condition():
+        await asyncio.get_running_loop().run_in_executor(None, lambda: None)
 
 
 def expose(log: PairLog, number: int) -> None:
@@ -106,7 +116,8 @@ async def test_the_newest_are_dropped_and_leave_a_gap_when_the_shipper_does_not_
     assert 401 - len(sequences) == log.dropped == collector.frames[-1]["dropped"]
 
 
-async def test_what_was_being_written_when_the_shipper_went_away_is_counted_as_dropped(path: Path) -> None:
+async def test_what_was_handed_to_a_shipper_that_went_away_is_unconfirmed_and_claimed_neither_way(path: Path) -> None:
+    """Some of it it had read, some of it not, and of one record it had a half: nobody can know."""
     ended = asyncio.Event()
 
     async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -123,13 +134,103 @@ async def test_what_was_being_written_when_the_shipper_went_away_is_counted_as_d
     server.close()
     path.unlink(missing_ok=True)
     log._transport.abort()
-    await until(lambda: log.dropped)
+    await until(lambda: log.unconfirmed)
     balanced(log)
-    assert 0 < log.dropped <= pairlog.WRITE_BYTES // 10_000 + 1
-    assert len(log._waiting) == waiting
+    assert log.unconfirmed == log.written == 100 - waiting
+    assert (log.confirmed, log.dropped, len(log._waiting)) == (0, 0, waiting)
     ended.set()
     await log.close(0.05)
     assert (log.queued_bytes, log.numbered) == (0, log.written + log.dropped)
+    assert log.dropped == waiting
+
+
+async def test_what_the_shipper_confirms_is_known_and_the_rest_of_its_connection_is_not(path: Path) -> None:
+    streams: list[asyncio.StreamWriter] = []
+
+    async def shipper(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        streams.append(writer)
+
+    async with await asyncio.start_unix_server(shipper, str(path)):
+        log = PairLog(str(path), HELLO)
+        for number in range(10):
+            write(log, number)
+        await until(lambda: log.written == 10 and streams)
+        words = confirmed(4)
+        streams[0].write(words[:5])
+        await streams[0].drain()
+        streams[0].write(words[5:])
+        await until(lambda: log.confirmed == 4)
+        assert not log.stopped
+        streams[0].write(confirmed(7, STOP) + confirmed(3, STOP) + confirmed(99, STOP)[:4])
+        await until(lambda: log.stopped)
+        assert (log.confirmed, log.unconfirmed, log.document()["written"]) == (7, 0, 10)
+        streams[0].transport.abort()
+        await until(lambda: log.unconfirmed)
+        assert (log.confirmed, log.unconfirmed) == (7, 3)
+        await until(lambda: len(streams) == 2)
+        write(log, 10)
+        await until(lambda: log.written == 11)
+        streams[1].write(confirmed(99))
+        await until(lambda: log.confirmed == 8)
+        balanced(log)
+        await log.close(5)
+        for each in streams:
+            each.close()
+            await each.wait_closed()
+    assert (log.confirmed, log.unconfirmed, log.dropped) == (8, 3, 0)
+
+
+async def test_a_router_that_ends_waits_for_the_last_confirmation_of_a_shipper_that_gives_any(path: Path) -> None:
+    streams: list[asyncio.StreamWriter] = []
+    collector = Collector()
+
+    async def shipper(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        streams.append(writer)
+        writer.write(confirmed(0))
+        await collector.serve(reader, writer)
+
+    async with await asyncio.start_unix_server(shipper, str(path)):
+        log = PairLog(str(path), HELLO)
+        write(log, 0)
+        await until(lambda: log._handover.confirms and log.written)
+        closing = asyncio.ensure_future(log.close(30))
+        await until(lambda: collector.frames[-1]["record"] == "goodbye")
+        assert not closing.done()
+        streams[0].write(confirmed(1))
+        await asyncio.wait_for(closing, 5)
+        await asyncio.wait_for(collector.ended.wait(), 5)
+        await streams[0].wait_closed()
+    assert (log.confirmed, log.unconfirmed) == (1, 0)
+
+
+async def test_a_shipper_that_takes_and_closes_again_and_again_is_asked_with_growing_pauses(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    asked = 0
+
+    async def closing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        asked += 1
+        writer.transport.abort()
+
+    real = asyncio.sleep
+
+    async def short(seconds: float) -> None:
+        pauses.append(seconds)
+        await real(0)
+
+    async with await asyncio.start_unix_server(closing, str(path)):
+        monkeypatch.setattr(pairlog.asyncio, "sleep", short)
+        log = PairLog(str(path), HELLO)
+        await asyncio.wait_for(_many(lambda: asked >= 12), 30)
+        monkeypatch.undo()
+        await log.close(0.0)
+    wholes = [*pairlog.BACKOFF_SECONDS, *[1.0] * 20]
+    pauses = [pause for pause in pauses if pause]
+    assert len(pauses) >= 11
+    assert all(whole / 2 <= pause <= whole for whole, pause in zip(wholes, pauses, strict=False))
+    assert len(set(pauses)) == len(pauses), "half of each is chance"
 
 
 async def test_closing_without_a_shipper_ends_in_time_and_counts_what_is_left(path: Path) -> None:
@@ -137,7 +238,9 @@ async def test_closing_without_a_shipper_ends_in_time_and_counts_what_is_left(pa
     for number in range(3):
         write(log, number)
     await asyncio.wait_for(log.close(0.05), 5)
-    assert log.document() == {"numbered": 3, "written": 0, "dropped": 3, "queued_bytes": 0, "stopped": 0}
+    assert log.document() == {
+        "numbered": 3, "written": 0, "dropped": 3, "confirmed": 0, "unconfirmed": 0, "queued_bytes": 0, "stopped": 0,
+    }  # fmt: skip
 
 
 async def test_while_the_shipper_says_stop_records_are_numbered_and_dropped_and_then_written_again(path: Path) -> None:

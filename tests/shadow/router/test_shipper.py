@@ -21,11 +21,12 @@ import pytest
 from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
 
-from shadow.contracts import GO, STOP, Answer, Exposure, Goodbye, Hello, PairRecord
+from shadow.contracts import CONFIRMED, GO, STOP, Answer, Exposure, Goodbye, Hello, PairRecord
 from shadow.processes import Stage, StepError
 from shadow.rehearsal import command
 from shadow.router import cli
 from shadow.router.shipper_settings import ShipperSettings
+from shadow.segment_writer import whole_frames
 from shadow.segments import read_exposures, read_manifest, read_pairs
 from shadow.watermark import watermark_of
 from tests.ports import free_port
@@ -306,11 +307,12 @@ def test_a_router_is_told_to_stop_when_the_spool_is_nearly_full_and_to_go_on_whe
             router.setblocking(False)
             time.sleep(0.01)
         other.settimeout(60)
-        assert other.recv(1) == STOP
+        assert word(other) == STOP
         assert sum(path.stat().st_size for path in shippers.spool.glob("*/*/*.zst*")) <= 4_000_000
         gateway.start()
         router.settimeout(60)
-        assert router.recv(1) == GO
+        while word(router) != GO:
+            assert not router.getblocking() or router.gettimeout()
         router.sendall(frame(Goodbye(incarnation="one", records=sent, dropped=0)))
         other.sendall(frame(Goodbye(incarnation="two", records=0, dropped=0)))
     assert shippers.stage.stop("shipper") == 0
@@ -321,9 +323,45 @@ def test_a_router_is_told_to_stop_when_the_spool_is_nearly_full_and_to_go_on_whe
 
 def stopped(router: socket.socket) -> bool:
     try:
-        return router.recv(1) == STOP
+        return word(router) == STOP
     except BlockingIOError:
         return False
+
+
+def word(router: socket.socket) -> bytes:
+    """The last that the shipper said, but for what it confirmed; it says each time all in one."""
+    return router.recv(1 << 16)[-1:]
+
+
+def test_a_shipper_confirms_what_is_in_its_spool_and_what_it_gave_up(shippers: Shippers) -> None:
+    shippers.start()
+    with shippers.connect() as router:
+        router.settimeout(60)
+        router.sendall(hello())
+        assert confirmed(router) == 0
+        router.sendall(b"".join(record(number) for number in range(100)))
+        while confirmed(router) < 100:
+            pass
+        (grown,) = shippers.spool.glob("*/*/*.open")
+        assert sum(len(lines) for _, lines in whole_frames(grown)) == 100
+
+
+def test_what_a_router_sent_before_it_went_away_is_kept_though_it_hears_no_confirmation(shippers: Shippers) -> None:
+    shippers.start()
+    for number in range(20):
+        with shippers.connect() as router:
+            name = f"life-{number}"
+            router.sendall(hello(name) + b"".join(record(each, name) for each in range(500)))
+    assert shippers.stage.stop("shipper") == 0
+    log = read_pairs(shippers.destination)
+    assert len(list(log)) == 20 * 500
+
+
+def confirmed(router: socket.socket) -> int:
+    said = router.recv(1 << 16)
+    assert said[-10:-9] == CONFIRMED
+    assert said[-1:] in (STOP, GO)
+    return int.from_bytes(said[-9:-1], "big")
 
 
 def test_a_spool_is_used_by_one_shipper_at_a_time(shippers: Shippers) -> None:

@@ -8,6 +8,7 @@ import errno
 import math
 import os
 import random
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -438,7 +439,8 @@ async def test_what_a_router_held_while_its_shipper_was_away_is_on_disk_as_soon_
     """It is old already: a second kill must not cost it after all."""
     shipper = Shipper(settings(), Store(settings()))
     stream = Stream(shipper)
-    stream.connection_made(Quiet())
+    ours, router = socket.socketpair()
+    stream.connection_made(Quiet({"socket": ours}))
     hello = msgspec.json.encode(Hello(experiment="test", incarnation="one", router="here", started_us=1))
     for body in (hello, line(0), line(1)):
         stream.data_received(len(body).to_bytes(4, "big") + body)
@@ -449,6 +451,8 @@ async def test_what_a_router_held_while_its_shipper_was_away_is_on_disk_as_soon_
     stream._hello_at -= 1.0
     stream.data_received(len(line(2)).to_bytes(4, "big") + line(2))
     assert log.pending == 1
+    ours.close()
+    router.close()
 
 
 async def test_an_uploaded_segment_stays_in_the_spool_until_the_spools_manifest_lists_it(
