@@ -32,6 +32,7 @@ def router_config(resource: ShadowDeployment, serving: Serving, platform: Platfo
         listen=f"0.0.0.0:{LISTEN_PORT}",
         admin=ADMIN,
         shipper=SOCKET,
+        observe=f"0.0.0.0:{OBSERVE_PORT}",
         primary=Primary(
             url=f"http://127.0.0.1:{BENTO_PORT}",
             version=serving.primary.bento,

@@ -81,9 +81,12 @@ def problem(status: int, detail: str, *headers: tuple[str, str], **more: Any) ->
 
 
 class Admin:
-    """Answers on the admin port; without a `token` nothing can be changed there."""
+    """Answers on the admin port; without a `token` nothing can be changed there.
 
-    def __init__(self, house: Governed, token: bytes = b"") -> None:
+    `looking`: what is `OPEN`, and nothing else.
+    """
+
+    def __init__(self, house: Governed, token: bytes = b"", looking: bool = False) -> None:
         self._house = house
         self._token = token
         self._registry = CollectorRegistry()
@@ -100,6 +103,8 @@ class Admin:
             "/resume": {b"POST": self._resume},
             "/drain": {b"POST": self._drain},
         }
+        if looking:
+            self._ways = {path: way for path, way in self._ways.items() if path in OPEN}
 
     @property
     def listens(self) -> bool:

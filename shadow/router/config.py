@@ -110,6 +110,8 @@ class RouterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """host:port of counters and metrics; keep it on the loopback."""
     shipper: str
     """Path of the shipper's unix socket."""
+    observe: str = ""
+    """host:port of liveness, readiness and metrics alone, for those who ask from elsewhere; "" (the default): none."""
     primary: Primary
     arms: Annotated[tuple[Arm, ...], Meta(max_length=MOST_ARMS)] = ()
     mode: Literal["mirror", "split", "off"] = "mirror"
@@ -182,6 +184,8 @@ def check(config: RouterConfig) -> None:
     """What types cannot say; `ValueError` names the field."""
     here = address("listen", config.listen)
     address("admin", config.admin)
+    if config.observe:
+        address("observe", config.observe)
     if upstream("primary.url", config.primary.url) == here:
         raise ValueError(f"primary.url: {config.primary.url!r} is this router's own address; name the primary's")
     names = [arm.name for arm in config.arms]

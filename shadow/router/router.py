@@ -22,7 +22,7 @@ from shadow.router.pool import Pool
 from shadow.router.sampling import Sampler, sampler_of
 from shadow.router.split import Splitter
 
-FIXED: Final = ("experiment", "listen", "admin", "shipper", "unit_parameter")
+FIXED: Final = ("experiment", "listen", "admin", "observe", "shipper", "unit_parameter")
 """Fields that a running router cannot change: its records, its ports and its users' buckets hang on them."""
 
 

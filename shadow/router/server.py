@@ -85,6 +85,7 @@ class Server:
         self.control = Control(self, config, source)
         self.admin = admin or Admin(self, admin_token)
         self.admin.serve(self)
+        self.observer = Admin(self, looking=True)
 
     @property
     def config(self) -> RouterConfig:
@@ -131,10 +132,12 @@ class Server:
         return "draining" if self.draining else ""
 
     async def start(self) -> None:
-        """Listen on both ports; `OSError` names the port that is taken."""
+        """Listen on all ports; `OSError` names the port that is taken."""
         loop = asyncio.get_running_loop()
         if not self.admin.listens:
             self._listeners.append(await self.admin.start(*address("admin", self.config.admin)))
+        if self.config.observe:
+            self._listeners.append(await self.observer.start(*address("observe", self.config.observe)))
         host, port = address("listen", self.config.listen)
         self._listeners.insert(0, await loop.create_server(lambda: Client(self), host, port, backlog=1024))
 
@@ -205,6 +208,7 @@ class Server:
         await self.log.close(FLUSH_SECONDS)
         logger.info("router stopped: %s", self.document())
         self._left.set()
+        await self.observer.close()
         await self.admin.close()
 
     async def _deregister(self) -> None:
