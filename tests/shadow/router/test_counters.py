@@ -10,7 +10,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from shadow.contracts import OUTCOMES
 from shadow.router.counters import ArmCounters, Counters, RouterCollector
 
-PAIR_LOG = {"pair_log": {"numbered": 5, "written": 3, "dropped": 1, "queued_bytes": 100, "stopped": 1}}
+PAIR_LOG = {
+    "pair_log": {
+        "numbered": 5, "written": 3, "dropped": 1, "confirmed": 2, "unconfirmed": 1, "queued_bytes": 100, "stopped": 1,
+    }
+}  # fmt: skip
 
 
 @given(st.lists(st.sampled_from(["refuse", "ineligible", "unsampled", "begin", *OUTCOMES])))

@@ -352,6 +352,10 @@ def test_what_a_router_sent_before_it_went_away_is_kept_though_it_hears_no_confi
         with shippers.connect() as router:
             name = f"life-{number}"
             router.sendall(hello(name) + b"".join(record(each, name) for each in range(500)))
+    with shippers.connect() as router:  # answered once all before it were accepted
+        router.sendall(hello("last"))
+        router.settimeout(60)
+        assert confirmed(router) == 0
     assert shippers.stage.stop("shipper") == 0
     log = read_pairs(shippers.destination)
     assert len(list(log)) == 20 * 500
