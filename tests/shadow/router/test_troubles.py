@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +17,8 @@ from shadow.contracts import PairRecord
 from shadow.processes import Stage
 from shadow.segments import PairLog, read_pairs
 from tests.shadow.router.stores import WRITER, Gateway
-from tests.shadow.router.troupe import Troupe, troupe
+from tests.shadow.router.troupe import Life, Troupe, troupe
+from tests.shadow.router.volumes import volume
 
 BRIEF = ("--segment-bytes", "20000", "--segment-seconds", "0.5", "--retry-seconds", "0.5")
 
@@ -66,6 +68,88 @@ async def test_a_store_that_goes_and_comes_back_has_everything_in_the_end(tmp_pa
     assert len(records) == counts.pair_log.numbered
     assert log.health.complete
     assert log.health.problems() == []
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+async def test_a_store_that_is_gone_for_two_minutes_has_everything_in_the_end(tmp_path: Path) -> None:
+    """By the clock, with the shipper's own pauses between attempts; printed with -s."""
+    with Stage(tmp_path / "store-logs", dict(os.environ)) as stage:
+        gateway = await asyncio.to_thread(Gateway.opened, stage, tmp_path / "gateway")
+        where = ("--destination", "s3://pairs/shop", "--endpoint", gateway.url, "--segment-seconds", "5")
+        async with troupe(tmp_path, *where, environment=WRITER) as play:
+            await until(lambda: list(gateway.bucket.glob("shop/*/*/*.zst")))
+            life, before = play.lives[-1], time.monotonic()
+            await asyncio.sleep(30)
+            usual = rate(life, before)
+            await asyncio.to_thread(gateway.stop)
+            gone = time.monotonic()
+            await asyncio.sleep(120)
+            meanwhile, waiting = rate(life, gone), len(list(play.spool.glob("*/*/*.zst")))
+            assert waiting >= 20
+            await asyncio.to_thread(gateway.start)
+            back = time.monotonic()
+            await until(lambda: len(list(play.spool.glob("*/*/*.zst"))) <= 1, 120)
+            caught_up = time.monotonic() - back
+            counts = await finished(play)
+        records, log = read(gateway.bucket / "shop")
+    print(f"{usual:.0f} answers a second before, {meanwhile:.0f} while the store was away for {back - gone:.0f} s;")
+    print(f"{waiting} segments waited and were uploaded {caught_up:.1f} s after it came back; {len(records):,} records")
+    assert len(records) == counts.pair_log.numbered
+    assert log.health.complete
+    assert log.health.problems() == []
+
+
+def rate(life: Life, since: float) -> float:
+    """Answers a second to the users, from then to now."""
+    return sum(when >= since for when in life.answered.values()) / (time.monotonic() - since)
+
+
+async def test_a_disk_that_is_really_full_costs_what_is_counted_and_is_written_again_once_it_has_room(
+    tmp_path: Path,
+) -> None:
+    with volume(tmp_path / "spool", "4m") as disk:
+        async with troupe(tmp_path, "--destination", (tmp_path / "log").as_uri(), *BRIEF) as play:
+            await until(lambda: list(tmp_path.glob("log/*/*/*.zst")))
+            disk.fill()
+            await answered(play, 500)
+            with pytest.raises(OSError, match="No space left"):
+                (tmp_path / "spool" / "more").write_bytes(b"x" * 5_000)
+            disk.empty()
+            before = set(tmp_path.glob("log/*/*/*.zst"))
+            await until(lambda: set(tmp_path.glob("log/*/*/*.zst")) - before)
+            counts = await finished(play)
+        left = sorted(path.name for path in disk.path.glob("*/*/*.zst*"))
+    records, log = read(tmp_path / "log")
+    health = log.health
+    print(f"{len(records):,} records, {health.dropped_by_shipper:,} given up, {counts.pair_log.dropped} by the router")
+    assert health.dropped_by_shipper > 0
+    assert counts.pair_log.dropped == 0
+    assert len(records) + health.dropped_by_shipper == counts.pair_log.numbered
+    assert health.missing == health.dropped_by_shipper
+    assert (health.torn, health.checksum_failures, health.unclosed, left) == ([], [], [], [])
+    assert health.complete
+
+
+async def test_on_a_volume_that_is_really_read_only_no_shipper_starts_and_nothing_is_lost_unseen_until_one_does(
+    tmp_path: Path,
+) -> None:
+    """One that becomes so under a running shipper cannot be had here (busy): see the stand-in below."""
+    with volume(tmp_path / "spool", "4m", "ro") as disk:
+        async with troupe(tmp_path, "--destination", (tmp_path / "log").as_uri(), *BRIEF) as play:
+            await answered(play, 200)
+            assert await play.stop("shipper") == 2
+            assert f"Read-only file system: '{disk.path}/" in (tmp_path / "logs" / "shipper.log").read_text()
+            disk.remount("rw")
+            await play.start_shipper()
+            await until(lambda: list(tmp_path.glob("log/*/*/*.zst")))
+            counts = await finished(play)
+    records, log = read(tmp_path / "log")
+    health = log.health
+    print(f"{len(records):,} records, {health.dropped_by_shipper} given up, {counts.pair_log.dropped:,} by the router")
+    assert health.missing == health.dropped_before_shipping == counts.pair_log.dropped
+    assert len(records) + health.missing == counts.pair_log.numbered
+    assert health.complete
 
 
 async def test_what_a_full_disk_refuses_is_counted_to_the_last_record(tmp_path: Path) -> None:
