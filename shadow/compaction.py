@@ -1,15 +1,17 @@
 """A pair log as Parquet, by kind and by day of event time: what DuckDB, Spark and pandas read without knowing segments.
 
 `OUT/pairs/day=2026-11-30/<experiment>.<incarnation>.<part>.parquet`, the same under `exposures`, and `compacted.json`,
-which says what each router's files were made of. Whole routers are made anew when their log has changed; a run that was
-cut off goes on where it was. Next module: `shadow.pairs_cli`.
+which says what each router's files were made of. Whole routers are made anew when their log has changed, and go when it
+is gone; days expire; a run that was cut off goes on where it was. Next module: `shadow.pairs_cli`.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
+import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
@@ -33,6 +35,7 @@ FILE_BYTES: Final = 32 << 20
 HELD_BYTES: Final = 128 << 20
 """Of all days together; then the fullest day's file is written."""
 DAY_US: Final = 86_400_000_000
+_OURS: Final = re.compile(r"(pairs|exposures)/day=[0-9]{4}-[0-9]{2}-[0-9]{2}/[^/]+\.[0-9]+\.parquet")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST_DAY: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH).days
 
@@ -49,6 +52,10 @@ class Router(msgspec.Struct, frozen=True, kw_only=True):
 
     source: str
     files: tuple[File, ...]
+    location: str = ""
+    """The log that it was made of."""
+    from_day: int = 0
+    """Days since the epoch: records of earlier ones were left out or have expired."""
     problems: tuple[str, ...] = ()
     left_out: int = 0
     """Records with numbers that no column can hold."""
@@ -63,32 +70,81 @@ class Compacted(msgspec.Struct, kw_only=True):
     routers: dict[str, Router] = {}
     made: int = 0
     """Routers that the last run made anew; the others had not changed."""
+    removed: int = 0
+    """Files that the last run removed: of expired days and logs, and what no router has any more."""
 
 
-def compact(location: str | Path, out: str | Path, experiment: str | None = None) -> Compacted:
+def compact(
+    location: str | Path,
+    out: str | Path,
+    experiment: str | None = None,
+    retain_days: float = 0.0,
+    keep_expired: bool = False,
+    now_us: int | None = None,
+) -> Compacted:
     """Bring the Parquet files at `out` (a directory or bucket that is there) up to the log at `location`.
 
-    `PairLogError` when one of them cannot be used; run it again to go on.
+    Days of event time that ended more than `retain_days` before now are left out, and removed (0: none are). What was
+    made of routers that `location` held and holds no more is removed, too, unless `keep_expired`. `PairLogError` when
+    one of the places cannot be used; run it again to go on. One run at a time.
     """
-    store, incarnations = LogStore(out), find_incarnations(location, experiment)
-    state = read_state(store)
+    store = LogStore(out)
+    state, now = read_state(store), time.time_ns() // 1000 if now_us is None else now_us
+    from_day = max(0, int(now - retain_days * DAY_US) // DAY_US) if retain_days > 0 else 0
+    state.made = state.removed = 0
+    _expire(state, from_day)
+    _tidy(store, state)  # whatever becomes of the rest: days expire also when the log is gone
+    incarnations = find_incarnations(location, experiment)
     # Of what was found, not asked again: a segment uploaded since is not read, and must not be claimed.
-    marks, state.made = _watermarks(incarnations), 0
+    marks, source = _watermarks(incarnations), LogStore(location).identity
+    if not keep_expired:
+        _forget(state, source, experiment, {"/".join(each.owner) for each in incarnations})
     for owner, group in groupby(sorted(incarnations, key=lambda each: each.owner), key=lambda each: each.owner):
         directories, name = list(group), "/".join(owner)
-        before, source = state.routers.get(name), _source(directories)
-        if before is not None and before.source == source:
+        before, digest = state.routers.get(name), _source(directories)
+        if before is not None and before.source == digest and before.from_day <= from_day:
             continue
-        state.routers[name] = after = _compact_router(store, directories, source)
+        made = _compact_router(store, directories, from_day)
+        state.routers[name] = msgspec.structs.replace(made, source=digest, location=source)
         state.made += 1
         _write_state(store, state)
-        kept = {file.name for file in after.files}
-        for file in before.files if before is not None else ():
-            if file.name not in kept:
-                store.delete(file.name)
+        _remove(store, state, before.files if before is not None else (), made.files)
     state.watermarks |= marks
+    _tidy(store, state)
     _write_state(store, state)
     return state
+
+
+def _expire(state: Compacted, from_day: int) -> None:
+    """Days before `from_day` are nobody's any more."""
+    first = f"day={_date(from_day)}"
+    for name, router in state.routers.items():
+        files = tuple(file for file in router.files if file.name.split("/")[1] >= first)
+        if len(files) < len(router.files):
+            state.routers[name] = msgspec.structs.replace(router, files=files, from_day=from_day)
+
+
+def _forget(state: Compacted, source: str, experiment: str | None, there: set[str]) -> None:
+    """Routers that the log at `source` holds no more."""
+    for name, router in list(state.routers.items()):
+        chosen = experiment in (None, name.partition("/")[0])
+        if router.location == source and chosen and name not in there:
+            del state.routers[name]
+
+
+def _tidy(store: LogStore, state: Compacted) -> None:
+    """Write down what is there, then remove what is nobody's, also what an earlier run that was cut off left."""
+    _write_state(store, state)
+    kept = [file for router in state.routers.values() for file in router.files]
+    _remove(store, state, [File(name=each.name, rows=0) for each in store.list() if _OURS.fullmatch(each.name)], kept)
+
+
+def _remove(store: LogStore, state: Compacted, old: Iterable[File], kept: Iterable[File]) -> None:
+    names = {file.name for file in kept}
+    for file in old:
+        if file.name not in names:
+            store.delete(file.name)
+            state.removed += 1
 
 
 def _watermarks(incarnations: Sequence[Incarnation]) -> dict[str, Watermark]:
@@ -121,7 +177,7 @@ def _source(directories: Sequence[Incarnation]) -> str:
     return digest.hexdigest()
 
 
-def _compact_router(store: LogStore, directories: list[Incarnation], source: str) -> Router:
+def _compact_router(store: LogStore, directories: list[Incarnation], from_day: int) -> Router:
     files: list[File] = []
     left_out = 0
     problems: tuple[str, ...] = ()
@@ -129,7 +185,7 @@ def _compact_router(store: LogStore, directories: list[Incarnation], source: str
     for kind, record, schema in (("pairs", PairRecord, PAIRS), ("exposures", Exposure, EXPOSURES)):
         log: Log[Any] = Log(directories, record)
         parts: defaultdict[int, int] = defaultdict(int)
-        for day, rows in _by_day(log):
+        for day, rows in _by_day(log, from_day):
             batch, bad = to_batch(rows, schema)
             left_out += bad
             name = f"{kind}/day={_date(day)}/{experiment}.{incarnation}.{parts[day]}.parquet"
@@ -139,16 +195,18 @@ def _compact_router(store: LogStore, directories: list[Incarnation], source: str
         problems = tuple(log.health.problems())
         if not log.health.other_kind:
             break
-    return Router(source=source, files=tuple(files), problems=problems, left_out=left_out)
+    return Router(source="", files=tuple(files), from_day=from_day, problems=problems, left_out=left_out)
 
 
-def _by_day(log: Log[Any]) -> Iterator[tuple[int, list[Any]]]:
-    """The records in lists of one day of event time each, as long as memory allows."""
+def _by_day(log: Log[Any], from_day: int) -> Iterator[tuple[int, list[Any]]]:
+    """The records from a day on in lists of one day of event time each, as long as memory allows."""
     held: defaultdict[int, list[Any]] = defaultdict(list)
     sizes: defaultdict[int, int] = defaultdict(int)
     total = 0
     for record in log:
         day, size = max(0, min(record.event_time_us // DAY_US, _LAST_DAY)), size_of(record)
+        if day < from_day:
+            continue
         held[day].append(record)
         sizes[day] += size
         total += size

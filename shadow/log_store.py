@@ -61,6 +61,11 @@ class LogStore:
         parts = ["", "", *path.strip("/").split("/")]
         return parts[-2], parts[-1]
 
+    @property
+    def identity(self) -> str:
+        """One text for one place, however it was spelled."""
+        return self._root.resolve().as_uri() if self._root else self.location.rstrip("/")
+
     def list(self, deepest: int = 2) -> list[Found]:
         """All objects that lie at most `deepest` directories below the location, by name."""
         import obstore

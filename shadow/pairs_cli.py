@@ -105,11 +105,20 @@ def tail(location: str, number: int, follow: bool, seconds: float, experiment: s
 @location_argument
 @click.argument("out")
 @experiment_option
+@click.option(
+    "--retain-days",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    help="Leave out and remove days of event time that ended longer ago. Default 0: none are.",
+)
+@click.option("--keep-expired", is_flag=True, help="Keep what was made of routers whose log is gone from LOCATION.")
 @json_option
-def compact(location: str, out: str, experiment: str | None, as_json: bool) -> None:
+def compact(
+    location: str, out: str, experiment: str | None, retain_days: float, keep_expired: bool, as_json: bool
+) -> None:
     """Write the log as Parquet to OUT (a directory or bucket that is there), by day of event time.
 
-    A second run makes anew what has changed, and goes on where one was cut off.
+    A second run makes anew what has changed, removes what is gone, and goes on where one was cut off.
     """
     import msgspec
 
@@ -117,13 +126,13 @@ def compact(location: str, out: str, experiment: str | None, as_json: bool) -> N
     from shadow.pairs_view import watermark_lines
 
     with told():
-        state = run(location, out, experiment)
+        state = run(location, out, experiment, retain_days, keep_expired)
     if as_json:
         click.echo(msgspec.json.encode(state))
         return
     files = [file for router in state.routers.values() for file in router.files]
     click.echo(f"{sum(file.rows for file in files):,} records in {len(files)} files at {out}")
-    click.echo(f"{state.made} of {len(state.routers)} router incarnations made anew")
+    click.echo(f"{state.made} of {len(state.routers)} router incarnations made anew, {state.removed} files removed")
     for experiment_name, mark in state.watermarks.items():
         for line in watermark_lines(mark):
             click.echo(f"{experiment_name}: {line.lstrip()}")

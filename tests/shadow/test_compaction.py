@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from pathlib import Path
 
 import duckdb
@@ -147,6 +148,81 @@ def test_a_manifest_that_was_only_renewed_is_no_reason_to_make_files_anew(log: P
     directory = log / "test" / "one"
     written.write_manifest(directory, msgspec.structs.replace(written.manifest_of(directory), written_us=77))
     assert compact(log, out).made == 0
+
+
+def test_a_router_whose_log_has_expired_leaves_no_parquet_behind(log: Path, out: Path) -> None:
+    compact(log, out)
+    shutil.rmtree(log / "test" / "one")
+    state = compact(f"{log}/", out)
+    assert list(state.routers) == ["test/two"]
+    assert state.removed == 6
+    assert {row["incarnation"] for kind in ("pairs", "exposures") for row in rows(out, kind)} == {"two"}
+
+
+def test_what_expired_is_kept_when_asked_and_so_is_what_came_from_elsewhere(log: Path, out: Path) -> None:
+    compact(log, out)
+    elsewhere = log.parent / "elsewhere"
+    written.incarnation(elsewhere, lines("three"))
+    compact(elsewhere, out)
+    shutil.rmtree(log / "test" / "one")
+    assert compact(log, out, keep_expired=True).removed == 0
+    assert compact(elsewhere, out).removed == 0
+    assert set(compact(log, out).routers) == {"test/two", "test/three"}
+    written.incarnation(log, [written.pair(0, "four", experiment="other")])
+    shutil.rmtree(log / "test" / "two")
+    assert set(compact(log, out, "other").routers) == {"test/two", "test/three", "other/four"}
+
+
+def test_days_of_event_time_expire(log: Path, out: Path) -> None:
+    """Fifty hours from the beginning of a day: two days and two hours."""
+    compact(log, out)
+    end_of_the_first = written.START_US + written.DAY_US
+    day = written.DAY_US
+    assert compact(log, out, retain_days=1.5, now_us=end_of_the_first + int(1.5 * day) - 1).removed == 0
+    state = compact(log, out, retain_days=1.5, now_us=end_of_the_first + int(1.5 * day))
+    assert (state.removed, state.made) == (4, 0)
+    assert {path.name for path in (out / "pairs").iterdir() if any(path.iterdir())} == {
+        "day=2024-10-05",
+        "day=2024-10-06",
+    }
+    assert min(row["event_time_us"] for row in rows(out, "pairs")) == end_of_the_first + HOUR_US
+    assert min(row["event_time_us"] for row in rows(out, "exposures")) == end_of_the_first
+    written.incarnation(log, lines("three"))
+    assert compact(log, out, retain_days=1.5, now_us=end_of_the_first + int(1.5 * day)).made == 1
+    assert min(row["event_time_us"] for row in rows(out, "exposures")) == end_of_the_first
+    assert compact(log, out).made == 3
+    assert [msgspec.convert(row, PairRecord) for row in rows(out, "pairs")] == sorted(
+        read_pairs(log), key=lambda each: (each.incarnation, each.sequence)
+    )
+
+
+def test_days_expire_also_when_the_log_is_gone(log: Path, out: Path) -> None:
+    compact(log, out)
+    shutil.rmtree(log / "test")
+    with pytest.raises(PairLogError, match="no pair log there"):
+        compact(log, out, retain_days=1, now_us=written.START_US + 40 * written.DAY_US)
+    assert list(out.rglob("*.parquet")) == []
+    assert all(router.files == () for router in read_state(LogStore(out)).routers.values())
+
+
+def test_what_a_run_that_was_cut_off_left_over_is_removed_and_what_is_not_ours_stays(
+    log: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compaction, "FILE_BYTES", 5_000)
+    compact(log, out)
+    erase_units(log, frozenset(written.UNITS[:4]))
+    monkeypatch.setattr(LogStore, "delete", lambda store, name: pytest.fail("cut off"))
+    with pytest.raises(pytest.fail.Exception):
+        compact(log, out)
+    monkeypatch.undo()
+    monkeypatch.setattr(compaction, "FILE_BYTES", 5_000)
+    for name in ("notes.parquet", "pairs/day=2024-10-04/mine.parquet"):
+        (out / name).write_bytes(b"x")
+    compact(log, out)
+    assert (out / "notes.parquet").exists()
+    (out / "notes.parquet").unlink()
+    (out / "pairs/day=2024-10-04/mine.parquet").unlink()
+    assert [msgspec.convert(row, PairRecord) for row in rows(out, "pairs")] == list(read_pairs(log))
 
 
 def test_a_long_day_is_cut_into_files_and_a_shorter_log_leaves_none_behind(
