@@ -7,7 +7,8 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --only-binary :a
 TORCH := $(if $(filter Linux,$(shell uname -s)),torch==2.13.0+cpu --extra-index-url https://download.pytorch.org/whl/cpu,torch==2.13.0)
 
 .PHONY: help install demo test test-long test-cluster lint format clean update-ranx-values verify-ranx-values \
-  update-tea-values verify-tea-values images sbom update-images verify-images update-generated verify-generated
+  update-tea-values verify-tea-values images sbom update-images verify-images update-generated verify-generated \
+  lint-charts update-charts
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
@@ -70,9 +71,9 @@ bench-%: install
 
 # What the images hold is pinned by constraints.txt; of the Dockerfiles' builders the classic one, which every Docker has.
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
-images: verify-images ## the images of router and control, by docker (2 to 4 minutes, once)
+images: verify-images ## the images of router, control and MLflow (for development), by docker (2 to 4 minutes, once)
 	@docker info >/dev/null 2>&1 || { echo "docker does not answer: start it, or install it (https://docs.docker.com/engine/install)"; exit 1; }
-	for image in router control; do \
+	for image in router control mlflow; do \
 	  DOCKER_BUILDKIT=0 docker build --quiet --tag understudy-$$image:$(VERSION) --build-arg VERSION=$(VERSION) \
 	    --build-arg REVISION=$$(git rev-parse --short=12 HEAD) --file k8s/images/$$image/Dockerfile . || exit 1; done
 	@docker image ls --format '{{.Repository}}:{{.Tag}}  {{.Size}}' --filter 'reference=understudy-*:$(VERSION)'
@@ -92,6 +93,12 @@ sbom: .venv-sbom/installed verify-images ## what is in the images, as CycloneDX:
 
 lint: install verify-generated ## ruff, mypy strict, import contracts, generated files
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+lint-charts: install ## helm lint, unit tests, kube-score, pages and schemas of the charts (skipped where helm is not installed)
+	$(BIN)/python -m pytest tests/helm -rs
+
+update-charts: ## make the charts' pages anew from their values (helm-docs)
+	helm-docs --chart-search-root helm --log-level warning
 
 update-generated verify-generated: install ## make, or check, the files that follow from the model of the resource
 	$(BIN)/python -m shadow.controller.generated $(@:-generated=)

@@ -36,6 +36,8 @@ class Image:
     """What these modules import, and hiredis, which redis uses when it is there."""
     rooms: tuple[str, ...]
     """Packages of ours that it may hold."""
+    alone: tuple[str, ...] = ()
+    """Packages that it holds without all that they ask for, for the server loads without: half of MLflow is that."""
 
 
 ROUTER: Final = Image(
@@ -68,14 +70,26 @@ CONTROL: Final = Image(
     ),
     rooms=("analysis", "bentos", "shadow"),
 )
-IMAGES: Final = (ROUTER, CONTROL)
+MLFLOW: Final = Image(
+    name="mlflow",
+    entries=(),
+    packages=(
+        *("aiohttp", "alembic", "cryptography", "docker", "flask", "flask-cors", "graphene", "gunicorn", "huey"),
+        *("mlflow-skinny", "numpy", "pandas", "sqlalchemy"),
+    ),
+    rooms=(),
+    alone=("mlflow", "mlflow-tracing"),
+)
+"""A registry for development (k8s/dev): no scikit-learn, scipy, matplotlib, pyarrow."""
+OURS: Final = (ROUTER, CONTROL)
+IMAGES: Final = (*OURS, MLFLOW)
 
 
 def requirements(image: Image) -> str:
     """The text of the image's requirements.txt; `KeyError` names a package that constraints.txt does not have."""
     lines = CONSTRAINTS.read_text().splitlines()
     wanted = {canonicalize_name(Requirement(line).name): line for line in lines if line and not line.startswith("#")}
-    names = sorted({canonicalize_name(Requirement(line).name) for line in pinned(image.packages)})
+    names = sorted({canonicalize_name(Requirement(line).name) for line in (*pinned(image.packages), *image.alone)})
     return HEADER + "".join(f"{wanted[name]}\n" for name in names)
 
 

@@ -13,16 +13,21 @@ from typing import Final
 import yaml
 
 from shadow.controller.crd import crd
+from shadow.controller.kinds import rules
 from shadow.controller.wire import Manifest
 
 ROOT: Final = Path(__file__).parents[2]
 CRD_FILE: Final = "helm/understudy-crds/templates/shadowdeployments.yaml"
+RULES_FILE: Final = "helm/understudy/files/rules.yaml"
 UPDATE: Final = "make update-generated"
 
 
 def wanted() -> dict[str, str]:
     """Content by path from the repository's root."""
-    return {CRD_FILE: f"# Made by `{UPDATE}` from shadow/controller/resource.py.\n" + as_yaml([crd()])}
+    return {
+        CRD_FILE: f"# Made by `{UPDATE}` from shadow/controller/resource.py.\n" + as_yaml([crd()]),
+        RULES_FILE: f"# Made by `{UPDATE}` from shadow/controller/kinds.py.\n" + yaml.safe_dump(rules()),
+    }
 
 
 def as_yaml(documents: list[Manifest]) -> str:

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from packaging.utils import canonicalize_name
 
-from k8s.images.requirements import HERE, IMAGES, ROOT, ROUTER, Image, main, path, requirements
+from k8s.images.requirements import HERE, IMAGES, MLFLOW, OURS, ROOT, ROUTER, Image, main, path, requirements
 
 ROOMS = ("analysis", "bentos", "shadow", "training")
+each_of_ours = pytest.mark.parametrize("image", OURS, ids=lambda image: image.name)
 each_image = pytest.mark.parametrize("image", IMAGES, ids=lambda image: image.name)
 
 
@@ -43,7 +44,7 @@ def reached(image: Image) -> tuple[set[str], dict[str, str]]:
     return found, {name: module for name, module in packages.items() if name not in sys.stdlib_module_names}
 
 
-@each_image
+@each_of_ours
 def test_what_its_modules_import_is_listed_for_its_own_sake(image: Image) -> None:
     _, packages = reached(image)
     providers = packages_distributions()
@@ -56,7 +57,7 @@ def test_what_its_modules_import_is_listed_for_its_own_sake(image: Image) -> Non
     assert unlisted == set()
 
 
-@each_image
+@each_of_ours
 def test_its_modules_are_of_the_rooms_that_it_holds(image: Image) -> None:
     modules, _ = reached(image)
     assert {module.partition(".")[0] for module in modules} == set(image.rooms)
@@ -78,7 +79,8 @@ def test_its_requirements_are_current_and_pinned(image: Image) -> None:
     assert set(lines) <= set((ROOT / "constraints.txt").read_text().splitlines())
     named = {line.partition("==")[0] for line in lines}
     assert set(image.packages) <= named
-    assert not named & {"torch", "mlflow", "mlflow-skinny", "bentoml", "pandas", "statsmodels", "uv"}
+    assert not named & {"torch", "bentoml", "statsmodels", "scikit-learn", "matplotlib", "uv"}
+    assert image is MLFLOW or not named & {"mlflow", "mlflow-skinny", "pandas"}
 
 
 def test_a_stale_file_is_told_with_the_remedy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""What a cluster needs beside the charts (README.md)."""
