@@ -1,0 +1,230 @@
+"""The routers' configuration server: what it answers and when, and the real router against it as a process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+import urllib.request
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+
+from shadow.control_contract import Acknowledgement
+from shadow.controller import config_server
+from shadow.controller.config_server import ConfigServer, Key, Published
+from shadow.processes import Stage, answers
+from shadow.rehearsal import HOST, command
+from tests.ports import free_port
+from tests.shadow.router.test_process import SECRETS, configuration
+
+KEY = ("shop", "recommender")
+TOKEN = b"a-control-token-for-tests"
+IN_FORCE_SECONDS = 1.0
+
+
+def published(generation: int, **config: Any) -> Published:
+    return Published(generation, msgspec.json.encode(config), 60.0)
+
+
+class Desk:
+    """A server that runs, and what it told."""
+
+    def __init__(self, token: bytes = b"") -> None:
+        self.holds = True
+        self.now = 0.0
+        self.told: list[Key] = []
+        self.server = ConfigServer(token, lambda: self.holds, self.told.append, lambda: self.now)
+        self.port = 0
+
+    async def ask(self, session: aiohttp.ClientSession, generation: int = 0, wait: float = 5.0, **more: str) -> Any:
+        """(status, the offer or None)."""
+        query = {"router": "r1", "incarnation": "i", "generation": str(generation), "wait": str(wait)} | more
+        url = f"http://{HOST}:{self.port}/{'/'.join(KEY)}/config"
+        async with session.get(url, params=query) as response:
+            body = await response.read()
+            return response.status, json.loads(body) if response.status == 200 else None
+
+    async def acknowledge(self, session: aiohttp.ClientSession, **told: Any) -> int:
+        ack = Acknowledgement(**({"router": "r1", "incarnation": "i", "generation": 7, "accepted": True} | told))
+        url = f"http://{HOST}:{self.port}/{'/'.join(KEY)}/ack"
+        async with session.post(url, data=msgspec.json.encode(ack)) as response:
+            return response.status
+
+
+@asynccontextmanager
+async def desk(token: bytes = b"") -> AsyncIterator[tuple[Desk, aiohttp.ClientSession]]:
+    found = Desk(token)
+    found.port = await found.server.start(HOST, 0)
+    async with aiohttp.ClientSession() as session:
+        try:
+            yield found, session
+        finally:
+            await found.server.stop()
+
+
+async def test_a_router_that_has_another_generation_is_answered_at_once() -> None:
+    async with desk() as (found, session):
+        found.server.publish(KEY, published(7, mode="off"))
+        status, offer = await found.ask(session, generation=6)
+        assert (status, offer) == (200, {"generation": 7, "lease_seconds": 60.0, "config": {"mode": "off"}})
+
+
+async def test_a_question_is_kept_until_there_is_something_new() -> None:
+    async with desk() as (found, session):
+        found.server.publish(KEY, published(7))
+        asked = asyncio.create_task(found.ask(session, generation=7, wait=30))
+        while not found.server.routers(KEY):
+            await asyncio.sleep(0.001)
+        assert not asked.done()
+        found.server.publish(KEY, published(8))
+        assert (await asked)[1]["generation"] == 8
+
+
+async def test_a_question_that_has_waited_is_answered_204_and_the_lease_so_renewed() -> None:
+    async with desk() as (found, session):
+        found.server.publish(KEY, published(7))
+        assert await found.ask(session, generation=7, wait=0.01) == (204, None)
+
+
+async def test_who_does_not_hold_the_lease_answers_nobody_and_wakes_who_waits() -> None:
+    async with desk() as (found, session):
+        found.server.publish(KEY, published(7))
+        asked = asyncio.create_task(found.ask(session, generation=7, wait=30))
+        while not found.server.routers(KEY):
+            await asyncio.sleep(0.001)
+        found.holds = False
+        found.server.wake()
+        assert await asked == (503, None)
+        assert (await found.ask(session))[0] == 503
+
+
+async def test_a_resource_that_is_unknown_or_gone_is_told_so() -> None:
+    async with desk() as (found, session):
+        assert (await found.ask(session))[0] == 404
+        found.server.publish(KEY, published(7))
+        found.server.withdraw(KEY)
+        assert (await found.ask(session))[0] == 404
+
+
+@pytest.mark.parametrize("token", [b"", b"another-token-of-tests"])
+async def test_without_the_token_nothing_is_told(token: bytes) -> None:
+    async with desk(TOKEN) as (found, session):
+        found.server.publish(KEY, published(7))
+        session.headers["Authorization"] = f"Bearer {token.decode()}"
+        assert (await found.ask(session))[0] == 401
+        session.headers["Authorization"] = f"Bearer {TOKEN.decode()}"
+        assert (await found.ask(session))[0] == 200
+
+
+async def test_what_a_router_did_with_an_offer_is_kept_and_told() -> None:
+    async with desk() as (found, session):
+        found.server.publish(KEY, published(7))
+        assert await found.acknowledge(session, suspended=("aborted",)) == 204
+        assert await found.acknowledge(session, router="r2", accepted=False, error="arms.x.url: no") == 204
+        routers = found.server.routers(KEY)
+        assert (routers["r1"].accepted, routers["r1"].suspended) == (7, ("aborted",))
+        assert (routers["r2"].refused, routers["r2"].error) == (7, "arms.x.url: no")
+        assert found.told == [KEY, KEY]
+
+
+async def test_a_router_that_is_not_heard_any_more_is_forgotten() -> None:
+    async with desk() as (found, session):
+        found.server.publish(KEY, published(7))
+        await found.ask(session)
+        assert found.server.connected == 1
+        found.now += config_server.FORGET_SECONDS
+        assert found.server.connected == 0
+
+
+async def test_there_is_a_bound_on_routers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config_server, "MOST_ROUTERS", 2)
+    async with desk() as (found, session):
+        found.server.publish(KEY, published(7))
+        statuses = [(await found.ask(session, router=f"r{number}"))[0] for number in range(3)]
+        assert statuses == [200, 200, 503]
+        found.now += config_server.FORGET_SECONDS
+        assert (await found.ask(session, router="r9"))[0] == 200
+
+
+async def closed(reader: asyncio.StreamReader) -> bool:
+    """The other side went away without a word."""
+    try:
+        return await reader.read(1) == b""
+    except ConnectionError:
+        return True
+
+
+async def test_there_is_a_bound_on_connections_and_one_that_says_nothing_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(config_server, "MOST_CONNECTIONS", 1)
+    monkeypatch.setattr(config_server, "HEAD_SECONDS", 0.3)
+    async with desk() as (found, _):
+        silent, one = await asyncio.open_connection(HOST, found.port)
+        refused, other = await asyncio.open_connection(HOST, found.port)
+        async with asyncio.timeout(30):
+            assert await closed(refused)
+            assert found.server.answers["too_many"] == 1
+            assert await closed(silent)
+        for writer in (one, other):
+            writer.close()
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"x" * (config_server.BODY_BYTES + 1)])
+async def test_what_is_no_acknowledgement_is_refused(body: bytes) -> None:
+    async with desk() as (found, session):
+        found.server.publish(KEY, published(7))
+        async with session.post(f"http://{HOST}:{found.port}/{'/'.join(KEY)}/ack", data=body) as response:
+            assert response.status == 400
+
+
+def control_of(admin: str) -> Any:
+    request = urllib.request.Request(f"http://{admin}/counters")
+    request.add_header("Authorization", f"Bearer {SECRETS['UNDERSTUDY_ADMIN_TOKEN']}")
+    with urllib.request.urlopen(request, timeout=10) as response:
+        return json.load(response)["control"]
+
+
+@pytest.mark.timeout(400)
+async def test_a_percent_is_in_force_at_a_real_router_within_a_second(tmp_path: Path) -> None:
+    async with desk(TOKEN) as (found, _):
+        port = free_port((0, 1, 2, 3))
+        admin = f"{HOST}:{port + 1}"
+
+        def give(generation: int, fraction: float) -> None:
+            document = configuration(port, Path("/nowhere/shipper.sock"), port + 2, port + 3)
+            document["arms"][0]["fraction"] = fraction
+            found.server.publish(KEY, published(generation, **document))
+
+        async def in_force(generation: int) -> float:
+            started = time.monotonic()
+            async with asyncio.timeout(60):
+                while (await asyncio.to_thread(control_of, admin))["generation"] != generation:
+                    await asyncio.sleep(0.005)
+            return time.monotonic() - started
+
+        url = f"http://{HOST}:{found.port}/{'/'.join(KEY)}"
+        line = command("router", "--config-server", url, "--name", "r", "--admin", admin, "--state", tmp_path)
+        give(1_700_000_000_000, 0.0)
+        environment = os.environ | SECRETS | {"UNDERSTUDY_CONTROL_TOKEN": TOKEN.decode()}
+        with Stage(tmp_path / "logs", environment) as stage:
+            await asyncio.to_thread(stage.start, "router", line, lambda: answers(f"http://{admin}/readyz"), 120.0)
+            took = []
+            for number in range(1, 11):
+                give(1_700_000_000_000 + number, number / 10)
+                took.append(await in_force(1_700_000_000_000 + number))
+            while found.server.routers(KEY)["r"].accepted != 1_700_000_000_010:
+                await asyncio.sleep(0.01)
+            give(1_700_000_000_011, 2.0)
+            while not found.server.routers(KEY)["r"].error:
+                await asyncio.sleep(0.01)
+            assert "fraction" in found.server.routers(KEY)["r"].error
+        print(f"a percent in force: median {sorted(took)[5]:.3f} s, longest {max(took):.3f} s")
+        assert max(took) < IN_FORCE_SECONDS
