@@ -12,7 +12,6 @@ import fcntl
 import logging
 import math
 import os
-import re
 import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -24,10 +23,10 @@ from typing import Final
 from shadow.contracts import Hello
 from shadow.log_store import first_line
 from shadow.router.growing import Spool
-from shadow.router.leftovers import left_over
+from shadow.router.leftovers import NAME, left_over
 from shadow.router.retention import Retention
 from shadow.router.shipper_metrics import Gauges, ShipperCollector, served
-from shadow.router.shipper_settings import ShipperSettings
+from shadow.router.shipper_settings import LOCK, ShipperSettings
 from shadow.router.spool import IncarnationLog
 from shadow.router.store import Backoff, Store
 from shadow.router.stream import Stream, StreamError
@@ -39,8 +38,6 @@ GONE_SECONDS: Final = 600.0
 """A router that has not come back for so long is dead (it tries every second): once uploaded, its log is forgotten."""
 SWEEP_SECONDS: Final = 3_600.0
 """Between looks for logs that are old enough to be deleted."""
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-"""Experiments and incarnations become directories and keys."""
 
 
 class Shipper:
@@ -66,7 +63,7 @@ class Shipper:
         """The log of a router: a new one, or the one it wrote to before it lost the connection."""
         key = (hello.experiment, hello.incarnation)
         for name in key:
-            if not _NAME.fullmatch(name):
+            if not NAME.fullmatch(name):
                 raise StreamError(f"hello names {name!r}, which cannot be a directory")
         if key not in self.logs:
             self.logs[key] = IncarnationLog.open(self._spool, hello)
@@ -236,7 +233,7 @@ def _forget(log: IncarnationLog) -> None:
 def locked(spool: Path) -> Iterator[None]:
     """The spool for this process alone; `ValueError` when another has it."""
     spool.mkdir(parents=True, exist_ok=True)
-    file = os.open(spool / ".lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    file = os.open(spool / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -15,6 +15,8 @@ STOP_MIRRORING: Final = "stop_mirroring"
 POLICIES: Final = (DROP_OLDEST, STOP_MIRRORING)
 NONE: Final = "none"
 ENCRYPTIONS: Final = (NONE, "AES256", "aws:kms", "aws:kms:dsse")
+LOCK: Final = ".lock"
+"""In the spool: the file that keeps other shippers out."""
 SCHEMES: Final = ("file", "s3", "gs", "az")
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import zstandard
 
 from shadow.contracts import DISK, OLDEST, SPOOL_FULL, Goodbye, Hello
 from shadow.durable_files import write_atomically
@@ -545,6 +546,42 @@ async def test_room_is_made_without_waiting_for_the_disk_and_of_what_the_store_h
     assert (log.spool.counters.segments_dropped, len(log.waiting)) == (1, 0)
     assert budget.used == bytes_in(tmp_path / "spool") == 0
     assert disk.synced == synced
+
+
+async def test_names_that_are_no_shippers_are_left_alone_and_told_once(
+    tmp_path: Path, settings: Callable[..., ShipperSettings], caplog: pytest.LogCaptureFixture
+) -> None:
+    log = opened(Spool.of(settings()))
+    closed(log, 0)
+    await log.settle()
+    spool = tmp_path / "spool"
+    for directory in ("lost+found/x", "copies/one.bak", "test/lost+found", "test/one/000000000009.jsonl.zst"):
+        (spool / directory).mkdir(parents=True)
+    (spool / "copies" / "one.bak" / MANIFEST).write_bytes((log.directory / MANIFEST).read_bytes())
+    foreign = [
+        ".DS_Store", "notes.jsonl.zst", "test/.DS_Store", "test/one/.DS_Store", "test/one/notes.jsonl.zst",
+        "test/one/notes.jsonl.zst.open", "test/one/000000000000.jsonl.zst.swp", "lost+found/x/000000000000.jsonl.zst",
+    ]  # fmt: skip
+    for name in foreign:
+        (spool / name).write_bytes(b"somebody's")
+    (found,) = Shipper(settings(), Store(settings())).logs.values()
+    assert (found.name, len(found.waiting)) == ("test/one", 1)
+    assert [(spool / name).read_bytes() for name in foreign] == [b"somebody's"] * len(foreign)
+    assert caplog.text.count("no shipper's, and ignored: .DS_Store") == 1
+
+
+async def test_a_segment_by_its_name_that_holds_no_records_stops_nothing_and_stays(
+    tmp_path: Path, settings: Callable[..., ShipperSettings], caplog: pytest.LogCaptureFixture
+) -> None:
+    log = opened(Spool.of(settings()))
+    closed(log, 0)
+    await log.settle()
+    strange = log.directory / "000000000005.jsonl.zst.open"
+    strange.write_bytes(zstandard.ZstdCompressor(write_checksum=True).compress(b"no JSON\n"))
+    (found,) = left_over(Spool.of(settings()))
+    assert len(found.waiting) == 1
+    assert strange.exists()
+    assert "it holds no records" in caplog.text
 
 
 async def test_a_long_backlog_renews_the_manifest_on_its_way(
