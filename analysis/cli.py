@@ -76,10 +76,13 @@ def _judged(location: str, experiment: str | None, inputs: Inputs) -> Result:
     """The result; a location that holds no pair log is judged too, as ERROR."""
     from analysis.judging import judge_log, not_judged
     from shadow.segments import PairLogError, read_pairs
+    from shadow.watermark import watermark_among
 
     try:
         log = read_pairs(location, experiment)
-        return judge_log(log, inputs, experiment or "", lambda: log.health)
+        # While routers live, what they still hold would be missing from the end: slow answers first.
+        mark = watermark_among(log.incarnations)
+        return judge_log(log, inputs, experiment or "", lambda: log.health, mark.arrival_us if mark.live else None)
     except PairLogError as error:
         return not_judged(inputs, experiment or "", str(error))
 

@@ -52,16 +52,20 @@ def judge_log(
     inputs: Inputs,
     experiment: str = "",
     log_state: Callable[[], LogState] | None = None,
+    until_us: int | None = None,
 ) -> Result:
-    """Judge `records` by the plan; `log_state` gives the log's health once all records were read."""
+    """Judge `records` by the plan; `log_state` gives the log's health once all records were read.
+
+    `until_us` is the watermark of a log that still grows: what arrived then or later is left out.
+    """
     reader = TripleReader(ADAPTERS[inputs.plan.adapter], inputs.tail)
-    triples = reader.read(records)
+    triples = reader.read(each for each in records if until_us is None or each.arrival_us < until_us)
     tally, plan = reader.tally, inputs.plan
     log = log_state() if log_state else None
     unusable = _unusable(triples, tally, log, plan)
     if unusable:
         return _result(inputs, tally, experiment, judge(plan, [], [], 0.0, unusable), ())
-    window = _window(triples, tally)
+    window = _window(triples, tally, until_us)
     noise = noise_floor(triples, plan.block_us, plan.alpha) if CONTROL in triples.arms else None
     checks = health_checks(triples, tally, log, noise, plan) + _bundles(inputs.bundles, tally)
     found = [evidence(triples, metric, plan) for metric in plan.metrics]
@@ -141,12 +145,12 @@ def _result(
     return Result(**(fields | others))  # type: ignore[arg-type]
 
 
-def _window(triples: Triples, tally: Tally) -> Window:
+def _window(triples: Triples, tally: Tally, until_us: int | None) -> Window:
     first, last = tally.first_event_us or 0, tally.last_event_us or 0
     return Window(
         first_event_us=first,
         last_event_us=last,
-        watermark_us=tally.last_arrival_us or 0,
+        watermark_us=until_us if until_us is not None else tally.last_arrival_us or 0,
         hours=(last - first) / HOUR_US,
         requests=len(triples),
         users=len(np.unique(triples.users)),

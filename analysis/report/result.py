@@ -56,7 +56,8 @@ class BundleSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):
-    """Which data was judged. Event times bound the requests; `watermark_us` is the last arrival that was logged."""
+    """Which data was judged. Event times bound the requests; `watermark_us` is an arrival time: the log's watermark
+    while its routers live (what arrived later was left out), else the last arrival that was logged."""
 
     first_event_us: int
     last_event_us: int

@@ -3,15 +3,18 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner, Result
 
 from analysis.cli import gate
-from tests.analysis.pair_logs import HEAD, ITEMS, World, simulated, write_log
+from tests.analysis.pair_logs import DAY_US, HEAD, ITEMS, World, simulated, write_log
+from tests.shadow.written import manifest_of, write_manifest
 
 PLAN = Path(__file__).parents[2] / "plans" / "movielens-demo.yaml"
 WORLDS = {
@@ -109,6 +112,25 @@ def test_a_torn_segment_and_a_lost_one_are_said(place, tmp_path):
     assert found.exit_code == 3
     assert "veto: log:" in found.stdout
     assert "torn" in found.stdout
+
+
+def test_a_log_that_grows_is_judged_up_to_its_watermark_and_an_ended_one_to_its_end(place, tmp_path):
+    log = write_log(tmp_path / "log", list(simulated(World(users=1200))))
+    (directory,) = (path.parent for path in log.rglob("manifest.json"))
+    whole = manifest_of(directory)
+    latest = max(entry.last_arrival_us for entry in whole.segments)
+    now = time.time_ns() // 1000
+    growing = msgspec.structs.replace(whole, complete=False, records=-1, written_us=now, undecided_us=DAY_US)
+    found = {}
+    for name, manifest in (("ended", whole), ("growing", growing)):
+        write_manifest(directory, manifest)
+        options = ["--plan", PLAN, "--catalogue", place / "catalogue.parquet", "--out", tmp_path / name]
+        CliRunner().invoke(gate, [str(each) for each in (log, *options)])
+        found[name] = json.loads((tmp_path / name / "report.json").read_text())["window"]
+    assert found["ended"]["watermark_us"] == found["ended"]["last_event_us"] == latest
+    assert found["growing"]["watermark_us"] == latest - DAY_US
+    assert found["growing"]["last_event_us"] < latest - DAY_US
+    assert found["growing"]["requests"] < found["ended"]["requests"]
 
 
 def test_help_needs_no_heavy_import():
