@@ -21,7 +21,7 @@ from shadow.contracts import DISK, OLDEST, SCHEMA_VERSION, Goodbye, Hello, Manif
 from shadow.router.drops import Drops
 from shadow.router.growing import Growing, Spool
 from shadow.router.shelf import Shelf
-from shadow.router.store import Store
+from shadow.router.store import Doubt, Store
 from shadow.segment_writer import SegmentWriter
 from shadow.segments import MANIFEST
 
@@ -53,6 +53,7 @@ class IncarnationLog:
     def __post_init__(self) -> None:
         self.drops = Drops(self.name, self.spool.counters, self.manifest.drops)
         self._growing = Growing(self.directory, self.spool, self.drops)
+        self._doubt = Doubt(self.spool.settings.put_seconds)
         self._shelf = Shelf(self.directory, self.name, self.spool)
 
     @staticmethod
@@ -89,8 +90,8 @@ class IncarnationLog:
 
     @property
     def cleared(self) -> bool:
-        """Whether the spool has nothing of it but the manifest."""
-        return self.settled and self._shelf.empty
+        """Whether the spool has nothing of it but the manifest, nor needs that: the one in the store is sure."""
+        return self.settled and self._shelf.empty and not self._doubt.stands
 
     @property
     def pending(self) -> int:
@@ -123,7 +124,8 @@ class IncarnationLog:
         self.tell(now)
         if self._growing.tick(now) or (self.ended and self._growing.open):
             self.close_segment()
-        if self.streams and now - self._manifest_at >= self.spool.settings.segment_seconds:
+        renewed = self.streams and now - self._manifest_at >= self.spool.settings.segment_seconds
+        if renewed or self._doubt.due(now):
             self.unshipped_manifest = True
 
     def flush(self) -> None:
@@ -195,11 +197,14 @@ class IncarnationLog:
                 break  # A long backlog must not make a living router look dead: the rest has the next turn.
         if self.unshipped_manifest:
             self.unshipped_manifest = False
+            began = time.monotonic()
             try:
                 await store.put(f"{self.name}/{MANIFEST}", msgspec.json.encode(self._uploaded_manifest()))
             except BaseException:
                 self.unshipped_manifest = True
+                self._doubt.failed(time.monotonic())
                 raise
+            self._doubt.succeeded(began)
             self._manifest_at = self.spool.counters.uploaded_at = time.monotonic()
         await self.settle()
 

@@ -71,6 +71,37 @@ class Store:
                 await asyncio.to_thread(_keep, self._directory / name)
 
 
+class Doubt:
+    """Whether a put that was given up may still arrive, and undo a later one of the same name.
+
+    A store may act on a request after its sender has gone; a credential that may only write can neither look nor put on
+    a condition. So what was put within `seconds` of a failure is put once more after them. What arrives later still is
+    not mended.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._until: float | None = None
+
+    @property
+    def stands(self) -> bool:
+        """Whether an older put may come yet."""
+        return self._until is not None
+
+    def failed(self, now: float) -> None:
+        """A put was given up at `now`, on the monotonic clock as all times here."""
+        self._until = now + self._seconds
+
+    def due(self, now: float) -> bool:
+        """Whether it is time to put once more."""
+        return self._until is not None and now >= self._until
+
+    def succeeded(self, began: float) -> None:
+        """A put that began then has ended well."""
+        if self.due(began):
+            self._until = None
+
+
 class Backoff:
     """Pauses after failures in a row: doubling to `longest` seconds, half of each by chance, so shippers spread out."""
 

@@ -20,6 +20,7 @@ import zstandard
 
 from shadow.contracts import DISK, OLDEST, SPOOL_FULL, Goodbye, Hello
 from shadow.durable_files import write_atomically
+from shadow.incarnations import find_incarnations
 from shadow.router.growing import Spool
 from shadow.router.leftovers import left_over
 from shadow.router.shipper import Shipper
@@ -27,7 +28,7 @@ from shadow.router.shipper_settings import ShipperSettings
 from shadow.router.spool import MANIFEST_SECONDS, IncarnationLog
 from shadow.router.store import Store
 from shadow.router.stream import Stream
-from shadow.segments import MANIFEST, read_manifest
+from shadow.segments import MANIFEST, Reading, read_manifest
 
 
 class Disk:
@@ -546,6 +547,56 @@ async def test_room_is_made_without_waiting_for_the_disk_and_of_what_the_store_h
     assert (log.spool.counters.segments_dropped, len(log.waiting)) == (1, 0)
     assert budget.used == bytes_in(tmp_path / "spool") == 0
     assert disk.synced == synced
+
+
+class LateStore(Store):
+    """Gives the first manifest up, and has it arrive when the test says so."""
+
+    def __init__(self, settings: ShipperSettings) -> None:
+        super().__init__(settings)
+        self._late: tuple[str, bytes] | None = None
+
+    async def put(self, name: str, source: Path | bytes) -> None:
+        if isinstance(source, bytes) and self._late is None:
+            self._late = (name, source)
+            raise TimeoutError
+        await super().put(name, source)
+
+    async def arrive(self) -> None:
+        assert self._late is not None
+        await super().put(*self._late)
+
+
+async def test_a_manifest_that_was_given_up_and_arrives_after_a_newer_one_is_put_right(
+    tmp_path: Path, settings: Callable[..., ShipperSettings]
+) -> None:
+    """Until then the reader has every segment, and says that the log is not finished."""
+    store = LateStore(settings())
+    shipper = Shipper(settings(), store)
+    log = shipper.log_of(Hello(experiment="test", incarnation="one", router="here", started_us=1))
+    closed(log, 0)
+    await log.settle()
+    assert not await shipper.ship()
+    closed(log, 1)
+    log.finish(Goodbye(incarnation="one", records=2, dropped=0))
+    await log.settle()
+    assert await shipper.ship()
+    assert (log.shipped, log.cleared) == (True, False)
+    await store.arrive()
+    health = Reading()
+    (found,) = find_incarnations(tmp_path / "log")
+    list(health.records(found))
+    assert health.health.segments == 2
+    assert health.health.unfinished == ["test/one"]
+    log.tick(time.monotonic() + settings().put_seconds - 1)
+    assert not log.unshipped_manifest
+    log._doubt.failed(time.monotonic() - settings().put_seconds)
+    log.tick(time.monotonic())
+    assert await shipper.ship()
+    assert shipper.logs == {}
+    manifest = read_manifest(tmp_path / "log" / "test" / "one" / MANIFEST)
+    assert manifest is not None
+    assert (manifest.complete, len(manifest.segments)) == (True, 2)
 
 
 async def test_names_that_are_no_shippers_are_left_alone_and_told_once(
