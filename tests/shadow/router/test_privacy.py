@@ -82,8 +82,9 @@ class Play:
     directory: Path
 
     def scrape(self) -> bytes:
-        """What the admin port shows."""
-        pages = (f"http://{HOST}:{self.port + 1}/{page}" for page in ("metrics", "counters", "readyz"))
+        """What the admin port and the shipper's metrics show."""
+        pages = [f"http://{HOST}:{self.port + 1}/{page}" for page in ("metrics", "counters", "readyz")]
+        pages.append(f"http://{HOST}:{self.port + 2}/metrics")
         return b"".join(urllib.request.urlopen(page, timeout=10).read() for page in pages)
 
     def left(self) -> dict[str, bytes]:
@@ -157,9 +158,10 @@ async def playing(
         Stage(directory / "logs", os.environ | environment(Path(patch))) as stage,
     ):
         path = Path(sockets) / "s.sock"
-        port = free_port((0, 1))
+        port = free_port((0, 1, 2))
         where = ("--socket", path, "--spool", directory / "spool", "--destination", (directory / "log").as_uri())
-        await asyncio.to_thread(stage.start, "shipper", command("shipper", *where), path.exists)
+        metrics = ("--metrics", f"{HOST}:{port + 2}")
+        await asyncio.to_thread(stage.start, "shipper", command("shipper", *where, *metrics), path.exists)
         config = {
             "experiment": "canaries",
             "listen": f"{HOST}:{port}",
@@ -286,6 +288,7 @@ async def test_no_canary_is_in_what_router_and_shipper_leave(tmp_path: Path) -> 
     assert sum("Amélie" in body for body in bodies) > 5
     found = leaks(left)
     assert not found, found[:10]
+    assert b"understudy_shipper" in left["admin"]
     log = left["logs/router.log"]
     assert b"the level is debug" in log
     assert log.count(b"ValueError") >= len(CRASHES) * len(CANARIES)
