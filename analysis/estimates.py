@@ -32,7 +32,7 @@ NO_WIDTH: Final = "no variation at all: no interval can be given"
 
 @dataclass(frozen=True)
 class Spread:
-    """A variance with its degrees of freedom and what it rests on."""
+    """A variance with its degrees of freedom and what it rests on; `freedom` where they do not follow from clusters."""
 
     variance: float
     users: int
@@ -40,10 +40,13 @@ class Spread:
     effective_users: float
     effective_blocks: float
     notes: tuple[str, ...] = ()
+    freedom: float | None = None
 
     @property
     def degrees_of_freedom(self) -> float:
         """Effective clusters of the smaller side, less one; 0 when there is no second cluster."""
+        if self.freedom is not None:
+            return self.freedom
         return max(0.0, min(self.effective_users, self.effective_blocks) - 1)
 
 

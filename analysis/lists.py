@@ -92,6 +92,45 @@ def overlap(first: Sequence[Hashable], second: Sequence[Hashable], k: int) -> fl
     return len(one & other) / longest if longest else 1.0
 
 
+def jaccard(first: Sequence[Hashable], second: Sequence[Hashable], k: int) -> float:
+    """|A ∩ B| / |A ∪ B| for the first k of both, in [0, 1]; order does not count; two empty lists have 1."""
+    return _jaccard(frozenset(first[:k]), frozenset(second[:k]))
+
+
+def top_agreement(first: Sequence[Hashable], second: Sequence[Hashable]) -> float:
+    """1 when both begin with the same id, or both are empty; else 0."""
+    return float(first[:1] == second[:1])
+
+
+def displacement(first: Sequence[Hashable], second: Sequence[Hashable], k: int) -> float:
+    """How far ids moved between the first k of both, in [0, 1]: 0 for equal lists, 1 when nothing is shared.
+
+    Spearman's footrule with what a list does not hold at rank k + 1, over its value for lists without a shared id
+    (Fagin, Kumar and Sivakumar, SIAM J. Discrete Math. 17 (2003)). Two empty lists have 0.
+    """
+    one, other = ({item: k - rank for rank, item in reversed(list(enumerate(each[:k])))} for each in (first, second))
+    moved = sum(abs(one.get(item, 0) - other.get(item, 0)) for item in one.keys() | other.keys())
+    most = sum(one.values()) + sum(other.values())
+    return moved / most if most else 0.0
+
+
+def duplicates(ranked: Sequence[Hashable], k: int) -> float:
+    """Share of the first k slots that repeat an id of an earlier slot, in [0, 1); 0 for an empty list."""
+    shown = ranked[:k]
+    return 1 - len(set(shown)) / len(shown) if shown else 0.0
+
+
+def violations(ranked: Sequence[Hashable], forbidden: Collection[Hashable], k: int) -> float:
+    """Share of the first k slots with an id that must not be shown (what the user has seen), in [0, 1]; empty: 0."""
+    return long_tail_share(ranked, forbidden, k)
+
+
+def unknown_items(ranked: Sequence[Hashable], catalogue: Collection[Hashable], k: int) -> float:
+    """Share of the first k slots with an id that the catalogue does not hold, in [0, 1]; 0 for an empty list."""
+    shown = ranked[:k]
+    return sum(item not in catalogue for item in shown) / len(shown) if shown else 0.0
+
+
 def rarefied_coverage(lists: Sequence[Sequence[Hashable]], catalogue_size: int, k: int, sample: int) -> float:
     """Expected coverage@k of `sample` lists drawn without replacement: comparable between sets of lists of any size.
 
@@ -161,7 +200,7 @@ def intra_list_diversity(ranked: Sequence[Hashable], features: Mapping[Any, froz
     return float(np.mean(distances)) if distances else 0.0
 
 
-def _jaccard(one: frozenset[str], other: frozenset[str]) -> float:
+def _jaccard(one: frozenset[Any], other: frozenset[Any]) -> float:
     union = len(one | other)
     return len(one & other) / union if union else 1.0
 

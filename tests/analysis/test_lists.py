@@ -12,21 +12,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from scipy.spatial.distance import cityblock
 
 from analysis.lists import (
     average_precision,
     average_precision_trec,
     coverage,
+    displacement,
+    duplicates,
     entropy,
     gini,
     head_mask,
     intra_list_diversity,
+    jaccard,
     long_tail_share,
     ndcg,
     novelty,
     overlap,
     rarefied_coverage,
     recall,
+    top_agreement,
+    unknown_items,
+    violations,
 )
 
 ids = st.integers(0, 30)
@@ -96,6 +103,47 @@ def test_overlap_by_hand() -> None:
     assert overlap("abcd", "ab", 4) == 0.5
     assert overlap("ab", "", 4) == 0.0
     assert overlap("", "", 4) == 1.0
+
+
+def test_jaccard_by_hand() -> None:
+    # 2 of the 6 ids in either; with three of each {a, b, c} and {d, x, a}: 1 of 5.
+    assert jaccard("abcd", "dxay", 4) == pytest.approx(2 / 6)
+    assert jaccard("abcd", "dxay", 3) == pytest.approx(1 / 5)
+    assert (jaccard("", "", 4), jaccard("a", "", 4)) == (1, 0)
+
+
+def test_top_agreement_by_hand() -> None:
+    assert (top_agreement("ab", "ac"), top_agreement("ab", "ba")) == (1, 0)
+    assert (top_agreement("", ""), top_agreement("a", "")) == (1, 0)
+
+
+def test_displacement_by_hand() -> None:
+    # Two neighbours swapped: each moved by one, over 2 × (3 + 2 + 1).
+    assert displacement("abc", "bac", 3) == pytest.approx(2 / 12)
+    # b fell from 2 to out (rank 4): 2; x came in at 2: 2.
+    assert displacement("abc", "axc", 3) == pytest.approx(4 / 12)
+    assert (displacement("abc", "xyz", 3), displacement("abc", "abc", 3)) == (1, 0)
+    assert (displacement("", "", 3), displacement("a", "", 3)) == (0, 1)
+
+
+def test_displacement_of_lists_with_the_same_items_is_the_distance_of_ranks_that_scipy_sees() -> None:
+    """The footrule is the city-block distance of the rank vectors."""
+    draw = np.random.default_rng(3)
+    for _ in range(20):
+        ranks = [draw.permutation(10) for _ in range(2)]
+        first, second = ([int(item) for item in np.argsort(each)] for each in ranks)
+        assert displacement(first, second, 10) == pytest.approx(cityblock(*ranks) / 110)
+
+
+def test_duplicates_by_hand() -> None:
+    assert duplicates("abab", 4) == 0.5
+    assert (duplicates("abab", 2), duplicates("", 2)) == (0, 0)
+
+
+def test_violations_and_unknown_items_by_hand() -> None:
+    assert violations("abcd", {"b", "x"}, 4) == 0.25
+    assert unknown_items("abxd", {"a", "b", "d"}, 4) == 0.25
+    assert (violations("", {"a"}, 4), unknown_items("", {"a"}, 4)) == (0, 0)
 
 
 def test_the_head_is_the_fewest_items_that_hold_the_share() -> None:
