@@ -15,6 +15,7 @@ from shadow.controller.api import Api, ClusterError
 from shadow.controller.conflicts import Kept, told, without
 from shadow.controller.kinds import CHILDREN, RESOURCE, Kind, kind_of
 from shadow.controller.names import HASH_ANNOTATION, MANAGER
+from shadow.controller.objects import Ref, own_fields, ref_of
 from shadow.controller.resource import GROUP
 from shadow.controller.wire import Manifest
 
@@ -25,26 +26,6 @@ DONE: Final = "done"
 ATTEMPTS: Final = 4
 """An apply that leaves out what is kept may meet a hand that was faster, so many times."""
 FINALIZER: Final = f"{GROUP}/children"
-
-
-@dataclass(frozen=True)
-class Ref:
-    """Which object."""
-
-    kind: str
-    name: str
-    uid: str = ""
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """Kind and name."""
-        return self.kind, self.name
-
-
-def ref_of(manifest: Manifest) -> Ref:
-    """Of an object."""
-    metadata = manifest["metadata"]
-    return Ref(manifest["kind"], metadata["name"], metadata.get("uid", ""))
 
 
 @dataclass(frozen=True)
@@ -177,15 +158,6 @@ def with_replicas(wanted: Manifest, found: Manifest | None) -> Manifest:
     if not any("f:replicas" in fields.get("f:spec", {}) for fields in own_fields(found)):
         return wanted
     return wanted | {"spec": wanted["spec"] | {"replicas": found["spec"]["replicas"]}}
-
-
-def own_fields(found: Manifest) -> list[dict[str, Any]]:
-    """The fields that the operator owns of an object; empty when it never applied it."""
-    return [
-        each.get("fieldsV1", {})
-        for each in found["metadata"].get("managedFields") or []
-        if each.get("manager") == MANAGER and each.get("operation") == "Apply"
-    ]
 
 
 def _with_annotation(wanted: Manifest, name: str, value: str) -> Manifest:

@@ -21,6 +21,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from shadow.control_contract import ACK_PATH, CONFIG_PATH, Acknowledgement, Offer
+from shadow.controller.observed import Heard
 
 logger = logging.getLogger(__name__)
 
@@ -51,21 +52,6 @@ class Published:
     config: bytes
     """A `RouterConfig` as JSON."""
     lease_seconds: float
-
-
-@dataclass
-class Heard:
-    """One router, as it was heard last."""
-
-    incarnation: str
-    at: float
-    """Monotonic."""
-    accepted: int = 0
-    """The last generation that it put in force."""
-    refused: int = 0
-    """The last generation that it refused."""
-    error: str = ""
-    suspended: tuple[str, ...] = ()
 
 
 @dataclass

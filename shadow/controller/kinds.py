@@ -1,6 +1,6 @@
 """The kinds of object that the operator touches, and what it does with each: its Role is made from this table.
 
-Paths are built from it, so no discovery is asked for. Next module: `shadow.controller.conflicts`.
+Paths are built from it, so no discovery is asked for. Next module: `shadow.controller.objects`.
 """
 
 from __future__ import annotations

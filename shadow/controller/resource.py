@@ -125,6 +125,10 @@ class Routers(Part, frozen=True, kw_only=True):
     """Of these, with the newest one in force."""
     message: Annotated[str, Meta(max_length=1_024)] = ""
     """What one of them refused, and why."""
+    generation: Annotated[int, Meta(ge=0)] = 0
+    """The number of the newest one: never given to two, so it is kept here before any router hears of it."""
+    config: Annotated[str, Meta(max_length=64)] = ""
+    """A hash of it."""
 
 
 Phase = Literal["Serving", "Shadowing", "Split", "Promoting", "Baking", "Held", "Expired", "Paused"]
