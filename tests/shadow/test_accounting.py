@@ -122,7 +122,8 @@ def scraped(exposures: dict[str, dict[str, int]] | None = None, **changes: int) 
         setattr(told, name, value)
     told.outcomes.update({"paired": 3, "arm_timeout": 1})
     document = counters.document() | {
-        "pair_log": {"numbered": 4, "written": 4, "dropped": 0, "queued_bytes": 0, "stopped": 0}
+        "pair_log": {"numbered": 4, "written": 4, "confirmed": 4, "unconfirmed": 0}
+        | {"dropped": 0, "queued_bytes": 0, "stopped": 0}
     }
     document["arms"]["shadow"] |= {key: value for key, value in changes.items() if key != "paired"}
     document["arms"]["shadow"]["outcomes"]["paired"] = changes.get("paired", 3)
