@@ -80,7 +80,7 @@ def _schema(kind: types.Type) -> dict[str, Any]:
     """The schema of one type."""
     match kind:
         case types.Metadata():
-            return _schema(kind.type)
+            return _schema(kind.type) | (kind.extra_json_schema or {})
         case types.StructType():
             return _struct(kind)
         case types.UnionType():

@@ -16,6 +16,11 @@ PRIMARY: Final = "primary"
 BENTO_PORT: Final = 3000
 ARM_LABEL: Final = f"{GROUP}/arm"
 BENTO_ANNOTATION: Final = f"{GROUP}/bento"
+EXCEPTIONS: Final = {
+    "kube-score/ignore": "container-image-pull-policy,container-security-context-user-group-id",
+}
+"""Of Deployments, to kube-score: images have exact tags, so there is no need to ask the registry at every start; the
+number of BentoML's user is its image's."""
 HASH_ANNOTATION: Final = f"{GROUP}/spec-hash"
 MANAGER: Final = "understudy-operator"
 """Field manager of server-side apply, and app.kubernetes.io/managed-by."""

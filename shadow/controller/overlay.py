@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, field
 
-from shadow.controller.wire import Free, Part, Quantity
+from shadow.controller.wire import Free, Mounted, Named, Part, Quantity
 
 Container = Literal["bento", "router", "shipper"]
 Labels = Annotated[dict[str, str], Meta(max_length=32)]
@@ -32,6 +32,14 @@ SET_BY_OPERATOR: Final[dict[Container, tuple[str, ...]]] = {
     ),
 }
 """Environment variables that follow from other fields of spec, and so cannot be set in an overlay."""
+VOLUMES: Final[dict[str, str]] = {
+    "tmp": "/tmp",  # noqa: S108 - a volume of the pod alone
+    "run": "/run/understudy",
+    "state": "/var/lib/understudy",
+    "spool": "/var/spool/understudy",
+    "config": "/etc/understudy",
+}
+"""The operator's volumes, and where they are mounted."""
 
 
 class OverlayMetadata(Part, frozen=True, kw_only=True):
@@ -74,8 +82,8 @@ class ContainerOverlay(Part, frozen=True, kw_only=True):
     """ConfigMaps and Secrets whose keys become environment variables."""
     resources: Resources = Resources()
     """Requests and limits."""
-    volume_mounts: Annotated[tuple[Free, ...], Meta(max_length=32)] = ()
-    """Where volumes of `podTemplate.spec.volumes` are mounted."""
+    volume_mounts: Annotated[tuple[Mounted, ...], Meta(max_length=32)] = ()
+    """Where volumes of podTemplate.spec.volumes are mounted; not where the operator's are."""
 
 
 class OverlaySpec(Part, frozen=True, kw_only=True):
@@ -99,8 +107,8 @@ class OverlaySpec(Part, frozen=True, kw_only=True):
     """The pods' ServiceAccount: for a store that takes the pod's role. Its API token is not mounted all the same."""
     image_pull_secrets: Annotated[tuple[Free, ...], Meta(max_length=8)] = ()
     """Secrets for the images' registry: [{name: …}]."""
-    volumes: Annotated[tuple[Free, ...], Meta(max_length=32)] = ()
-    """Further volumes."""
+    volumes: Annotated[tuple[Named, ...], Meta(max_length=32)] = ()
+    """Further volumes, under other names than the operator's."""
     containers: Annotated[tuple[ContainerOverlay, ...], Meta(max_length=3)] = ()
     """What is added to containers, each by its name."""
 

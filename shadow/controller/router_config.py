@@ -16,6 +16,7 @@ from shadow.router.config import Arm, Primary, Route, RouterConfig
 LISTEN_PORT: Final = 8080
 ADMIN: Final = "127.0.0.1:8701"
 OBSERVE_PORT: Final = 8702
+SHIPPER_PORT: Final = 8703
 SOCKET: Final = "/run/understudy/shipper.sock"
 CONTROL: Final = "control"
 SHADOW: Final = "shadow"

@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from shadow.controller.names import LONGEST_NAME, RESERVED, RESERVED_ARMS
-from shadow.controller.overlay import SET_BY_OPERATOR, ContainerOverlay, OverlayMetadata
+from shadow.controller.overlay import SET_BY_OPERATOR, VOLUMES, ContainerOverlay, OverlayMetadata, OverlaySpec
 from shadow.controller.parts import Autoscaling, Fraction, Gate, Mirror, PairLog, Peer, Route, Shadow, Version
 from shadow.controller.resource import ShadowDeployment, Spec
 from shadow.controller.wire import seconds_of, size_of
@@ -33,6 +33,9 @@ class Rule:
 
 _IMAGE: Final = re.compile(r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}|@sha256:[0-9a-f]{64})\Z")
 _NAME: Final = re.compile(rf"[a-z]([-a-z0-9]{{0,{LONGEST_NAME - 2}}}[a-z0-9])?\Z")
+
+
+_PATHS: Final = tuple(VOLUMES.values())
 
 
 def _exact(image: str) -> bool:
@@ -181,6 +184,28 @@ RULES: Final = (
         ),
         f"labels and annotations that begin with {' or '.join(RESERVED)} are the operator's: remove them",
         lambda metadata: any(map(_ours, (*metadata.labels, *metadata.annotations))),
+    ),
+    Rule(
+        ContainerOverlay,
+        f"!has(self.volumeMounts) || self.volumeMounts.all(one, !(one.mountPath in {_listed(_PATHS)}))",
+        f"volumeMounts need a name and a mountPath that is none of {', '.join(_PATHS)}, where the operator's are: "
+        "choose another mountPath",
+        lambda overlay: any(
+            one.get("mountPath") in (None, *_PATHS) or not one.get("name") for one in overlay.volume_mounts
+        ),
+    ),
+    Rule(
+        OverlaySpec,
+        f"!has(self.volumes) || self.volumes.all(one, !(one.name in {_listed(tuple(VOLUMES))}))",
+        f"volumes need a name that is none of {', '.join(VOLUMES)}, which the operator's are: choose another name",
+        lambda spec: any(one.get("name") in (None, *VOLUMES) for one in spec.volumes),
+    ),
+    Rule(
+        Mirror,
+        "!has(self.podTemplate.spec.containers) || self.podTemplate.spec.containers.all(one, one.name == 'bento')",
+        "podTemplate.spec.containers of mirror has bento alone, for an arm's pod has neither router nor shipper: move "
+        "those to spec.podTemplate",
+        lambda mirror: any(one.name != "bento" for one in mirror.pod_template.spec.containers),
     ),
     *(_environment(container, variables) for container, variables in SET_BY_OPERATOR.items()),
 )

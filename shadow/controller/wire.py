@@ -29,8 +29,25 @@ Port = Annotated[int, Meta(ge=1, le=65_535)]
 Percent = Annotated[int, Meta(ge=0, le=100)]
 Quantity = int | str
 """Any quantity of Kubernetes: 2, 500m, 1Gi."""
+
+
+def plain(part: Part) -> dict[str, Any]:
+    """The part as it stands in a manifest: JSON types only, so lists and no tuples."""
+    made: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(part))
+    return made
+
+
 Free = dict[str, Any]
 """An object of Kubernetes' own API, checked there."""
+_NAME: Final = {"type": "string", "maxLength": 253, "description": "Its name."}
+_PATH: Final = {"type": "string", "maxLength": 4_096, "description": "Where it is mounted."}
+Named = Annotated[Free, Meta(extra_json_schema={"properties": {"name": _NAME}, "required": ["name"]})]
+"""The same, with a name that is read here."""
+Mounted = Annotated[
+    Free,
+    Meta(extra_json_schema={"properties": {"name": _NAME, "mountPath": _PATH}, "required": ["name", "mountPath"]}),
+]
+"""A volumeMount."""
 
 UNITS: Final = {"Ki": 1 << 10, "Mi": 1 << 20, "Gi": 1 << 30}
 

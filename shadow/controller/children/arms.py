@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from shadow.controller.children.overlaid import overlaid
 from shadow.controller.children.pods import TEMPORARY_VOLUME, bento, pod_spec, volume
 from shadow.controller.limits import ARM_GRACE_SECONDS, ARM_SLEEP_SECONDS, TEMPORARY
-from shadow.controller.names import BENTO_ANNOTATION, arm_name, labels, manifest, selector
+from shadow.controller.names import BENTO_ANNOTATION, EXCEPTIONS, arm_name, labels, manifest, selector
 from shadow.controller.resource import Platform, ServingArm, ShadowDeployment
 from shadow.controller.wire import Manifest, size
 
@@ -25,17 +26,23 @@ def arm_deployment(resource: ShadowDeployment, arm: ServingArm, platform: Platfo
         "progressDeadlineSeconds": 600,
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
         "selector": {"matchLabels": selector(resource, arm.name)},
-        "template": {
-            "metadata": {
-                "labels": labels(resource, arm.role, arm.name),
-                "annotations": {BENTO_ANNOTATION: arm.version.bento},
+        "template": overlaid(
+            {
+                "metadata": {
+                    "labels": labels(resource, arm.role, arm.name),
+                    "annotations": {BENTO_ANNOTATION: arm.version.bento},
+                },
+                "spec": pod_spec(resource, arm.name, platform.shadow_priority_class)
+                | {
+                    "terminationGracePeriodSeconds": ARM_GRACE_SECONDS,
+                    "containers": [bento(resource, arm.version, platform, "reader-url", ARM_SLEEP_SECONDS, CPU_LIMIT)],
+                    "volumes": [volume(TEMPORARY_VOLUME, size(TEMPORARY))],
+                },
             },
-            "spec": pod_spec(resource, arm.name, platform.shadow_priority_class)
-            | {
-                "terminationGracePeriodSeconds": ARM_GRACE_SECONDS,
-                "containers": [bento(resource, arm.version, platform, "reader-url", ARM_SLEEP_SECONDS, CPU_LIMIT)],
-                "volumes": [volume(TEMPORARY_VOLUME, size(TEMPORARY))],
-            },
-        },
+            resource.spec.pod_template,
+            resource.spec.mirror.pod_template,
+        ),
     }
-    return manifest(resource, "apps/v1", "Deployment", arm_name(resource, arm.name), arm.role, arm.name, {"spec": spec})
+    return manifest(
+        resource, "apps/v1", "Deployment", arm_name(resource, arm.name), arm.role, arm.name, {"spec": spec}, EXCEPTIONS
+    )

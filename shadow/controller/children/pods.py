@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from shadow.controller.limits import BENTO_DRAIN_SECONDS, LOGS, TEMPORARY
 from shadow.controller.names import BENTO_PORT, selector
+from shadow.controller.overlay import VOLUMES
 from shadow.controller.parts import Version
 from shadow.controller.resource import Platform, ShadowDeployment
 from shadow.controller.wire import size
@@ -87,7 +88,7 @@ def bento(
             "limits": {"memory": "1Gi", "ephemeral-storage": storage} | limits,
         },
         "securityContext": LOCKED,
-        "volumeMounts": [{"name": TEMPORARY_VOLUME, "mountPath": "/tmp"}],  # noqa: S108
+        "volumeMounts": [{"name": TEMPORARY_VOLUME, "mountPath": VOLUMES[TEMPORARY_VOLUME]}],
     }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from shadow.controller.children.overlaid import overlaid
 from shadow.controller.children.pods import (
     LOCKED,
     TEMPORARY_VOLUME,
@@ -28,17 +29,19 @@ from shadow.controller.limits import (
     shipper_memory,
     spool_limit,
 )
-from shadow.controller.names import BENTO_ANNOTATION, PRIMARY, arm_name, labels, manifest, selector
+from shadow.controller.names import BENTO_ANNOTATION, EXCEPTIONS, PRIMARY, arm_name, labels, manifest, selector
+from shadow.controller.overlay import VOLUMES
 from shadow.controller.resource import Platform, Serving, ShadowDeployment
-from shadow.controller.router_config import ADMIN, LISTEN_PORT, OBSERVE_PORT, SOCKET
+from shadow.controller.router_config import ADMIN, LISTEN_PORT, OBSERVE_PORT, SHIPPER_PORT, SOCKET
 from shadow.controller.wire import Manifest, size, size_of
 
-CONFIG: Final = "/etc/understudy"
+CONFIG: Final = VOLUMES["config"]
 CONFIG_FILE: Final = "router.json"
-STATE_DIRECTORY: Final = "/var/lib/understudy"
-SPOOL: Final = "/var/spool/understudy"
-RUN: Final = "/run/understudy"
-SHIPPER_PORT: Final = 8703
+STATE_DIRECTORY: Final = VOLUMES["state"]
+SPOOL: Final = VOLUMES["spool"]
+RUN: Final = VOLUMES["run"]
+ROUTER_USER: Final[dict[str, Any]] = {"runAsUser": 65_532, "runAsGroup": 65_532}
+"""Of the router's image. The pod's fsGroup lets both users write to the volumes."""
 
 
 def config_map_name(resource: ShadowDeployment) -> str:
@@ -58,7 +61,9 @@ def primary(resource: ShadowDeployment, serving: Serving, platform: Platform) ->
         "selector": {"matchLabels": selector(resource, PRIMARY)},
         "template": _template(resource, serving, platform),
     }
-    return manifest(resource, "apps/v1", "Deployment", arm_name(resource, PRIMARY), PRIMARY, PRIMARY, {"spec": body})
+    return manifest(
+        resource, "apps/v1", "Deployment", arm_name(resource, PRIMARY), PRIMARY, PRIMARY, {"spec": body}, EXCEPTIONS
+    )
 
 
 def _template(resource: ShadowDeployment, serving: Serving, platform: Platform) -> dict[str, Any]:
@@ -79,7 +84,8 @@ def _template(resource: ShadowDeployment, serving: Serving, platform: Platform) 
         BENTO_ANNOTATION: serving.primary.bento,
         "kubectl.kubernetes.io/default-container": "bento",
     }
-    return {"metadata": {"labels": labels(resource, PRIMARY, PRIMARY), "annotations": annotations}, "spec": spec}
+    metadata = {"labels": labels(resource, PRIMARY, PRIMARY), "annotations": annotations}
+    return overlaid({"metadata": metadata, "spec": spec}, resource.spec.pod_template)
 
 
 def _router(resource: ShadowDeployment, platform: Platform) -> dict[str, Any]:
@@ -110,7 +116,7 @@ def _router(resource: ShadowDeployment, platform: Platform) -> dict[str, Any]:
             "requests": {"cpu": "100m", "memory": memory, "ephemeral-storage": storage},
             "limits": {"memory": memory, "ephemeral-storage": storage},
         },
-        "securityContext": LOCKED,
+        "securityContext": LOCKED | ROUTER_USER,
         "volumeMounts": [
             {"name": "run", "mountPath": RUN},
             {"name": "state", "mountPath": STATE_DIRECTORY},
@@ -162,7 +168,7 @@ def _shipper(resource: ShadowDeployment, platform: Platform) -> dict[str, Any]:
             "requests": {"cpu": "50m", "memory": memory, "ephemeral-storage": storage},
             "limits": {"memory": memory, "ephemeral-storage": storage},
         },
-        "securityContext": LOCKED,
+        "securityContext": LOCKED | ROUTER_USER,
         "volumeMounts": [{"name": "run", "mountPath": RUN}, {"name": "spool", "mountPath": SPOOL}],
     }
     return container | ({"envFrom": [{"secretRef": {"name": log.existing_secret}}]} if log.existing_secret else {})

@@ -50,6 +50,21 @@ BROKEN: Final[dict[str, tuple[dict[str, Any], str]]] = {
         {"mirror": {"podTemplate": {"metadata": {"annotations": {"understudy.dev/bento": "x"}}}}},
         "are the operator's: remove them",
     ),
+    "the operator's volume": ({"podTemplate": {"spec": {"volumes": [{"name": "spool"}]}}}, "choose another name"),
+    "a mount over the operator's": (
+        {
+            "podTemplate": {
+                "spec": {
+                    "containers": [{"name": "bento", "volumeMounts": [{"name": "mine", "mountPath": "/tmp"}]}],
+                }
+            }
+        },
+        "choose another mountPath",
+    ),
+    "a router in an arm's pod": (
+        {"mirror": {"podTemplate": {"spec": {"containers": [{"name": "router"}]}}}},
+        "move those to spec.podTemplate",
+    ),
     "the operator's environment of bento": (
         {"podTemplate": {"spec": {"containers": [{"name": "bento", "env": [{"name": "UNDERSTUDY_REDIS_URL"}]}]}}},
         "env of bento may set none of",

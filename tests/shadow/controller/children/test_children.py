@@ -88,6 +88,6 @@ def test_production_outlives_the_resource_and_its_shadows_do_not() -> None:
         for name, child in named(children(sd, ON_TRIAL, PLATFORM)).items()
         if "ownerReferences" in child["metadata"]
     }
-    assert owned == {
+    assert owned == {("NetworkPolicy", "recommender-arms")} | {
         (kind, f"recommender-{arm}") for kind in ("Deployment", "Service") for arm in ("shadow", "control")
     }

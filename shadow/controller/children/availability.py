@@ -1,0 +1,64 @@
+"""What keeps the primary there: a PodDisruptionBudget, and a HorizontalPodAutoscaler if it is asked for.
+
+Next module: `shadow.controller.children.overlaid`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from shadow.controller.names import PRIMARY, arm_name, manifest, selector
+from shadow.controller.parts import Autoscaling
+from shadow.controller.resource import ShadowDeployment
+from shadow.controller.wire import Manifest
+
+SCALED: Final = ("bento", "router")
+"""Containers whose CPU counts; the busier one decides."""
+
+
+def disruption_budget(resource: ShadowDeployment) -> Manifest:
+    """A drain of nodes takes the primary's pods one at a time; one that does not serve holds no drain up."""
+    spec = {
+        "maxUnavailable": 1,
+        "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        "selector": {"matchLabels": selector(resource, PRIMARY)},
+    }
+    return _of_primary(resource, "policy/v1", "PodDisruptionBudget", spec)
+
+
+def autoscaler(resource: ShadowDeployment, scaling: Autoscaling) -> Manifest:
+    """Doubles at once, and takes one pod a minute away: a pod's end takes half of one."""
+    spec = {
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": arm_name(resource, PRIMARY)},
+        "minReplicas": scaling.min_replicas,
+        "maxReplicas": scaling.max_replicas,
+        "metrics": [_cpu(container, scaling.cpu_percent) for container in SCALED],
+        "behavior": {
+            "scaleUp": {
+                "stabilizationWindowSeconds": 0,
+                "selectPolicy": "Max",
+                "policies": [
+                    {"type": "Percent", "value": 100, "periodSeconds": 30},
+                    {"type": "Pods", "value": 2, "periodSeconds": 30},
+                ],
+            },
+            "scaleDown": {
+                "stabilizationWindowSeconds": scaling.scale_down_seconds,
+                "policies": [{"type": "Pods", "value": 1, "periodSeconds": 60}],
+            },
+        },
+    }
+    return _of_primary(resource, "autoscaling/v2", "HorizontalPodAutoscaler", spec)
+
+
+def _cpu(container: str, percent: int) -> dict[str, Any]:
+    target = {"type": "Utilization", "averageUtilization": percent}
+    return {
+        "type": "ContainerResource",
+        "containerResource": {"name": "cpu", "container": container, "target": target},
+    }
+
+
+def _of_primary(resource: ShadowDeployment, api_version: str, kind: str, spec: dict[str, Any]) -> Manifest:
+    name = arm_name(resource, PRIMARY)
+    return manifest(resource, api_version, kind, name, PRIMARY, PRIMARY, {"spec": spec})
