@@ -36,6 +36,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "router": ("shadow.router.cli:router", "Answer users from the primary and copy their requests to the arms."),
     "shipper": ("shadow.router.cli:shipper", "Write the router's pairs into segments and ship them."),
     "pairs": ("shadow.pairs_cli:pairs", "Look into a pair log."),
+    "render": ("shadow.controller.render:render", "The Kubernetes objects of a ShadowDeployment, without an operator."),
     "replay": ("shadow.replay.cli:replay", "Replay requests: from a file, an access log or a pair log."),
     "load": ("shadow.load:load", "Ask a service at a constant rate, and tell its latencies as they come."),
     "gate": ("analysis.cli:gate", "Judge a pair log by a plan: PASS, HOLD, INCONCLUSIVE or ERROR."),

@@ -1,6 +1,6 @@
 """Files of the repository that are made from the model: `python -m shadow.controller.generated update`, or `verify`.
 
-Verify names what is not current and how to make it so. Next module: `shadow.controller.render`.
+Verify names what is not current and how to make it so.
 """
 
 from __future__ import annotations
@@ -12,27 +12,40 @@ from typing import Final
 
 import yaml
 
+from shadow.controller.annotated import annotated
+from shadow.controller.checks import read_resource
 from shadow.controller.crd import crd
-from shadow.controller.kinds import rules
-from shadow.controller.wire import Manifest
+from shadow.controller.reference import with_reference
+from shadow.controller.render import as_yaml, rendered
+from shadow.controller.resource import Platform
 
 ROOT: Final = Path(__file__).parents[2]
 CRD_FILE: Final = "helm/understudy-crds/templates/shadowdeployments.yaml"
 RULES_FILE: Final = "helm/understudy/files/rules.yaml"
+PAGE: Final = "docs/shadowdeployment.md"
+EXAMPLES: Final = "k8s/examples/"
+RENDERED: Final = {"minimal.yaml": "", "trial.yaml": "minimal.yaml", "full.yaml": ""}
+"""Examples that are rendered, and the one that serves meanwhile."""
+PLATFORM: Final = Platform(router_image="understudy-router:0.1.0")
 UPDATE: Final = "make update-generated"
 
 
 def wanted() -> dict[str, str]:
-    """Content by path from the repository's root."""
-    return {
-        CRD_FILE: f"# Made by `{UPDATE}` from shadow/controller/resource.py.\n" + as_yaml([crd()]),
-        RULES_FILE: f"# Made by `{UPDATE}` from shadow/controller/kinds.py.\n" + yaml.safe_dump(rules()),
-    }
-
-
-def as_yaml(documents: list[Manifest]) -> str:
-    """Kubernetes objects as people write them."""
-    return yaml.safe_dump_all(documents, sort_keys=False, width=110, allow_unicode=True)
+    """Content by path from the repository's root. `ResourceError` when an example cannot be."""
+    made = f"# Made by `{UPDATE}`"
+    found = {CRD_FILE: f"{made} from shadow/controller/resource.py.\n" + as_yaml([crd()])}
+    found[PAGE] = with_reference((ROOT / PAGE).read_text())
+    full = EXAMPLES + "full.yaml"
+    note = (
+        f"# Every field of a ShadowDeployment. The comments are made by `{UPDATE}`, the values are this file's own.\n"
+    )
+    found[full] = note + annotated(yaml.safe_load((ROOT / full).read_text()))
+    for name, serving in RENDERED.items():
+        before = read_resource(ROOT / (EXAMPLES + serving)).spec.model if serving else None
+        objects = rendered(read_resource(ROOT / (EXAMPLES + name)), PLATFORM, before)
+        command = f"understudy render -f {EXAMPLES}{name}" + (f" --serving {EXAMPLES}{serving}" if serving else "")
+        found[f"k8s/rendered/{name}"] = f"{made}: {command}\n" + as_yaml(objects)
+    return found
 
 
 def differences() -> list[str]:

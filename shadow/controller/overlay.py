@@ -119,4 +119,4 @@ class PodTemplate(Part, frozen=True, kw_only=True):
     metadata: OverlayMetadata = OverlayMetadata()
     """Labels and annotations of the pods."""
     spec: OverlaySpec = OverlaySpec()
-    """The rest."""
+    """Where pods run, their volumes, and what is added to their containers."""

@@ -16,6 +16,8 @@ from shadow.controller.router_config import CONTROL, LISTEN_PORT, OBSERVE_PORT, 
 from shadow.controller.wire import Manifest, plain
 
 ARMS: Final = "arms"
+MAY_BE_ALONE: Final = {"kube-score/ignore": "networkpolicy-targets-pod"}
+"""To kube-score: between trials there are no arms."""
 DNS_PORT: Final = 53
 DNS: Final[dict[str, Any]] = {
     "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
@@ -46,8 +48,8 @@ def _policy(
     egress: list[dict[str, Any]],
 ) -> Manifest:
     spec = {"podSelector": pods, "policyTypes": ["Ingress", "Egress"], "ingress": ingress, "egress": egress}
-    full_name = arm_name(resource, name)
-    return manifest(resource, "networking.k8s.io/v1", "NetworkPolicy", full_name, component, name, {"spec": spec})
+    kind, full_name = ("networking.k8s.io/v1", "NetworkPolicy"), arm_name(resource, name)
+    return manifest(resource, *kind, full_name, component, name, {"spec": spec}, MAY_BE_ALONE)
 
 
 def _arms(resource: ShadowDeployment) -> dict[str, Any]:

@@ -68,4 +68,4 @@ def test_there_are_no_references_and_nothing_that_helm_would_replace() -> None:
 
 def test_a_description_is_the_docstring_under_the_field() -> None:
     assert descriptions(Mirror)["routes"] == "What is copied."
-    assert descriptions(PodTemplate)["spec"] == "The rest."
+    assert descriptions(PodTemplate)["metadata"] == "Labels and annotations of the pods."
