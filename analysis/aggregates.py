@@ -39,6 +39,42 @@ class CellSums:
         return int(self.counts.sum())
 
 
+@dataclass(frozen=True)
+class Clusters:
+    """Users, blocks and cells of many requests, numbered once so that every metric can be summed by them.
+
+    `cells` (requests,) is each request's cell; `users` and `blocks` (cells,) say whose it is, in ascending order.
+    """
+
+    cells: npt.NDArray[np.intp]
+    users: Labels
+    blocks: Integers
+
+    @staticmethod
+    def of(users: Labels, blocks: Integers) -> Clusters:
+        """From one entry per request."""
+        user_names, user_codes = np.unique(users, return_inverse=True)
+        block_names, block_codes = np.unique(blocks, return_inverse=True)
+        width = max(len(block_names), 1)
+        cells, codes = np.unique(user_codes.astype(np.int64) * width + block_codes, return_inverse=True)
+        return Clusters(codes, user_names[cells // width], block_names[cells % width].astype(np.int64))
+
+    def sums(self, rows: npt.NDArray[np.bool_], values: Floats) -> CellSums:
+        """The sums of `values` over the requests that `rows` marks; both have one entry per request."""
+        cells = self.cells[rows]
+        counts = np.bincount(cells, minlength=len(self.users)).astype(np.float64)
+        summed = totals(cells, values[rows], len(self.users))
+        some = counts > 0
+        return CellSums(self.users[some], self.blocks[some], counts[some], summed[some])
+
+
+def numbered(labels: Labels) -> npt.NDArray[np.intp]:
+    """Labels as 0, 1, 2, … in ascending order: fast where they are sorted already, as the users of cells are."""
+    if len(labels) and (labels[1:] >= labels[:-1]).all():
+        return np.concatenate([[0], np.cumsum(labels[1:] != labels[:-1])]).astype(np.intp)
+    return np.asarray(np.unique(labels, return_inverse=True)[1], dtype=np.intp)
+
+
 def cell_sums(users: Labels, blocks: Integers, values: Floats) -> CellSums:
     """Sum `values` (one per request) into cells. All arrays have one entry per request."""
     return _grouped(users, blocks, np.ones(len(values)), values)
@@ -62,9 +98,9 @@ def time_blocks(event_us: Integers, block_us: int) -> Integers:
     return event_us // block_us
 
 
-def totals(codes: npt.NDArray[np.intp], values: Floats) -> Floats:
-    """The sum of `values` for each code 0, 1, 2, …"""
-    return np.asarray(np.bincount(codes, weights=values), dtype=np.float64)
+def totals(codes: npt.NDArray[np.intp], values: Floats, least: int = 0) -> Floats:
+    """The sum of `values` for each code 0, 1, 2, …, for `least` codes at least."""
+    return np.asarray(np.bincount(codes, weights=values, minlength=least), dtype=np.float64)
 
 
 def same_cells(first: CellSums, second: CellSums) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -34,6 +35,8 @@ def _named_directory(_: click.Context, __: click.Parameter, values: tuple[str, .
 @click.option(
     "--bundle", "bundles", multiple=True, metavar="ARM=DIR", callback=_named_directory, help="Checks versions."
 )
+@click.option("--processes", type=click.IntRange(1), help="How many read the log; as many as there are processors.")
+@click.option("--scheduler", metavar="tcp://…", help="Read the log on the workers of this Dask scheduler instead.")
 @click.option("--exit-zero", is_flag=True, help="Exit 0 also for HOLD and INCONCLUSIVE.")
 @click.option("--json", "as_json", is_flag=True, help="Print report.json instead of the summary.")
 def gate(
@@ -43,6 +46,8 @@ def gate(
     experiment: str | None,
     out: Path,
     bundles: list[tuple[str, Path]],
+    processes: int | None,
+    scheduler: str | None,
     exit_zero: bool,
     as_json: bool,
 ) -> None:
@@ -51,14 +56,16 @@ def gate(
     Exits 0 for PASS, 1 for HOLD, 3 for INCONCLUSIVE, 4 for ERROR (the log cannot be judged), 2 for a usage error.
     """
     from analysis.inputs import InputError, read_inputs
+    from analysis.mapping import SchedulerError
     from analysis.report.result import to_json
     from analysis.report.terminal import to_lines
     from analysis.verdict import ERROR, EXIT_CODES
 
     try:
-        result = _judged(location, experiment, read_inputs(plan, catalogue, bundles))
+        inputs = read_inputs(plan, catalogue, bundles)
+        result = _judged(location, experiment, inputs, processes or os.cpu_count() or 1, scheduler)
         _write(result, out)
-    except InputError as error:
+    except (InputError, SchedulerError) as error:
         _fail(str(error))
     except OSError as error:
         _fail(f"{error.filename or out}: {error.strerror or error}: the report cannot be written, choose another --out")
@@ -72,9 +79,10 @@ def gate(
     sys.exit(0 if exit_zero and result.verdict != ERROR else code)
 
 
-def _judged(location: str, experiment: str | None, inputs: Inputs) -> Result:
+def _judged(location: str, experiment: str | None, inputs: Inputs, processes: int, scheduler: str | None) -> Result:
     """The result; a location that holds no pair log is judged too, as ERROR."""
-    from analysis.judging import judge_log, not_judged
+    from analysis.judging import judge_rows, not_judged
+    from analysis.mapping import read_log
     from shadow.segments import PairLogError, read_pairs
     from shadow.watermark import watermark_among
 
@@ -82,7 +90,8 @@ def _judged(location: str, experiment: str | None, inputs: Inputs) -> Result:
         log = read_pairs(location, experiment)
         # While routers live, what they still hold would be missing from the end: slow answers first.
         mark = watermark_among(log.incarnations)
-        return judge_log(log, inputs, experiment or "", lambda: log.health, mark.arrival_us if mark.live else None)
+        rows, health = read_log(log, inputs.plan.adapter, inputs.items, processes, scheduler)
+        return judge_rows(rows, inputs, experiment or "", health, mark.arrival_us if mark.live else None)
     except PairLogError as error:
         return not_judged(inputs, experiment or "", str(error))
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from analysis.aggregates import CellSums, Floats, same_cells, totals
+from analysis.aggregates import CellSums, Floats, numbered, same_cells, totals
 from analysis.measures import MEAN_OF_USERS
 
 ROUNDING: Final = 1e-24
@@ -121,7 +121,7 @@ def mean(cells: CellSums, average: str, span: float = 1.0) -> Estimate | None:
     """
     if not cells.requests:
         return None
-    users = np.unique(cells.users, return_inverse=True)[1]
+    users = numbered(cells.users)
     weights = request_weights(cells, users, average)
     value = float((weights * cells.sums).sum())
     influence = weights * (cells.sums - cells.counts * value)
@@ -162,7 +162,7 @@ def _total(other: CellSums, summed: CellSums) -> float:
 
 
 def _of_cells(value: float, influence: Floats, cells: CellSums) -> Estimate:
-    users = np.unique(cells.users, return_inverse=True)[1]
+    users = numbered(cells.users)
     spread = two_way(influence, cells.counts, users, cells.blocks)
     notes = tuple(NO_WIDTH if note == NO_VARIATION else note for note in spread.notes)
     return Estimate(value, replace(spread, notes=notes), cells.requests)

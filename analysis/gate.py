@@ -17,7 +17,7 @@ from typing import Final
 from scipy import stats
 
 from analysis.estimates import Estimate
-from analysis.measures import LOWER, MEASURES, NONE
+from analysis.measures import LOWER, MEASURES, SHADOW_ON_PRIMARY
 from analysis.plan import MetricPlan, Plan
 from analysis.verdict import ERROR, HOLD, INCONCLUSIVE, PASS, VETO, Check, MetricResult, Needed
 from analysis.wording import shown
@@ -148,7 +148,7 @@ def _with_numbers(
     lower, upper = harm_lower, harm_upper
     if base.harm == LOWER:
         lower, upper = _negative(harm_upper), _negative(harm_lower)
-    if base.harm == NONE:
+    if base.comparison == SHADOW_ON_PRIMARY:
         lower, upper = _share(lower), _share(upper)
     spread = estimate.spread
     fields = {name: getattr(base, name) for name in base.__struct_fields__}

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from analysis.items import Items, items_of_catalogue
 from analysis.judging import Inputs
 from analysis.plan import CONTROL, SHADOW, Plan, PlanError, parse_plan, plan_hash
 from analysis.report.result import BundleSummary, CatalogueSummary
@@ -32,8 +33,8 @@ class _Manifest(msgspec.Struct, frozen=True):
 def read_inputs(plan: Path, catalogue: Path, bundles: Sequence[tuple[str, Path]]) -> Inputs:
     """Everything but the log; `InputError` names the file that is missing or wrong."""
     rules, digest = read_plan(plan)
-    tail, summary = read_catalogue(catalogue)
-    return Inputs(rules, digest, tail, summary, tuple(read_bundle(arm, directory) for arm, directory in bundles))
+    items, summary = read_catalogue(catalogue)
+    return Inputs(rules, digest, items, summary, tuple(read_bundle(arm, directory) for arm, directory in bundles))
 
 
 def read_plan(path: Path) -> tuple[Plan, str]:
@@ -45,22 +46,26 @@ def read_plan(path: Path) -> tuple[Plan, str]:
         raise InputError(f"{path}: {error}") from error
 
 
-def read_catalogue(path: Path) -> tuple[frozenset[str], CatalogueSummary]:
-    """The ids of the long tail, from the columns `item_id` and `tail` of a bundle's catalogue.parquet."""
+def read_catalogue(path: Path) -> tuple[Items, CatalogueSummary]:
+    """The items of a bundle's catalogue.parquet: `item_id`, `tail`, and `popularity` and `genres` where it has them."""
     import pyarrow
     import pyarrow.parquet
 
     text = _bytes(path)
     try:
-        table = pyarrow.parquet.read_table(pyarrow.BufferReader(text), columns=["item_id", "tail"])
-        items, tail = table["item_id"].to_pylist(), table["tail"].to_pylist()
-    except (pyarrow.ArrowException, KeyError, OSError) as error:
+        table = pyarrow.parquet.read_table(pyarrow.BufferReader(text))
+        ids, tail = (table[name].to_pylist() for name in ("item_id", "tail"))
+        popularity, genres = (
+            table[name].to_pylist() if name in table.column_names else None for name in ("popularity", "genres")
+        )
+        items = items_of_catalogue([str(item) for item in ids], tail, popularity, genres)
+    except (pyarrow.ArrowException, KeyError, OSError, ValueError, TypeError) as error:
         raise InputError(f"{path}: no catalogue with item_id and tail: {str(error).splitlines()[0]}") from error
-    found = frozenset(str(item) for item, is_tail in zip(items, tail, strict=True) if is_tail)
-    if not found or len(found) == len(items):
+    outside = int(items.tail.sum())
+    if not 0 < outside < len(items):
         raise InputError(f"{path}: all of its {len(items)} items are on one side of the long tail; nothing can differ")
     digest = hashlib.sha256(text).hexdigest()
-    return found, CatalogueSummary(sha256=digest, items=len(items), tail_items=len(found))
+    return items, CatalogueSummary(sha256=digest, items=len(items), tail_items=outside)
 
 
 def read_bundle(arm: str, directory: Path) -> BundleSummary:

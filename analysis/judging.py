@@ -5,20 +5,22 @@ It reads no file and writes none; `analysis.cli` does. Next module: `analysis.re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
 
 import numpy as np
 
 from analysis.adapters import ADAPTERS
-from analysis.evidence import evidence, latency_ms
+from analysis.evidence import all_evidence, latency_ms
 from analysis.gate import MEANING, Judgement, judge
 from analysis.health import LogState, health_checks
-from analysis.load import FAILED, Tally, TripleReader, Triples
+from analysis.items import Items
+from analysis.load import FAILED, Tally, Triples, join
 from analysis.measures import SHADOW_CONTROL
 from analysis.noise import noise_floor
 from analysis.plan import CONTROL, SHADOW, Plan
+from analysis.reading import read_rows
 from analysis.report.result import (
     BundleSummary,
     CatalogueSummary,
@@ -28,6 +30,7 @@ from analysis.report.result import (
     Result,
     Window,
 )
+from analysis.rows import Rows
 from analysis.sources import source_changes, source_shares
 from analysis.verdict import OK, VETO, Check
 from shadow.contracts import PairRecord
@@ -38,11 +41,11 @@ SOFTWARE = ("understudy-shadow", "numpy", "scipy")
 
 @dataclass(frozen=True)
 class Inputs:
-    """What is judged by: the plan and its hash, the ids of the long tail, the catalogue and the bundles named."""
+    """What is judged by: the plan and its hash, the catalogue's items and its summary, the bundles named."""
 
     plan: Plan
     plan_sha256: str
-    tail: Collection[str]
+    items: Items
     catalogue: CatalogueSummary
     bundles: tuple[BundleSummary, ...] = ()
 
@@ -58,18 +61,29 @@ def judge_log(
 
     `until_us` is the watermark of a log that still grows: what arrived then or later is left out.
     """
-    reader = TripleReader(ADAPTERS[inputs.plan.adapter], inputs.tail)
-    triples = reader.read(each for each in records if until_us is None or each.arrival_us < until_us)
-    tally, plan = reader.tally, inputs.plan
-    log = log_state() if log_state else None
+    rows = read_rows(records, ADAPTERS[inputs.plan.adapter], inputs.items)
+    return judge_rows(rows, inputs, experiment, log_state() if log_state else None, until_us)
+
+
+def judge_rows(
+    rows: Rows,
+    inputs: Inputs,
+    experiment: str = "",
+    log: LogState | None = None,
+    until_us: int | None = None,
+) -> Result:
+    """Judge the rows of a whole log, in any order; `log` is the health of the files that they came from."""
+    plan = inputs.plan
+    if until_us is not None:
+        rows = rows.take(rows.arrival_us < until_us)
+    triples, tally = join(rows, inputs.items)
     unusable = _unusable(triples, tally, log, plan)
     if unusable:
         return _result(inputs, tally, experiment, judge(plan, [], [], 0.0, unusable), ())
     window = _window(triples, tally, until_us)
     noise = noise_floor(triples, plan.block_us, plan.alpha) if CONTROL in triples.arms else None
     checks = health_checks(triples, tally, log, noise, plan) + _bundles(inputs.bundles, tally)
-    found = [evidence(triples, metric, plan) for metric in plan.metrics]
-    judgement = judge(plan, found, checks, window.hours)
+    judgement = judge(plan, all_evidence(triples, plan), checks, window.hours)
     both = CONTROL in triples.arms
     return _result(
         inputs,

@@ -1,90 +1,217 @@
-"""From pair records to triples: one row per request with the primary's, the control's and the shadow's answer joined.
+"""From rows to triples: one row per request with the primary's, the control's and the shadow's answer joined.
 
-What becomes of a copy is decided here, once, by the plan's missing rule. *Answered*: a readable list came. *Failed*:
-the arm gave an error, a bad status or an unreadable body, timed out, or its breaker was open; it counts as an empty
-list at the deadline. *Missing*: dropped by the router, cancelled, truncated, or the primary itself had no answer to
-compare with; it is loss, and counted. Metrics are taken from the bodies while reading, so memory holds numbers, not
-lists. Next module: `analysis.aggregates`.
+The two records of a request may lie in different segments, so parts of a log cannot be joined each for itself; they are
+mapped to rows (`analysis.reading`), and all rows are joined here, in one order whatever the parts were. Lists stay
+numbers of a table: what is measured on them is worked out once per distinct list, or pair of lists.
+Next module: `analysis.aggregates`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from analysis.adapters import Adapter, RankedList, Unreadable
-from analysis.aggregates import Floats, Integers, Texts
-from analysis.lists import long_tail_share, overlap
-from analysis.measures import K
-from shadow.contracts import ARM_ERROR, ARM_TIMEOUT, DROPPED, PAIRED, Answer, PairRecord
+from analysis import list_arrays
+from analysis.adapters import Adapter
+from analysis.aggregates import Clusters, Floats, Integers, Texts
+from analysis.items import Items, items_of_tail
+from analysis.populations import Exposures, exposures
+from analysis.reading import ABSENT, ANSWERED, FAILED, FAILED_SOURCE, MISSING, read_rows
+from analysis.rows import EMPTY_LIST, NOTHING, Codes, Hashes, Rows
+from shadow.contracts import PairRecord
 
-ABSENT: Final = 0
-MISSING: Final = 1
-FAILED: Final = 2
-ANSWERED: Final = 3
-"""States of one arm at one request; from FAILED on it is judged. ABSENT: the arm was not shown the request."""
-
-FAILURES: Final = (ARM_ERROR, ARM_TIMEOUT, DROPPED + "breaker_open", DROPPED + "expired")
-FAILED_SOURCE: Final = "(failed)"
-"""Stands for the `source` of an answer that never came."""
+__all__ = ["ABSENT", "ANSWERED", "FAILED", "FAILED_SOURCE", "MISSING"]
 
 Flags = npt.NDArray[np.bool_]
-_Key = tuple[str, str, int]
-"""Request id, unit, event time."""
+
+
+@dataclass(frozen=True)
+class ListTable:
+    """The distinct lists of a log, their first K items as numbers, and what is measured on each; arrays (lists,)."""
+
+    lists: list_arrays.Lists
+    items: Items
+
+    @cached_property
+    def length(self) -> Floats:
+        """Filled slots of the first K."""
+        return list_arrays.lengths(self.lists).astype(np.float64)
+
+    @cached_property
+    def empty(self) -> Flags:
+        """No item at all."""
+        return np.asarray(self.length == 0)
+
+    @cached_property
+    def tail(self) -> Floats:
+        """Share outside the head."""
+        return list_arrays.tail_shares(self.lists, self.items)
+
+    @cached_property
+    def unknown(self) -> Floats:
+        """Share of ids that the catalogue does not hold."""
+        return list_arrays.unknown_shares(self.lists)
+
+    @cached_property
+    def repeated(self) -> Floats:
+        """Share of slots that repeat an id."""
+        return list_arrays.duplicate_shares(self.lists)
+
+    @cached_property
+    def novelty(self) -> Floats:
+        """Mean self-information in bits; 0 throughout when the catalogue holds no popularity."""
+        popularity = self.items.popularity
+        return np.zeros(len(self.lists)) if popularity is None else list_arrays.novelties(self.lists, popularity)
+
+    @cached_property
+    def diversity(self) -> Floats:
+        """Mean distance of genres within the list; 0 throughout when the catalogue holds none."""
+        features = self.items.features
+        return np.zeros(len(self.lists)) if features is None else list_arrays.diversities(self.lists, features)
 
 
 @dataclass(frozen=True)
 class ArmColumns:
-    """One arm at every request. `tail` and `overlap` are shares; where it failed they are 0 and `latency_us` is −1."""
+    """One arm at every request: `lists` and `primary` are rows of `table`, `sources` numbers of `names`.
+
+    Where it failed its list is the empty one and `latency_us` is −1.
+    """
 
     state: npt.NDArray[np.int8]
     latency_us: Integers
-    tail: Floats
-    empty: Flags
-    overlap: Floats
-    identical: Flags
-    source: Texts
+    lists: Codes
+    primary: Codes
+    sources: Codes
+    names: tuple[str, ...]
+    table: ListTable
 
     @property
     def judged(self) -> Flags:
         """Where the arm answered or failed."""
         return np.asarray(self.state >= FAILED)
 
+    @property
+    def tail(self) -> Floats:
+        """Share of the long tail in its list."""
+        return self.table.tail[self.lists]
+
+    @property
+    def empty(self) -> Flags:
+        """Whether its list is empty."""
+        return self.table.empty[self.lists]
+
+    @property
+    def identical(self) -> Flags:
+        """Whether it answered with the primary's very list, of any length."""
+        return np.asarray((self.state == ANSWERED) & (self.lists == self.primary))
+
+    @property
+    def source(self) -> Texts:
+        """What each answer came from."""
+        return np.array(self.names, dtype=np.str_)[self.sources]
+
+    @property
+    def overlap(self) -> Floats:
+        """Share of the first K ids that its list has in common with the primary's."""
+        return self.with_primary(self.matches.overlap())
+
+    @cached_property
+    def _pairs(self) -> tuple[Integers, npt.NDArray[np.intp]]:
+        return np.unique(self.primary.astype(np.int64) * len(self.table.lists) + self.lists, return_inverse=True)
+
+    @cached_property
+    def matches(self) -> list_arrays.Matches:
+        """What the primary's list and its own share, for each distinct pair of lists."""
+        first, second = np.divmod(self._pairs[0], len(self.table.lists))
+        return list_arrays.matches(self.table.lists[first], self.table.lists[second])
+
+    def with_primary(self, per_pair: Floats) -> Floats:
+        """A value of `matches` at every request."""
+        return per_pair[self._pairs[1]]
+
+    def take(self, rows: npt.NDArray[Any]) -> ArmColumns:
+        """The requests at `rows`."""
+        return replace(self, **{name: getattr(self, name)[rows] for name in ARM_COLUMNS})
+
 
 @dataclass(frozen=True)
 class Triples:
-    """One row per request whose primary answer is usable, sorted by request id; every array has as many entries."""
+    """One row per request whose primary answer is usable, by event time; every array has as many entries.
 
-    request_ids: Texts
-    users: Texts
+    `requests` and `users` are hashes (`analysis.rows`), `lists` and `sources` the primary's.
+    """
+
+    requests: Hashes
+    users: Hashes
     event_us: Integers
     buckets: Integers
-    tail: Floats
-    empty: Flags
-    source: Texts
+    lists: Codes
+    sources: Codes
+    latency_us: Integers
+    names: tuple[str, ...]
+    table: ListTable
     arms: dict[str, ArmColumns]
 
     def __len__(self) -> int:
-        return len(self.request_ids)
+        return len(self.requests)
+
+    @property
+    def tail(self) -> Floats:
+        """Share of the long tail in the primary's lists."""
+        return self.table.tail[self.lists]
+
+    @property
+    def empty(self) -> Flags:
+        """Whether the primary's list is empty."""
+        return self.table.empty[self.lists]
+
+    @property
+    def source(self) -> Texts:
+        """What the primary's answers came from."""
+        return np.array(self.names, dtype=np.str_)[self.sources]
+
+    @cached_property
+    def _clusters(self) -> dict[int, Clusters]:
+        return {}
+
+    def clusters(self, block_us: int) -> Clusters:
+        """Users and blocks of event time, numbered once for all metrics."""
+        if block_us not in self._clusters:
+            self._clusters[block_us] = Clusters.of(self.users, self.event_us // block_us)
+        return self._clusters[block_us]
+
+    def exposures(self, arm: str) -> tuple[Exposures, Exposures]:
+        """What one arm's lists and the primary's showed on the requests on which the arm was judged."""
+        judged, items = self.arms[arm].judged, len(self.table.items)
+        users = self.users[judged]
+        first, second = (
+            exposures(users, lists[judged], self.table.lists, items) for lists in (self.arms[arm].lists, self.lists)
+        )
+        return first, second
 
     def take(self, rows: npt.NDArray[Any]) -> Triples:
         """The requests at `rows` (indices or a mask), as a log of their own."""
-        arms = {
-            name: ArmColumns(**{key: column[rows] for key, column in vars(columns).items()})
-            for name, columns in self.arms.items()
-        }
-        columns = {key: column[rows] for key, column in vars(self).items() if key != "arms"}
-        return Triples(**columns, arms=arms)
+        columns = {name: getattr(self, name)[rows] for name in TRIPLE_COLUMNS}
+        arms = {name: arm.take(rows) for name, arm in self.arms.items()}
+        return Triples(**columns, names=self.names, table=self.table, arms=arms)
+
+
+ARM_COLUMNS: Final = ("state", "latency_us", "lists", "primary", "sources")
+TRIPLE_COLUMNS: Final = tuple(each.name for each in fields(Triples) if each.name not in ("names", "table", "arms"))
 
 
 @dataclass
 class Tally:
-    """What was counted while reading, per arm: outcomes, why copies are missing, versions, records that came twice."""
+    """What was counted in the log, per arm: outcomes, why copies are missing, versions, records that came twice.
+
+    `repeated` records bear a router's number that another bears too: they are the same, and counted nowhere else.
+    """
 
     experiments: Counter[str] = field(default_factory=Counter)
     records: Counter[str] = field(default_factory=Counter)
@@ -93,192 +220,146 @@ class Tally:
     versions: dict[str, Counter[str]] = field(default_factory=dict)
     duplicates: int = 0
     reused_ids: int = 0
+    repeated: int = 0
     unusable_primary: Counter[str] = field(default_factory=Counter)
     client_mistakes: int = 0
     first_event_us: int | None = None
     last_event_us: int | None = None
     last_arrival_us: int | None = None
 
-    def see(self, record: PairRecord) -> None:
-        """Count one record as it was logged."""
-        self.experiments[record.experiment] += 1
-        self.records[record.arm] += 1
-        self.outcomes.setdefault(record.arm, Counter())[record.outcome] += 1
-        for arm, answer in (("primary", record.primary), (record.arm, record.arm_answer)):
-            if answer is not None:
-                self.versions.setdefault(arm, Counter())[answer.version] += 1
-        event, arrival = record.event_time_us, record.arrival_us
-        self.first_event_us = event if self.first_event_us is None else min(self.first_event_us, event)
-        self.last_event_us = event if self.last_event_us is None else max(self.last_event_us, event)
-        self.last_arrival_us = arrival if self.last_arrival_us is None else max(self.last_arrival_us, arrival)
-
-
-@dataclass(slots=True)
-class _Side:
-    """One arm at one request while the log is read."""
-
-    order: tuple[str, int]
-    state: int
-    why: str
-    latency_us: int = -1
-    tail: float = 0.0
-    empty: bool = True
-    overlap: float = 0.0
-    identical: bool = False
-    source: str = FAILED_SOURCE
-
-
-@dataclass(slots=True)
-class _Request:
-    """One request while the log is read; its primary answer is the one of its first record."""
-
-    user: str
-    event_us: int
-    bucket: int
-    order: tuple[str, int]
-    fault: str
-    tail: float
-    empty: bool
-    source: str
-    sides: dict[str, _Side]
-
 
 class TripleReader:
-    """Joins records into triples; order of the records does not matter. `tail` holds the ids outside the head."""
+    """Records to triples in one step, with the ids outside the head; `tally` is known once they were read."""
 
-    def __init__(self, adapter: Adapter, tail: Collection[str]) -> None:
+    def __init__(self, adapter: Adapter, tail: Collection[str] | Items) -> None:
         self.adapter = adapter
-        self.tail = frozenset(tail)
+        self.items = tail if isinstance(tail, Items) else items_of_tail(tail)
         self.tally = Tally()
-        self._requests: dict[_Key, _Request] = {}
-        self._shares: dict[tuple[str, ...], float] = {}
 
     def read(self, records: Iterable[PairRecord]) -> Triples:
-        """All triples of `records`; may be called once."""
-        for record in records:
-            self.tally.see(record)
-            self._add(record)
-        self.tally.reused_ids = len(self._requests) - len({key[0] for key in self._requests})
-        usable = []
-        for key in sorted(self._requests):
-            request = self._requests[key]
-            self._count_missing(request)
-            if not request.fault:
-                usable.append((key[0], request))
-        return _columns(usable, sorted(self.tally.records))
-
-    def _add(self, record: PairRecord) -> None:
-        order = (record.incarnation, record.sequence)
-        primary = self._answer(record.primary, "primary_error")
-        # Clients choose request ids, so one may stand on two requests; user and time tell them apart.
-        key = (record.request_id, record.unit, record.event_time_us)
-        known = self._requests.get(key)
-        if known is None:
-            known = self._requests[key] = self._request(record, order, primary)
-        side = self._side(record, order, primary)
-        if record.arm in known.sides:
-            self.tally.duplicates += 1
-            # The earlier record counts, whatever order the segments were read in.
-            side = min(side, known.sides[record.arm], key=lambda each: each.order)
-        known.sides[record.arm] = side
-        if order < known.order:
-            self._requests[key] = self._request(record, order, primary, known.sides)
-
-    def _request(
-        self,
-        record: PairRecord,
-        order: tuple[str, int],
-        primary: RankedList | Unreadable,
-        sides: dict[str, _Side] | None = None,
-    ) -> _Request:
-        items = primary.items if isinstance(primary, RankedList) else ()
-        return _Request(
-            # A request without a user is a cluster of its own.
-            user=record.unit or record.request_id,
-            event_us=record.event_time_us,
-            bucket=record.bucket if record.unit else -1,
-            order=order,
-            fault=primary.reason if isinstance(primary, Unreadable) else "",
-            tail=self._share(items),
-            empty=not items,
-            source=primary.source if isinstance(primary, RankedList) else "",
-            sides=sides if sides is not None else {},
-        )
-
-    def _side(self, record: PairRecord, order: tuple[str, int], primary: RankedList | Unreadable) -> _Side:
-        if isinstance(primary, Unreadable):
-            return _Side(order, MISSING, f"primary: {primary.reason}")
-        if record.outcome in FAILURES:
-            return _Side(order, FAILED, record.outcome)
-        if record.outcome != PAIRED or record.arm_answer is None:
-            return _Side(order, MISSING, record.outcome)
-        answer = self._answer(record.arm_answer, record.outcome)
-        if isinstance(answer, Unreadable):
-            return _Side(order, MISSING if answer.reason == "truncated" else FAILED, answer.reason)
-        return _Side(
-            order,
-            ANSWERED,
-            "",
-            latency_us=record.arm_answer.connect_us + record.arm_answer.upstream_us,
-            tail=self._share(answer.items),
-            empty=not answer.items,
-            overlap=overlap(primary.items, answer.items, K),
-            identical=primary.items == answer.items,
-            source=answer.source,
-        )
-
-    def _answer(self, answer: Answer | None, none: str) -> RankedList | Unreadable:
-        if answer is None or answer.status == 0:
-            return Unreadable(none)
-        if not 200 <= answer.status < 300:
-            return Unreadable(f"status {answer.status}")
-        return self.adapter(answer)
-
-    def _share(self, items: tuple[str, ...]) -> float:
-        # Few distinct lists are served many times (a static list per user, one popularity list for all others).
-        if items not in self._shares:
-            self._shares[items] = long_tail_share(items, self.tail, K)
-        return self._shares[items]
-
-    def _count_missing(self, request: _Request) -> None:
-        # The client's own mistake (4xx) has no list to lose; everything else that cannot be judged is loss.
-        mistake = request.fault.startswith("status 4")
-        if request.fault:
-            self.tally.unusable_primary[request.fault] += 1
-            self.tally.client_mistakes += mistake
-        for arm, side in request.sides.items():
-            if side.state == MISSING and not mistake:
-                self.tally.missing.setdefault(arm, Counter())[side.why] += 1
+        """All triples of `records`."""
+        triples, self.tally = join(read_rows(records, self.adapter, self.items), self.items)
+        return triples
 
 
-def _columns(requests: Sequence[tuple[str, _Request]], arms: Iterable[str]) -> Triples:
-    rows = [request for _, request in requests]
-    return Triples(
-        request_ids=_texts([request_id for request_id, _ in requests]),
-        users=_texts([row.user for row in rows]),
-        event_us=np.array([row.event_us for row in rows], dtype=np.int64),
-        buckets=np.array([row.bucket for row in rows], dtype=np.int64),
-        tail=np.array([row.tail for row in rows], dtype=np.float64),
-        empty=np.array([row.empty for row in rows], dtype=np.bool_),
-        source=_texts([row.source for row in rows]),
-        arms={arm: _arm([row.sides.get(arm, _NOT_SHOWN) for row in rows]) for arm in arms},
+def join(rows: Rows, items: Items) -> tuple[Triples, Tally]:
+    """The triples of all rows, and what was counted; the order of the rows does not matter.
+
+    Of two records of the same arm and request the one that its router numbered first counts; the primary's answer is
+    that of the request's first record.
+    """
+    ordered = rows.take(_order(rows))
+    same = np.asarray(_unchanged(ordered.experiment, ordered.incarnation, ordered.sequence, ordered.request))
+    known = ordered.take(~same) if same.any() else ordered
+    tally = _tally(known)
+    tally.repeated = int(same.sum())
+    starts = ~_unchanged(known.event_us, known.user, known.request)
+    request_of = np.cumsum(starts) - 1
+    first = np.flatnonzero(starts)
+    usable = known.fault[first] == known.code("")
+    mistakes = np.array([name.startswith("status 4") for name in known.names], dtype=np.bool_)
+    mistaken = mistakes[known.fault[first]] if len(mistakes) else np.zeros(0, dtype=np.bool_)
+    _count_requests(tally, known, first, usable, mistaken)
+    table = ListTable(known.lists, items)
+    arms = {}
+    for arm in sorted(tally.records):
+        where, sides = _sides(known, arm, request_of)
+        tally.duplicates += tally.records[arm] - len(sides)
+        lost = (known.state[sides] == MISSING) & ~mistaken[where]
+        if lost.any():
+            tally.missing[arm] = _counter(known, known.why[sides[lost]])
+        arms[arm] = _columns(known, where, sides, first, table).take(usable)
+    kept = first[usable]
+    triples = Triples(
+        requests=known.request[kept],
+        users=known.user[kept],
+        event_us=known.event_us[kept],
+        buckets=known.bucket[kept].astype(np.int64),
+        lists=known.primary_list[kept],
+        sources=known.primary_source[kept],
+        latency_us=known.primary_latency_us[kept],
+        names=known.names,
+        table=table,
+        arms=arms,
     )
+    return triples, tally
 
 
-def _arm(sides: Sequence[_Side]) -> ArmColumns:
+def _order(rows: Rows) -> npt.NDArray[np.intp]:
+    """By request (event time first), within it as the routers numbered its records."""
+    keys = (rows.sequence, _ranks(rows), rows.request, rows.user, rows.event_us)
+    return np.lexsort(keys)
+
+
+def _ranks(rows: Rows) -> npt.NDArray[np.intp]:
+    """The place of each record's incarnation in alphabetical order."""
+    rank = np.argsort(np.argsort(np.array(rows.names, dtype=np.str_), kind="stable"), kind="stable")
+    return rank[rows.incarnation] if len(rank) else np.zeros(len(rows), dtype=np.intp)
+
+
+def _unchanged(*columns: npt.NDArray[Any]) -> Flags:
+    """Where all columns are as in the row before."""
+    found = np.ones(len(columns[0]), dtype=np.bool_)
+    found[:1] = False
+    for column in columns:
+        found[1:] &= column[1:] == column[:-1]
+    return found
+
+
+def _sides(rows: Rows, arm: str, request_of: npt.NDArray[np.intp]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """The requests that one arm was shown, and the record that counts for each."""
+    sides = np.flatnonzero(rows.arm == rows.code(arm))
+    sides = sides[~_unchanged(request_of[sides])]
+    return request_of[sides], sides
+
+
+def _columns(
+    rows: Rows,
+    where: npt.NDArray[np.intp],
+    sides: npt.NDArray[np.intp],
+    first: npt.NDArray[np.intp],
+    table: ListTable,
+) -> ArmColumns:
+    def spread(column: npt.NDArray[Any], absent: int) -> npt.NDArray[Any]:
+        whole = np.full(len(first), absent, dtype=column.dtype)
+        whole[where] = column[sides]
+        return whole
+
+    failed = rows.names.index(FAILED_SOURCE) if FAILED_SOURCE in rows.names else 0
     return ArmColumns(
-        state=np.array([side.state for side in sides], dtype=np.int8),
-        latency_us=np.array([side.latency_us for side in sides], dtype=np.int64),
-        tail=np.array([side.tail for side in sides], dtype=np.float64),
-        empty=np.array([side.empty for side in sides], dtype=np.bool_),
-        overlap=np.array([side.overlap for side in sides], dtype=np.float64),
-        identical=np.array([side.identical for side in sides], dtype=np.bool_),
-        source=_texts([side.source for side in sides]),
+        state=spread(rows.state, ABSENT),
+        latency_us=spread(rows.latency_us, -1),
+        lists=spread(rows.arm_list, EMPTY_LIST),
+        primary=rows.primary_list[first],
+        sources=spread(rows.arm_source, failed),
+        names=rows.names,
+        table=table,
     )
 
 
-def _texts(values: Sequence[str]) -> Texts:
-    return np.array(values, dtype=np.str_)
+def _tally(rows: Rows) -> Tally:
+    tally = Tally(experiments=_counter(rows, rows.experiment), records=_counter(rows, rows.arm))
+    versions = {"primary": _counter(rows, rows.primary_version)}
+    for arm in tally.records:
+        mine = rows.arm == rows.code(arm)
+        tally.outcomes[arm] = _counter(rows, rows.outcome[mine])
+        versions[arm] = versions.get(arm, Counter()) + _counter(rows, rows.arm_version[mine])
+    tally.versions = {arm: counts for arm, counts in versions.items() if counts}
+    if len(rows):
+        tally.first_event_us, tally.last_event_us = int(rows.event_us.min()), int(rows.event_us.max())
+        tally.last_arrival_us = int(rows.arrival_us.max())
+    return tally
 
 
-_NOT_SHOWN: Final = _Side(("", -1), ABSENT, "")
+def _count_requests(tally: Tally, rows: Rows, first: npt.NDArray[np.intp], usable: Flags, mistaken: Flags) -> None:
+    """What is wrong with whole requests. The client's own mistake (4xx) has no list to lose; all else that cannot be
+    judged is loss."""
+    tally.reused_ids = len(first) - len(np.unique(rows.request[first]))
+    tally.unusable_primary = _counter(rows, rows.fault[first[~usable]])
+    tally.client_mistakes = int(mistaken.sum())
+
+
+def _counter(rows: Rows, codes: Codes) -> Counter[str]:
+    """How often each name stands in `codes`."""
+    counts = np.bincount(codes[codes != NOTHING], minlength=len(rows.names))
+    return Counter({name: int(count) for name, count in zip(rows.names, counts, strict=True) if count})

@@ -45,7 +45,9 @@ def noise_floor(triples: Triples, block_us: int, alpha: float) -> NoiseFloor:
     control, shadow = triples.arms[CONTROL], triples.arms[SHADOW]
     compared = control.state == ANSWERED
     differ = compared & ~control.identical
-    kinds = Counter(zip(triples.source[differ].tolist(), control.source[differ].tolist(), strict=True))
+    names = triples.names
+    codes = zip(triples.sources[differ].tolist(), control.sources[differ].tolist(), strict=True)
+    kinds = Counter((names[before], names[after]) for before, after in codes)
     both = shadow.judged & control.judged
     blocks = time_blocks(triples.event_us[both], block_us)
     net = mean(cell_sums(triples.users[both], blocks, (shadow.tail - control.tail)[both]), MEAN_OF_USERS)

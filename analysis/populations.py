@@ -8,14 +8,15 @@ gives the expectations exactly, without drawing. The spread comes from leaving o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import gammaln
 
-from analysis.estimates import NO_WIDTH, Estimate, Spread
+from analysis.estimates import NO_WIDTH, ROUNDING, Estimate, Spread
+from analysis.list_arrays import Lists, firsts
 
 GROUPS: Final = 30
 SAMPLE: Final = 10_000
@@ -118,38 +119,53 @@ def sample_size(exposures: Exposures) -> int:
     return min(total // 2, SAMPLE, total - int(exposures.lists.max(initial=0)))
 
 
-def population_difference(
-    shadow: Exposures, primary: Exposures, name: str, spread: Spread, requests: int
-) -> Estimate | None:
-    """The value `name` of the shadow's lists less the primary's, on the same requests; None where one is not defined.
+def population_differences(shadow: Exposures, primary: Exposures, spread: Spread, requests: int) -> dict[str, Estimate]:
+    """Each value of the shadow's lists less the primary's, on the same requests; without those that are not defined.
 
     `spread` tells the clusters it rests on; variance and degrees of freedom are the jackknife's.
     """
     sample = min(sample_size(shadow), sample_size(primary))
     groups = np.flatnonzero(shadow.lists > 0)
     if sample < 1 or len(groups) < 2:
-        return None
-    whole = _difference(shadow, primary, name, -1, sample)
-    left_out = [_difference(shadow, primary, name, int(group), sample) for group in groups]
-    known = [each for each in left_out if each is not None]
-    if whole is None or len(known) < len(left_out):
-        return None
-    variance = (len(known) - 1) * float(np.var(known))
-    jackknifed = Spread(
-        variance=variance,
-        users=spread.users,
-        blocks=spread.blocks,
-        effective_users=spread.effective_users,
-        effective_blocks=spread.effective_blocks,
-        notes=(JACKKNIFE.format(groups=len(known), sample=sample), *((NO_WIDTH,) if variance == 0 else ())),
-        freedom=len(known) - 1.0,
-    )
-    return Estimate(whole, jackknifed, requests)
+        return {}
+    whole = _differences(shadow, primary, -1, sample)
+    left_out = [_differences(shadow, primary, int(group), sample) for group in groups]
+    found = {}
+    for name, value in whole.items():
+        others = [each[name] for each in left_out if name in each]
+        if len(others) == len(groups):
+            found[name] = Estimate(value, _jackknifed(others, sample, spread), requests)
+    return found
 
 
-def _difference(shadow: Exposures, primary: Exposures, name: str, group: int, sample: int) -> float | None:
-    values = []
-    for arm in (shadow, primary):
-        lists, shown = arm.without(group)
-        values.append(getattr(population(shown, lists, sample), name))
-    return None if None in values else float(values[0] - values[1])
+def _jackknifed(left_out: list[float], sample: int, spread: Spread) -> Spread:
+    variance = (len(left_out) - 1) * float(np.var(left_out))
+    notes: tuple[str, ...] = (JACKKNIFE.format(groups=len(left_out), sample=sample),)
+    if variance <= ROUNDING:
+        variance, notes = 0.0, (*notes, NO_WIDTH)
+    return replace(spread, variance=variance, notes=notes, freedom=len(left_out) - 1.0)
+
+
+def _differences(shadow: Exposures, primary: Exposures, group: int, sample: int) -> dict[str, float]:
+    parts = (arm.without(group) for arm in (shadow, primary))
+    first, second = (population(shown, lists, sample) for lists, shown in parts)
+    pairs = ((each.name, getattr(first, each.name), getattr(second, each.name)) for each in fields(Population))
+    return {name: one - other for name, one, other in pairs if one is not None and other is not None}
+
+
+def exposures(users: npt.NDArray[np.uint64], chosen: npt.NDArray[np.int32], lists: Lists, items: int) -> Exposures:
+    """Count per group what requests showed: `users` and `chosen`, a row of `lists`, have one entry per request.
+
+    A user's group is the remainder of the hash, so it is the same in every part of a log. An id that stands twice in a
+    list, or not in the catalogue, is not counted.
+    """
+    groups = (users % GROUPS).astype(np.int64)
+    pairs, times = np.unique(groups * len(lists) + chosen, return_counts=True)
+    group, row = np.divmod(pairs, len(lists))
+    counted = firsts(lists) & (lists >= 0)
+    shown = np.zeros(GROUPS * items)
+    for place in range(lists.shape[1]):
+        some = counted[row, place]
+        at = group[some] * items + lists[row[some], place]
+        shown += np.bincount(at, weights=times[some], minlength=len(shown))
+    return Exposures(np.bincount(groups, minlength=GROUPS), shown.astype(np.int64).reshape(GROUPS, items))

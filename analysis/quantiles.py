@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from analysis.aggregates import CellSums, Floats, Integers, Labels, cell_sums
+from analysis.aggregates import CellSums, Floats, Integers, Labels, cell_sums, numbered
 from analysis.estimates import Estimate, two_way
 
 NO_SLOPE = "the percentile sits on a single repeated value: no interval can be given"
@@ -51,8 +51,7 @@ def quantile_difference(
 
 
 def _cells(cells: CellSums) -> tuple[Floats, Floats, npt.NDArray[np.intp], Integers]:
-    users = np.unique(cells.users, return_inverse=True)[1]
-    return cells.sums, cells.counts, users, cells.blocks
+    return cells.sums, cells.counts, numbered(cells.users), cells.blocks
 
 
 def _influence(values: Floats, q: float, deadline: float, log: bool) -> Floats:

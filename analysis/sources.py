@@ -41,13 +41,16 @@ class SourceChange(msgspec.Struct, frozen=True, kw_only=True):
 
 def source_shares(triples: Triples) -> tuple[SourceShare, ...]:
     """One row per source seen in any arm, in alphabetical order; an arm's shares add up to 1."""
-    sides = {"primary": triples.source}
-    sides |= {name: arm.source[arm.judged] for name, arm in triples.arms.items()}
-    names = sorted({str(name) for column in sides.values() for name in np.unique(column)})
+    sides = {"primary": triples.sources}
+    sides |= {name: arm.sources[arm.judged] for name, arm in triples.arms.items()}
+    counts = {side: np.bincount(column, minlength=len(triples.names)) for side, column in sides.items()}
+    names = sorted({triples.names[code] for each in counts.values() for code in np.flatnonzero(each)})
 
     def share(side: str, name: str) -> float | None:
-        column = sides.get(side)
-        return None if column is None or not len(column) else float((column == name).mean())
+        column = counts.get(side)
+        if column is None or not column.sum():
+            return None
+        return float(column[triples.names.index(name)] / column.sum())
 
     return tuple(
         SourceShare(
@@ -70,9 +73,11 @@ def source_changes(triples: Triples) -> tuple[SourceChange, ...]:
     per_user = np.bincount(users)
     weights = 1 / (len(per_user) * per_user[users])
     differences = shadow.tail - judged.tail
-    rows = []
-    for before, after in sorted(set(zip(judged.source.tolist(), shadow.source.tolist(), strict=True))):
-        here = (judged.source == before) & (shadow.source == after)
+    names, rows = triples.names, []
+    changes = judged.sources.astype(np.int64) * len(names) + shadow.sources
+    for change in np.unique(changes):
+        here = changes == change
+        before, after = names[change // len(names)], names[change % len(names)]
         contribution = float((weights * differences)[here].sum())
         rows.append(
             SourceChange(

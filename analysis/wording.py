@@ -11,8 +11,8 @@ NOT_DEFINED = "not defined"
 def shown(value: float | None, unit: str, sign: bool = True) -> str:
     """`value` in its unit as people read it; with `sign` a plus stands before what is positive, nothing before a zero.
 
-    Shares and rates have four decimals, milliseconds two, relative changes are per cent with one, p-values (`p`) three
-    significant digits, counts (`count`) none.
+    Shares, rates and bits have four decimals, milliseconds and items two, relative changes are per cent with one,
+    p-values (`p`) three significant digits, counts (`count`) none.
     """
     if value is None:
         return NOT_DEFINED
@@ -23,6 +23,8 @@ def shown(value: float | None, unit: str, sign: bool = True) -> str:
         "ms": f"{value:{plus}.2f} ms",
         "relative": f"{100 * value:{plus}.1f} %",
         "percent": f"{100 * value:.2f} %",
+        "bits": f"{value:{plus}.4f} bits",
+        "items": f"{value:{plus}.2f} items",
         "p": f"{value:.3g}",
         "count": f"{value:,.0f}",
         "plain": f"{value:.1f}",

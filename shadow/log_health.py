@@ -47,6 +47,22 @@ class SequenceRuns:
             self._firsts.insert(position, number)
             self._lasts.insert(position, number)
 
+    def merge(self, other: SequenceRuns) -> int:
+        """Take in the numbers that `other` has seen; how many of them had been seen here."""
+        runs = sorted([*zip(self._firsts, self._lasts, strict=True), *zip(other._firsts, other._lasts, strict=True)])
+        firsts: list[int] = []
+        lasts: list[int] = []
+        for first, last in runs:
+            if lasts and first <= lasts[-1] + 1:
+                lasts[-1] = max(lasts[-1], last)
+            else:
+                firsts.append(first)
+                lasts.append(last)
+        both = self.seen + other.seen
+        self._firsts, self._lasts = firsts, lasts
+        self.seen = sum(last - first + 1 for first, last in zip(firsts, lasts, strict=True))
+        return both - self.seen
+
     def missing(self, numbered: int) -> int:
         """How many numbers are missing from 0 to the highest seen, or to `numbered` − 1 where that is higher."""
         highest = self._lasts[-1] if self._lasts else -1
@@ -111,6 +127,15 @@ class LogHealth(msgspec.Struct, kw_only=True):
     incarnations: int = 0
     drops_unknown: dict[str, int] = msgspec.field(default_factory=dict)
     complete: bool = False
+
+    def add(self, other: LogHealth) -> None:
+        """Take in what was found in other segments of the same log, before `settle`."""
+        for name in self.__struct_fields__:
+            mine, its = getattr(self, name), getattr(other, name)
+            if isinstance(mine, dict):
+                mine.update(its)
+            elif name != "complete":
+                setattr(self, name, mine + its)
 
     def settle(self) -> None:
         """Decide `complete` from the rest."""

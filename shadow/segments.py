@@ -14,7 +14,7 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from shadow.contracts import READABLE_VERSIONS, Exposure, PairRecord
+from shadow.contracts import READABLE_VERSIONS, Exposure, PairRecord, SegmentEntry
 from shadow.incarnations import MANIFEST, Incarnation, file_name, find_incarnations, first_number, read_manifest
 from shadow.log_health import LogHealth, SequenceRuns
 from shadow.log_store import Found, PairLogError, local_path
@@ -92,20 +92,37 @@ class Reading:
     def __init__(self) -> None:
         self.health = LogHealth()
         self._runs: dict[Owner, SequenceRuns] = {}
+        self._compared: set[Owner] = set()
 
     def records(self, incarnation: Incarnation) -> Iterator[PairRecord | Exposure]:
         """The trusted records in one router's directory."""
-        health, entries = self.health, incarnation.entries
-        self._compare(incarnation)
-        runs = self._runs.setdefault(incarnation.owner, SequenceRuns())
+        entries = incarnation.entries
+        self.compare(incarnation)
         for file in incarnation.files:
-            health.segments += 1
-            entry = entries.get(file_name(file))
-            try:
-                lines = SegmentLines(incarnation.chunks(file), incarnation.label(file), entry, health)
-                yield from (each for each in map(Decoder(incarnation.owner, runs, health), lines) if each is not None)
-            except FileNotFoundError:
-                health.absent.append(incarnation.label(file))  # it went while we read: shipped, erased or removed
+            label, entry = incarnation.label(file), entries.get(file_name(file))
+            yield from self.segment(incarnation.owner, label, entry, incarnation.chunks(file))
+
+    def segment(
+        self, owner: Owner, label: str, entry: SegmentEntry | None, chunks: Iterable[bytes]
+    ) -> Iterator[PairRecord | Exposure]:
+        """The trusted records in one segment of `owner`'s."""
+        health, runs = self.health, self._runs.setdefault(owner, SequenceRuns())
+        health.segments += 1
+        try:
+            lines = SegmentLines(chunks, label, entry, health)
+            yield from (each for each in map(Decoder(owner, runs, health), lines) if each is not None)
+        except FileNotFoundError:
+            health.absent.append(label)  # it went while we read: shipped, erased or removed
+
+    def add(self, other: Reading) -> int:
+        """Take in a pass over other segments; how many of its numbers had been seen here already, by the same router.
+
+        They are counted as duplicates, but both have yielded them: who puts the records together leaves one out.
+        """
+        self.health.add(other.health)
+        seen = sum(self._runs.setdefault(owner, SequenceRuns()).merge(runs) for owner, runs in other._runs.items())
+        self.health.duplicates += seen
+        return seen
 
     def settle(self, incarnations: Iterable[Incarnation]) -> None:
         """Count what is missing of each router, however many directories it has."""
@@ -113,15 +130,16 @@ class Reading:
         for each in incarnations:
             by_owner.setdefault(each.owner, []).append(each)
         for owner, directories in by_owner.items():
-            _settle(self._runs[owner], max(map(_account, directories)), self.health)
+            _settle(self._runs.setdefault(owner, SequenceRuns()), max(map(_account, directories)), self.health)
         self.health.incarnations = len(by_owner)
         self.health.settle()
 
-    def _compare(self, incarnation: Incarnation) -> None:
+    def compare(self, incarnation: Incarnation) -> None:
         """What manifest and directory say about each other."""
         health, entries, name = self.health, incarnation.entries, incarnation.path
-        if incarnation.owner in self._runs:
+        if incarnation.owner in self._compared:
             health.doubled.append(f"{name} in {incarnation.directory or '.'}")
+        self._compared.add(incarnation.owner)
         manifest = incarnation.manifest
         if manifest is None:
             health.without_manifest.append(name)

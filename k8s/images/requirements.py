@@ -55,6 +55,7 @@ CONTROL: Final = Image(
     packages=(
         *(
             "click",
+            "distributed",
             "faiss-cpu",
             "hiredis",
             "httptools",

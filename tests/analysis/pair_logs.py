@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from analysis.items import items_of_catalogue
 from shadow.contracts import ARM_ERROR, ARM_TIMEOUT, PAIRED, Answer, PairRecord
 from tests.shadow.written import incarnation
 
@@ -20,6 +21,12 @@ HEAD = 60
 POPULAR = tuple(f"i{number}" for number in range(10))
 TAIL = frozenset(f"i{number}" for number in range(HEAD, ITEMS))
 DEADLINE_US = 2_000_000
+CATALOGUE = items_of_catalogue(
+    [f"i{number}" for number in range(ITEMS)],
+    [number >= HEAD for number in range(ITEMS)],
+    [2 * (ITEMS - number) for number in range(ITEMS)],
+    [[f"genre {number % 7}", f"genre {number % 5}"] for number in range(ITEMS)],
+)
 
 
 def answer(

@@ -18,8 +18,10 @@ def catalogue(directory: Path, tail: list[bool], column: str = "tail") -> Path:
 
 def test_the_tail_and_the_hash_of_a_catalogue(tmp_path):
     path = catalogue(tmp_path, [False, True, True])
-    tail, summary = read_catalogue(path)
-    assert tail == {"i1", "i2"}
+    items, summary = read_catalogue(path)
+    assert items.index == {"i0": 0, "i1": 1, "i2": 2}
+    assert items.tail.tolist() == [False, True, True]
+    assert (items.whole, items.popularity, items.features) == (True, None, None)
     assert (summary.items, summary.tail_items) == (3, 2)
     assert summary.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -52,3 +54,18 @@ def test_a_wrong_plan_is_named_by_its_file(tmp_path):
     (tmp_path / "plan.yaml").write_text("surprise: 1")
     with pytest.raises(InputError, match=r"plan\.yaml: .*surprise"):
         read_plan(tmp_path / "plan.yaml")
+
+
+def test_popularity_and_genres_are_read_where_the_catalogue_has_them(tmp_path):
+    path = tmp_path / "catalogue.parquet"
+    columns = {"item_id": ["a", "b"], "tail": [True, False], "popularity": [3, 9], "genres": [["x"], ["x", "y"]]}
+    pq.write_table(pa.table(columns), path)
+    items, _ = read_catalogue(path)
+    assert items.popularity.tolist() == [3, 9]
+    assert items.features.tolist() == [[1], [3]]
+
+
+def test_a_catalogue_with_an_item_twice_is_refused(tmp_path):
+    pq.write_table(pa.table({"item_id": ["a", "a"], "tail": [True, False]}), tmp_path / "twice.parquet")
+    with pytest.raises(InputError, match="1 item ids stand twice"):
+        read_catalogue(tmp_path / "twice.parquet")

@@ -11,7 +11,7 @@ from analysis.judging import Inputs, judge_log, not_judged
 from analysis.report.result import BundleSummary, CatalogueSummary, Result, numbers
 from analysis.verdict import ERROR, HOLD, INCONCLUSIVE, PASS
 from shadow.contracts import ARM_ERROR
-from tests.analysis.pair_logs import HEAD, ITEMS, TAIL, World, answer, record, simulated
+from tests.analysis.pair_logs import CATALOGUE, HEAD, ITEMS, World, answer, record, simulated
 from tests.analysis.test_gate import ALL, metric, plan
 
 MARGINS = {"long_tail_share": 0.01, "empty_lists": 0.01, "errors": 0.01, "latency_p95": 5.0, "overlap_at_10": 0.0}
@@ -20,7 +20,7 @@ PLAN = plan(*(metric(name, margin=MARGINS[name]) for name in ALL))
 
 def inputs(rules=PLAN, bundles=()) -> Inputs:
     return Inputs(
-        rules, "0" * 64, TAIL, CatalogueSummary(sha256="1" * 64, items=ITEMS, tail_items=ITEMS - HEAD), bundles
+        rules, "0" * 64, CATALOGUE, CatalogueSummary(sha256="1" * 64, items=ITEMS, tail_items=ITEMS - HEAD), bundles
     )
 
 

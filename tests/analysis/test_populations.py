@@ -11,7 +11,7 @@ from scipy import stats
 
 from analysis.estimates import NO_WIDTH, Spread
 from analysis.lists import gini, rarefied_coverage
-from analysis.populations import Exposures, population, population_difference, sample_size
+from analysis.populations import Exposures, exposures, population, population_differences, sample_size
 
 FIVE = ["ab", "ac", "ab", "ad", "bc"]
 """Five lists of two over the catalogue a … f; shown 4, 3, 2, 1, 0, 0 times."""
@@ -103,7 +103,7 @@ SPREAD = Spread(variance=0.0, users=600, blocks=50, effective_users=500, effecti
 
 def test_the_same_lists_in_both_arms_differ_by_nothing_and_say_that_no_interval_is_known():
     same = world(np.random.default_rng(1), users=90)
-    found = population_difference(same, same, "coverage", SPREAD, 90)
+    found = population_differences(same, same, SPREAD, 90).get("coverage")
     assert found is not None
     assert (found.value, found.upper(0.05), found.lower(0.05)) == (0, None, None)
     assert NO_WIDTH in found.spread.notes
@@ -115,9 +115,9 @@ def test_two_samples_of_one_law_differ_as_rarely_as_the_interval_says():
     inside = dict.fromkeys(("coverage", "gini", "entropy"), 0)
     for _ in range(40):
         arms = world(rng, 150), world(rng, 150)
+        estimates = population_differences(*arms, SPREAD, 300)
         for name in inside:
-            found = population_difference(*arms, name, SPREAD, 300)
-            assert found is not None
+            found = estimates[name]
             assert found.spread.degrees_of_freedom == 29
             inside[name] += found.lower(0.05) < 0 < found.upper(0.05)
     for name, times in inside.items():
@@ -126,7 +126,7 @@ def test_two_samples_of_one_law_differ_as_rarely_as_the_interval_says():
 
 def test_too_few_groups_have_no_difference():
     one = Exposures(np.array([5, 0]), np.array([[4, 3, 2, 1, 0, 0], [0] * 6]))
-    assert population_difference(one, one, "coverage", SPREAD, 5) is None
+    assert population_differences(one, one, SPREAD, 5) == {}
     assert sample_size(one) == 0
 
 
@@ -137,3 +137,13 @@ def test_parts_of_a_log_are_added():
     other = parts[2] + (parts[0] + parts[1])
     assert np.array_equal(whole.shown, other.shown)
     assert sample_size(whole) == whole.lists.sum() // 2
+
+
+def test_exposures_count_each_id_of_a_list_once_and_only_those_of_the_catalogue():
+    lists = np.array([[-1, -1, -1], [0, 1, 0], [2, -7, -1]], dtype=np.int32)
+    users = np.array([0, 30, 31, 5], dtype=np.uint64)
+    found = exposures(users, np.array([1, 2, 1, 0], dtype=np.int32), lists, 4)
+    assert found.lists[[0, 1, 5]].tolist() == [2, 1, 1]
+    assert found.shown[0].tolist() == [1, 1, 1, 0]
+    assert found.shown[1].tolist() == [1, 1, 0, 0]
+    assert found.shown.sum() == 5

@@ -1,0 +1,179 @@
+"""From pair records to rows: what became of each copy is decided here, once, by the plan's missing rule.
+
+*Answered*: a readable list came. *Failed*: the arm gave an error, a bad status or an unreadable body, timed out, or its
+breaker was open; it counts as an empty list at the deadline. *Missing*: dropped by the router, cancelled, truncated, or
+the primary itself had no answer to compare with; it is loss, and counted. Next module: `analysis.load`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from hashlib import blake2b
+from typing import Final
+
+import numpy as np
+
+from analysis.adapters import Adapter, RankedList, Unreadable
+from analysis.items import PAD, Items
+from analysis.measures import K
+from analysis.rows import EMPTY_LIST, NAMED, NOTHING, Rows
+from shadow.contracts import ARM_ERROR, ARM_TIMEOUT, DROPPED, PAIRED, Answer, PairRecord
+
+ABSENT: Final = 0
+MISSING: Final = 1
+FAILED: Final = 2
+ANSWERED: Final = 3
+"""States of one arm at one request; from FAILED on it is judged. ABSENT: the arm was not shown the request."""
+
+FAILURES: Final = (ARM_ERROR, ARM_TIMEOUT, DROPPED + "breaker_open", DROPPED + "expired")
+FAILED_SOURCE: Final = "(failed)"
+"""Stands for the `source` of an answer that never came."""
+
+_DIGEST_BYTES: Final = 8
+_NO_LIST: Final = RankedList((), "")
+
+
+def read_rows(records: Iterable[PairRecord], adapter: Adapter, items: Items) -> Rows:
+    """The rows of `records`, in their order."""
+    reader = _Reader(adapter, items)
+    for record in records:
+        reader.add(record)
+    return reader.rows()
+
+
+class _Reader:
+    """Collects columns. What comes again and again (users, names, lists, the primary's answer of a request's other
+    record) is worked out once."""
+
+    def __init__(self, adapter: Adapter, items: Items) -> None:
+        self._adapter = adapter
+        self._number = items.number
+        self._names: dict[str, int] = {}
+        self._users: dict[str, bytes] = {}
+        self._lists: dict[tuple[str, ...], int] = {(): EMPTY_LIST}
+        self._known: tuple[Answer | None, RankedList | Unreadable] = (None, Unreadable("primary_error"))
+        self._texts: list[tuple[int, ...]] = []
+        self._numbers: list[tuple[int, ...]] = []
+        self._hashes: list[bytes] = []
+
+    def add(self, record: PairRecord) -> None:
+        """One record more."""
+        primary, other = self._primary(record.primary), record.arm_answer
+        name = self._name
+        state, why, answer = _became(record, primary, self._adapter)
+        listed, source, latency = EMPTY_LIST, FAILED_SOURCE, -1
+        if answer is not None and other is not None:
+            listed, source, latency = self._list(answer.items), answer.source, other.connect_us + other.upstream_us
+        shown = primary if isinstance(primary, RankedList) else _NO_LIST
+        self._hashes.append(self._request(record))
+        self._numbers.append(
+            (
+                record.event_time_us,
+                record.arrival_us,
+                record.bucket if record.unit else -1,
+                record.sequence,
+                state,
+                latency,
+                -1 if record.primary is None else record.primary.connect_us + record.primary.upstream_us,
+                self._list(shown.items),
+                listed,
+            )
+        )
+        self._texts.append(
+            (
+                name(record.experiment),
+                name(record.incarnation),
+                name(record.arm),
+                name(record.outcome),
+                name(why),
+                name(primary.reason if isinstance(primary, Unreadable) else ""),
+                NOTHING if record.primary is None else name(record.primary.version),
+                NOTHING if other is None else name(other.version),
+                name(shown.source),
+                name(source),
+            )
+        )
+
+    def _name(self, name: str) -> int:
+        return self._names.setdefault(name, len(self._names))
+
+    def _list(self, items: tuple[str, ...]) -> int:
+        return self._lists.setdefault(items, len(self._lists))
+
+    def _request(self, record: PairRecord) -> bytes:
+        """Both hashes. Clients choose request ids, so one may stand on two requests; user and time tell them apart."""
+        request, unit = _hash(record.request_id), record.unit
+        if not unit:
+            # A request without a user is a cluster of its own.
+            return request + _hash(f"request {record.request_id}")
+        user = self._users.get(unit)
+        if user is None:
+            user = self._users[unit] = _hash(unit)
+        return request + user
+
+    def _primary(self, answer: Answer | None) -> RankedList | Unreadable:
+        known, found = self._known
+        if known is None or answer is None or answer.body != known.body or answer.status != known.status:
+            found = _readable(answer, "primary_error", self._adapter)
+        self._known = (None if answer is None or answer.truncated else answer, found)
+        return found
+
+    def rows(self) -> Rows:
+        """All that was added."""
+        numbers = np.array(self._numbers, dtype=np.int64).reshape(-1, 9)
+        texts = np.array(self._texts, dtype=np.int32).reshape(-1, len(NAMED))
+        hashes = np.frombuffer(b"".join(self._hashes), dtype="<u8").astype(np.uint64).reshape(-1, 2)
+        number = self._number
+        padded = [[*map(number, items[:K]), *[PAD] * (K - len(items))] for items in self._lists]
+        return Rows(
+            request=hashes[:, 0].copy(),
+            user=hashes[:, 1].copy(),
+            event_us=numbers[:, 0].copy(),
+            arrival_us=numbers[:, 1].copy(),
+            bucket=numbers[:, 2].astype(np.int32),
+            sequence=numbers[:, 3].copy(),
+            state=numbers[:, 4].astype(np.int8),
+            latency_us=numbers[:, 5].copy(),
+            primary_latency_us=numbers[:, 6].copy(),
+            primary_list=numbers[:, 7].astype(np.int32),
+            arm_list=numbers[:, 8].astype(np.int32),
+            **{name: texts[:, place].copy() for place, name in enumerate(NAMED)},
+            names=tuple(self._names),
+            lists=np.array(padded, dtype=np.int32),
+            digests=np.frombuffer(b"".join(map(_digest, self._lists)), dtype="<u8").astype(np.uint64),
+        )
+
+
+def _became(
+    record: PairRecord, primary: RankedList | Unreadable, adapter: Adapter
+) -> tuple[int, str, RankedList | None]:
+    """The arm's state, why it is not answered, and its answer."""
+    if isinstance(primary, Unreadable):
+        return MISSING, f"primary: {primary.reason}", None
+    if record.outcome in FAILURES:
+        return FAILED, record.outcome, None
+    if record.outcome != PAIRED or record.arm_answer is None:
+        return MISSING, record.outcome, None
+    answer = _readable(record.arm_answer, record.outcome, adapter)
+    if isinstance(answer, Unreadable):
+        return MISSING if answer.reason == "truncated" else FAILED, answer.reason, None
+    return ANSWERED, "", answer
+
+
+def _readable(
+    answer: Answer | None, none: str, adapter: Callable[[Answer], RankedList | Unreadable]
+) -> RankedList | Unreadable:
+    if answer is None or answer.status == 0:
+        return Unreadable(none)
+    if not 200 <= answer.status < 300:
+        return Unreadable(f"status {answer.status}")
+    return adapter(answer)
+
+
+def _hash(text: str) -> bytes:
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_DIGEST_BYTES).digest()
+
+
+def _digest(items: tuple[str, ...]) -> bytes:
+    """Tells whole lists apart; zero, so the first in any table, for the empty one."""
+    return _hash(repr(items)) if items else bytes(_DIGEST_BYTES)
