@@ -35,6 +35,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "serve": ("bentos.serve_cli:serve", "Serve a bento by its exact tag."),
     "router": ("shadow.router.cli:router", "Answer users from the primary and copy their requests to the arms."),
     "shipper": ("shadow.router.cli:shipper", "Write the router's pairs into segments and ship them."),
+    "operator": (
+        "shadow.controller.cli:operator",
+        "Make real what the ShadowDeployments of a namespace say.",
+    ),
     "pairs": ("shadow.pairs_cli:pairs", "Look into a pair log."),
     "render": ("shadow.controller.render:render", "The Kubernetes objects of a ShadowDeployment, without an operator."),
     "replay": ("shadow.replay.cli:replay", "Replay requests: from a file, an access log or a pair log."),

@@ -46,8 +46,9 @@ class ClusterError(Exception):
 class Api:
     """Calls as one account. `left` gives the seconds for which anything may still be written at all."""
 
-    def __init__(self, client: DynamicClient, deadline_seconds: float, left: Callable[[], float]) -> None:
-        self._client = client
+    def __init__(self, connection: client.ApiClient, deadline_seconds: float, left: Callable[[], float]) -> None:
+        dynamic: Any = DynamicClient
+        self._client = dynamic(connection)
         self._deadline = deadline_seconds
         self._left = left
         self.calls: Counter[tuple[str, str]] = Counter()

@@ -71,6 +71,11 @@ class Cluster:
         settled = self._settled.get(ref_of(wanted).key)
         return settled.kept if settled is not None else ()
 
+    @property
+    def kept_fields(self) -> int:
+        """How many fields of all children others keep."""
+        return sum(len(settled.kept) for settled in self._settled.values())
+
     async def apply(self, wanted: Manifest, found: Manifest | None) -> Manifest | None:
         """Make the child so; the object as it is then, None when there was nothing to do. `ClusterError`."""
         reference, wanted_hash = ref_of(wanted), hash_of(wanted)
@@ -114,21 +119,26 @@ class Cluster:
                 raise
         self._settled.pop(reference.key, None)
 
-    async def patch_status(self, name: str, status: dict[str, Any]) -> Manifest:
+    def forget(self, key: tuple[str, str]) -> None:
+        """It is gone."""
+        self._settled.pop(key, None)
+
+    async def patch_status(self, found: Manifest, status: dict[str, Any]) -> Manifest:
         """The status is the operator's alone; the resource as it is then."""
-        path = RESOURCE.path(self._namespace, name, "status")
-        answer: Manifest = await self._api.apply(path, self._resource(name, {"status": status}), MANAGER, force=True)
+        return await self._patch(found, "status", {"status": status}, {})
+
+    async def hold(self, found: Manifest, finalizer: bool) -> Manifest:
+        """Keep the resource from vanishing before its children are seen to, or let it go; as it is then."""
+        return await self._patch(found, "", {}, {"finalizers": [FINALIZER]} if finalizer else {})
+
+    async def _patch(self, found: Manifest, part: str, body: Manifest, metadata: Manifest) -> Manifest:
+        """Apply to this very resource: an apply to one that is gone would make it anew, without the uid."""
+        name = found["metadata"]["name"]
+        own: Manifest = {"apiVersion": RESOURCE.api_version, "kind": RESOURCE.name}
+        own["metadata"] = {"name": name, "uid": found["metadata"]["uid"]} | metadata
+        path = RESOURCE.path(self._namespace, name, part)
+        answer: Manifest = await self._api.apply(path, own | body, MANAGER, force=True)
         return answer
-
-    async def hold(self, name: str, finalizer: bool) -> None:
-        """Keep the resource from vanishing before its children are seen to, or let it go."""
-        metadata: dict[str, Any] = {"finalizers": [FINALIZER]} if finalizer else {}
-        path = RESOURCE.path(self._namespace, name)
-        await self._api.apply(path, self._resource(name, {}, metadata), MANAGER, force=True)
-
-    def _resource(self, name: str, body: dict[str, Any], metadata: dict[str, Any] | None = None) -> Manifest:
-        own = {"apiVersion": RESOURCE.api_version, "kind": RESOURCE.name}
-        return own | {"metadata": {"name": name} | (metadata or {})} | body
 
 
 def hash_of(wanted: Manifest) -> str:

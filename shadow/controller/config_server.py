@@ -120,6 +120,11 @@ class ConfigServer:
         desk = self._desks.get(key)
         return _alive(desk, self._clock()) if desk is not None else {}
 
+    def generation(self, key: Key) -> int:
+        """The number of what is published; 0 when nothing is."""
+        desk = self._desks.get(key)
+        return desk.published.generation if desk is not None and desk.published is not None else 0
+
     @property
     def connected(self) -> int:
         """Routers of all resources."""

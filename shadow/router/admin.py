@@ -217,7 +217,7 @@ class Admin:
             told = f"{wanted[0]} is not in force, {control.etag} is: look at it, and try again"
             current = msgspec.Raw(msgspec.json.encode(control.config))
             return problem(412, told, ("etag", control.etag), etag=control.etag, config=current)
-        if control.source in ("server", "disk"):
+        if control.source in ("server", "disk", "seed"):
             return problem(409, "the configuration comes from a server: change it there; abort works here, too")
         try:
             control.offer(body, "admin", "PUT /config")

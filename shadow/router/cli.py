@@ -30,9 +30,16 @@ path_option = functools.partial(click.Path, path_type=Path)
 @click.option(
     "--state", type=path_option(exists=True, file_okay=False), help="Keeps an abort, and the server's last good one."
 )
+@click.option("--seed", type=path_option(dir_okay=False), help="What to start with, copying nothing, without both.")
 @click.pass_context
 def router(
-    ctx: click.Context, file: Path | None, url: str | None, name: str | None, admin: str | None, state: Path | None
+    ctx: click.Context,
+    file: Path | None,
+    url: str | None,
+    name: str | None,
+    admin: str | None,
+    state: Path | None,
+    seed: Path | None,
 ) -> None:
     """Answer users from the primary and copy their requests to the arms, until SIGTERM.
 
@@ -40,13 +47,14 @@ def router(
     """
     if ctx.invoked_subcommand is not None:
         return
-    if file is not None and url is None:
+    if file is not None and url is None and seed is None:
         _run_router(file, state)
     elif file is None and url is not None and name and admin and state:
-        _run_remote(url, name, admin, state)
+        _run_remote(url, name, admin, state, seed)
     else:
         raise click.UsageError(
-            "Give either --config FILE (and --state), or --config-server URL with --name, --admin and --state."
+            "Give either --config FILE (and --state), or --config-server URL with --name, --admin and --state "
+            "(and --seed)."
         )
 
 
@@ -71,7 +79,7 @@ def _run_router(file: Path, state: Path | None) -> None:
         _fail(f"{error.strerror or error}. Stop what uses it, or choose another address in {file}.")
 
 
-def _run_remote(url: str, name: str, admin: str, state: Path) -> None:
+def _run_remote(url: str, name: str, admin: str, state: Path, seed: Path | None) -> None:
     import uvloop
 
     from shadow.router.remote import serve_remote
@@ -79,7 +87,7 @@ def _run_remote(url: str, name: str, admin: str, state: Path) -> None:
 
     log_to_stderr()
     try:
-        uvloop.run(serve_remote(url, name, admin, state, RouterSettings.load()))
+        uvloop.run(serve_remote(url, name, admin, state, RouterSettings.load(), seed))
     except (OSError, ValueError) as error:
         _fail(str(error))
 

@@ -44,7 +44,7 @@ class Control:
     def __init__(self, router: Swapped, config: RouterConfig, source: str, generation: int = 1) -> None:
         self.config = config
         self.source = source
-        """Where it came from: `file`, `admin`, `server`, or `disk`, the last good one of a server that is away."""
+        """Where it came from: `file`, `admin`, `server`; while that is away `disk`, its last good one, or `seed`."""
         self.generation = generation
         """Of a server: the number it gave; else counted from 1."""
         self.suspended: frozenset[str] = frozenset()

@@ -1,4 +1,7 @@
-"""The configuration that a router with a server begins with: the server's, or the last good one of the disk.
+"""The configuration that a router with a server begins with: the server's, the last good one of the disk, or a seed.
+
+A seed is a file that came with the pod. With it users are served while the server is away; nothing is copied before the
+server has granted a lease, for nobody stands by what the seed says.
 
 Until there is one, what is wrong is told all the time: the field and the remedy of what the server gave, beside what
 the server and the disk say since. Next module: `shadow.router.remote`, which runs the router then.
@@ -10,6 +13,7 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -27,6 +31,9 @@ REFUSED: Final = "refused"
 SERVER: Final = "server"
 ACKNOWLEDGEMENT: Final = "acknowledgement"
 DISK: Final = "disk"
+SEED: Final = "seed"
+SEED_LEASE_SECONDS: Final = 60.0
+"""Of which nothing is left: it only sets how often the server is asked."""
 
 
 class First(msgspec.Struct, frozen=True):
@@ -85,8 +92,8 @@ class Waiting:
         self.left.set()
 
 
-async def first_of(caller: Caller, keeper: Keeper, admin: str, waiting: Waiting) -> First:
-    """The server's configuration; the last good one when the server is away, or says what cannot be."""
+async def first_of(caller: Caller, keeper: Keeper, admin: str, waiting: Waiting, seed: Path | None = None) -> First:
+    """The server's configuration; when it is away, or says what cannot be, the last good one, or `seed`."""
     kept = keeper.read()
     # Whatever the server says: an abort by hand lasts until somebody says `resume`, over restarts too.
     aborted = kept is not None and kept.aborted
@@ -101,6 +108,8 @@ async def first_of(caller: Caller, keeper: Keeper, admin: str, waiting: Waiting)
             failures += 1
         if not wait and (last := _last_good(keeper, admin, waiting)) is not None:
             return last
+        if not wait and seed is not None and (first := _seeded(seed, admin, waiting)) is not None:
+            return first
         waiting.still()
         wait = WAIT_SECONDS
         await asyncio.sleep(backoff(failures - 1) if failures else PACE_SECONDS)
@@ -162,6 +171,19 @@ def _last_good(keeper: Keeper, admin: str, waiting: Waiting) -> First | None:
     left = kept.seconds_left(time.time_ns() // 1000)
     logger.warning("starting with generation %d of the disk; %.0f s of its lease are left", kept.generation, left)
     return First(config, kept.generation, kept.lease_seconds, left, "disk", kept.aborted)
+
+
+def _seeded(seed: Path, admin: str, waiting: Waiting) -> First | None:
+    try:
+        config = checked(seed.read_bytes(), str(seed), admin)
+    except ConfigError as error:
+        waiting.trouble(str(error), SEED)
+        return None
+    except OSError as error:
+        waiting.trouble(f"{seed}: cannot be read ({error.strerror})", SEED)
+        return None
+    logger.warning("starting with %s: nothing is copied before the server is heard", seed)
+    return First(config, NO_GENERATION, SEED_LEASE_SECONDS, 0.0, SEED)
 
 
 def checked(data: bytes, where: str, admin: str) -> RouterConfig:

@@ -154,7 +154,6 @@ class Poller:
         self._seen = seen
         """The last generation offered, in force or refused: the server need not offer it again."""
         self._lease = lease_seconds
-        self._renewed_us = time.time_ns() // 1000
         self._owed: tuple[int, str] | None = (seen, "") if seen else None
         """The acknowledgement that the server has not got yet: generation, error."""
         self._failures = 0
@@ -204,7 +203,6 @@ class Poller:
         self._renew()
 
     def _renew(self) -> None:
-        self._renewed_us = time.time_ns() // 1000
         self._control.renew(self._lease)
         if self._owed is None or not self._owed[1]:
             self._control.well()
@@ -216,7 +214,7 @@ class Poller:
             LastGood(
                 generation=control.generation,
                 lease_seconds=self._lease,
-                expires_us=self._renewed_us + int(self._lease * 1e6),
+                expires_us=time.time_ns() // 1000 + int((control.lease_seconds_left or 0.0) * 1e6),
                 aborted=ABORTED in control.suspended,
                 config=msgspec.Raw(msgspec.json.encode(control.config)),
             )

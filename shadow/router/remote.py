@@ -1,4 +1,4 @@
-"""A router whose configuration comes from a server: it is ready when it has one, of the server or the last good one.
+"""A router whose configuration comes from a server: ready when it has one: the server's, the last good one, a seed.
 
 Until then the admin port says what it waits for. Next module: `shadow.router.cli`.
 """
@@ -22,7 +22,9 @@ from shadow.router.server import Server, new_incarnation
 from shadow.router.settings import RouterSettings
 
 
-async def serve_remote(url: str, name: str, admin_address: str, state: Path, settings: RouterSettings) -> None:
+async def serve_remote(
+    url: str, name: str, admin_address: str, state: Path, settings: RouterSettings, seed: Path | None = None
+) -> None:
     """Run a router to its end. `OSError` when a port is taken, `ValueError` when an argument is wrong."""
     waiting = Waiting()
     admin = Admin(waiting, settings.admin_token)
@@ -44,7 +46,7 @@ async def serve_remote(url: str, name: str, admin_address: str, state: Path, set
     keeper = Keeper(state, trouble_of_disk)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, waiting.left.set)
-    first = await until_left(first_of(caller, keeper, admin_address, waiting), waiting.left)
+    first = await until_left(first_of(caller, keeper, admin_address, waiting, seed), waiting.left)
     if first is None:
         await admin.close()
         return

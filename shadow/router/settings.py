@@ -6,10 +6,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from pathlib import Path
 from typing import Final
 
-SHORTEST_KEY: Final = 16
+from shadow import tokens
+from shadow.tokens import SHORTEST as SHORTEST_KEY
+
 LONGEST_KEY: Final = 64
 """BLAKE2b's limit; a longer secret is hashed to this length."""
 
@@ -48,20 +49,5 @@ class RouterSettings:
 
 
 def token(name: str, environment: Mapping[str, str] = os.environ) -> bytes:
-    """The token in the variable `name`, or in the file that `name`_FILE names; empty when neither is set. `ValueError`
-    says what is wrong with it."""
-    text, file = environment.get(name, ""), environment.get(name + "_FILE", "")
-    if not text and file:
-        try:
-            text = Path(file).read_text().strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f"{name}_FILE: {file} cannot be read ({error})") from error
-        name += "_FILE"
-    if not text and not file:
-        return b""
-    if len(text) < SHORTEST_KEY or not text.isascii() or not text.isprintable() or " " in text:
-        raise ValueError(
-            f"{name} must hold a token of at least {SHORTEST_KEY} visible ASCII characters. "
-            "Make one: openssl rand -hex 32"
-        )
-    return text.encode()
+    """The token in the variable `name`, or in the file that `name`_FILE names (`shadow.tokens`)."""
+    return tokens.token(name, environment)

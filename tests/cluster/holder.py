@@ -7,8 +7,6 @@ import sys
 import time
 from pathlib import Path
 
-from kubernetes.aio.dynamic import DynamicClient
-
 from shadow.controller.api import Api, connected
 from shadow.controller.lease import Lease
 
@@ -20,7 +18,7 @@ async def hold(kubeconfig: Path, namespace: str, identity: str, log: Path) -> No
     """
     lease = Lease(namespace, identity)
     async with await connected(kubeconfig) as client:
-        api = Api(DynamicClient(client), 10.0, lease.left)
+        api = Api(client, 10.0, lease.left)
         await lease.attempt(api)
         (log.parent / identity).touch()
         asked = asyncio.create_task(lease.run(api))

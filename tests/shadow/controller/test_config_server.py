@@ -22,6 +22,7 @@ from shadow.controller.config_server import ConfigServer, Key, Published
 from shadow.processes import Stage, answers
 from shadow.rehearsal import HOST, command
 from tests.ports import free_port
+from tests.shadow.router import harness
 from tests.shadow.router.test_process import SECRETS, configuration
 
 KEY = ("shop", "recommender")
@@ -228,3 +229,48 @@ async def test_a_percent_is_in_force_at_a_real_router_within_a_second(tmp_path: 
             assert "fraction" in found.server.routers(KEY)["r"].error
         print(f"a percent in force: median {sorted(took)[5]:.3f} s, longest {max(took):.3f} s")
         assert max(took) < IN_FORCE_SECONDS
+
+
+@pytest.mark.timeout(400)
+async def test_a_new_router_serves_from_its_seed_while_the_operator_is_dead_and_copies_when_it_is_heard(
+    tmp_path: Path,
+) -> None:
+    primary, shadow = harness.Upstream(harness.echo), harness.Upstream(harness.echo)
+    for each in (primary, shadow):
+        await each.start()
+    port = free_port((0, 1, 2))
+    admin = f"{HOST}:{port + 1}"
+    document = configuration(port, Path("/nowhere/shipper.sock"), primary.port, shadow.port)
+    (tmp_path / "router.json").write_text(json.dumps(document))
+    (tmp_path / "state").mkdir()
+    url = f"http://{HOST}:{port + 2}/{'/'.join(KEY)}"
+    line = command(
+        *("router", "--config-server", url, "--name", "r", "--admin", admin, "--state", tmp_path / "state"),
+        *("--seed", tmp_path / "router.json"),
+    )
+
+    async def ask(user: int) -> bytes:
+        reader, writer = await asyncio.open_connection(HOST, port)
+        writer.write(harness.request(f"/recommend?user_id={user}"))
+        status, _, body = await harness.read_answer(reader)
+        writer.close()
+        assert status == 200
+        return body
+
+    with Stage(tmp_path / "logs", os.environ | SECRETS) as stage:
+        await asyncio.to_thread(stage.start, "router", line, lambda: answers(f"http://{admin}/readyz"), 120.0)
+        for user in range(20):
+            assert b"/recommend" in await ask(user)
+        control = await asyncio.to_thread(control_of, admin)
+        assert (control["source"], control["suspended"], shadow.heads) == ("seed", ["lease_expired"], [])
+
+        desk = Desk()
+        desk.server.publish(KEY, published(1_700_000_000_000, **document))
+        await desk.server.start(HOST, port + 2)
+        async with asyncio.timeout(60):
+            while not shadow.heads:
+                await ask(1)
+        assert (await asyncio.to_thread(control_of, admin))["source"] == "server"
+        await desk.server.stop()
+    for each in (primary, shadow):
+        await each.stop()

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import stat
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -268,11 +269,13 @@ def keep(directory: Path, **changes: Any) -> None:
 
 
 @asynccontextmanager
-async def starting(directory: Path, server: ConfigServer) -> AsyncIterator[tuple[asyncio.Task[First], Waiting]]:
+async def starting(
+    directory: Path, server: ConfigServer, seed: Path | None = None
+) -> AsyncIterator[tuple[asyncio.Task[First], Waiting]]:
     waiting = Waiting()
     caller = Caller(server.url, "router-0", "an-incarnation")
     keeper = Keeper(directory, waiting.trouble)
-    task = asyncio.create_task(first_of(caller, keeper, ADMIN, waiting))
+    task = asyncio.create_task(first_of(caller, keeper, ADMIN, waiting, seed))
     try:
         yield task, waiting
     finally:
@@ -316,6 +319,58 @@ async def test_without_a_server_the_last_good_one_is_taken_with_what_is_left_of_
     async with starting(tmp_path, server) as (task, _):
         first = await asyncio.wait_for(task, 10)
     assert (first.source, first.generation, first.seconds_left, first.aborted) == ("disk", 4, 0.0, True)
+
+
+def seeded(directory: Path, **changes: Any) -> Path:
+    path = directory / "seed.json"
+    path.write_bytes(msgspec.json.encode(CONFIG | changes))
+    return path
+
+
+async def test_without_a_server_and_a_copy_the_seed_is_taken_without_a_lease(
+    tmp_path: Path, server: ConfigServer
+) -> None:
+    await server.stop()
+    async with starting(tmp_path, server, seeded(tmp_path, copy_bytes=7)) as (task, _):
+        first = await asyncio.wait_for(task, 10)
+    assert (first.source, first.generation, first.seconds_left) == ("seed", 0, 0.0)
+    assert first.config.copy_bytes == 7
+
+
+async def test_the_last_good_one_comes_before_the_seed_and_the_server_before_both(
+    tmp_path: Path, server: ConfigServer
+) -> None:
+    keep(tmp_path)
+    server.give(CONFIG)
+    async with starting(tmp_path, server, seeded(tmp_path)) as (task, _):
+        assert (await asyncio.wait_for(task, 10)).source == "server"
+    await server.stop()
+    async with starting(tmp_path, server, seeded(tmp_path)) as (task, _):
+        assert (await asyncio.wait_for(task, 10)).source == "disk"
+
+
+@pytest.mark.parametrize("changes", [None, {"admin": "127.0.0.1:1"}, {"speed": 1}])
+async def test_a_seed_that_cannot_be_used_is_told_and_the_server_waited_for(
+    tmp_path: Path, server: ConfigServer, changes: dict[str, Any] | None
+) -> None:
+    await server.stop()
+    seed = tmp_path / "seed.json" if changes is None else seeded(tmp_path, **changes)
+    async with starting(tmp_path, server, seed) as (task, waiting):
+        await until(lambda: str(seed) in waiting.error)
+        assert not task.done()
+        await server.start()
+        server.give(CONFIG)
+        assert (await asyncio.wait_for(task, 20)).source == "server"
+
+
+async def test_an_abort_before_the_server_was_heard_keeps_no_lease_that_nobody_gave(tmp_path: Path) -> None:
+    async with polled(tmp_path) as each:
+        await each.server.stop()
+        each.control.expire()
+        each.control.abort()
+        await until(each.kept.exists)
+        assert (kept := each.keeper.read()) is not None
+        assert kept.seconds_left(time.time_ns() // 1000) == 0.0
 
 
 @pytest.mark.parametrize(

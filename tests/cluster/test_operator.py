@@ -1,0 +1,146 @@
+"""The operator as a process on a real API server, with its own Role: what it makes of a resource, what it leaves."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shadow.controller.kinds import rules
+from shadow.processes import Stage
+from tests.cluster.api_server import ApiServer
+from tests.cluster.operators import RunningOperator, install_crd, operator_account, start_operator, until
+from tests.shadow.controller.resources import CHALLENGER, CHAMPION
+
+pytestmark = [pytest.mark.timeout(400), pytest.mark.xdist_group("api-server")]
+NEW = {"name": CHALLENGER.name, "bento": CHALLENGER.bento, "image": CHALLENGER.image}
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    with Stage(tmp_path / "logs", dict(os.environ)) as stage:
+        yield stage
+
+
+@pytest.fixture
+def running(api_server: ApiServer, namespace: str, stage: Stage) -> RunningOperator:
+    install_crd(api_server)
+    return start_operator(api_server, namespace, stage, operator_account(api_server, namespace))
+
+
+def status_of(running: RunningOperator, name: str = "recommender") -> Any:
+    return (running.read("sd", name) or {}).get("status", {})
+
+
+def condition(running: RunningOperator, kind: str) -> str:
+    found = [each for each in status_of(running).get("conditions", []) if each["type"] == kind]
+    return f"{found[0]['status']} {found[0]['reason']}" if found else ""
+
+
+def test_a_resource_comes_to_life_gets_a_shadow_and_leaves_production_behind(running: RunningOperator) -> None:
+    running.create()
+    until(lambda: condition(running, "Progressing") == "True RollingOut")
+    until(lambda: running.read("deployment", "recommender-primary"))
+    running.pods_ready("recommender-primary")
+    until(lambda: condition(running, "Ready") == "True Serving")
+    until(lambda: condition(running, "Progressing") == "False Settled")
+    assert status_of(running)["primary"]["bento"] == CHAMPION.bento
+    generation = running.read("deployment", "recommender-primary")["metadata"]["generation"]
+
+    running.patch(model=NEW, mirror={"percent": 10})
+    until(lambda: running.read("deployment", "recommender-control"))
+    until(lambda: status_of(running)["phase"] == "Shadowing")
+    shadow = running.read("deployment", "recommender-shadow")
+    assert shadow["spec"]["template"]["spec"]["containers"][0]["image"] == CHALLENGER.image
+    status = status_of(running)
+    assert (status["primary"]["bento"], status["shadow"]["bento"]) == (CHAMPION.bento, CHALLENGER.bento)
+    assert running.read("deployment", "recommender-primary")["metadata"]["generation"] == generation
+    reasons = until(lambda: (found := events(running)) and "ShadowStarted" in found and found)
+    assert reasons.count("Primary") == reasons.count("ShadowStarted") == 1
+
+    running.server.kubectl("-n", running.namespace, "delete", "sd", "recommender", "--timeout", "60s")
+    left = {(each["kind"], each["metadata"]["name"]) for each in running.all("deployments,services,configmaps")}
+    assert {("Deployment", "recommender-primary"), ("Service", "recommender")} <= left
+    assert not [name for _, name in left if name.endswith(("-shadow", "-control"))]
+    assert running.read("deployment", "recommender-primary")["metadata"]["generation"] == generation
+
+
+def events(running: RunningOperator) -> list[str]:
+    return [each["reason"] for each in running.all("events.events.k8s.io")]
+
+
+def test_a_child_that_somebody_deletes_comes_back(running: RunningOperator) -> None:
+    running.create()
+    first = until(lambda: running.read("service", "recommender"))
+    running.server.kubectl("-n", running.namespace, "delete", "service", "recommender")
+    again = until(lambda: running.read("service", "recommender"))
+    assert again["metadata"]["uid"] != first["metadata"]["uid"]
+
+
+def test_a_change_by_hand_is_told_in_status_and_by_one_event(running: RunningOperator) -> None:
+    running.create()
+    until(lambda: running.read("deployment", "recommender-primary"))
+    running.server.kubectl(
+        "-n", running.namespace, "set", "image", "deployment/recommender-primary", "bento=mine:1"
+    )  # fmt: skip
+    until(lambda: condition(running, "Progressing") == "False KeptByHand")
+    found = running.read("deployment", "recommender-primary")
+    assert found["spec"]["template"]["spec"]["containers"][0]["image"] == "mine:1"
+    until(lambda: "KeptByHand" in events(running))
+    assert events(running).count("KeptByHand") == 1
+
+
+def test_a_resource_with_everything_uses_exactly_the_rights_that_the_role_grants(
+    running: RunningOperator, stage: Stage
+) -> None:
+    """Every verb that is granted was used, and none was refused."""
+    running.create(autoscaling={"maxReplicas": 4})
+    until(lambda: running.read("deployment", "recommender-primary"))
+    running.patch(model=NEW)
+    until(lambda: running.read("deployment", "recommender-shadow"))
+    running.patch(
+        model={"name": CHAMPION.name, "bento": CHAMPION.bento, "image": CHAMPION.image}, deletionPolicy="Delete"
+    )
+    until(lambda: not running.read("deployment", "recommender-shadow"))
+    until(lambda: "ShadowEnded" in events(running))
+    running.server.kubectl("-n", running.namespace, "delete", "sd", "recommender", "--timeout", "60s")
+    until(lambda: not running.all("deployments,services,horizontalpodautoscalers,poddisruptionbudgets,networkpolicies"))
+    stage.stop("one")
+
+    account = f"system:serviceaccount:{running.namespace}:understudy-operator"
+    used: set[tuple[str, str, str]] = set()
+    for entry in running.server.audited():
+        what = entry.get("objectRef", {})
+        if entry["user"]["username"] == account and what.get("namespace") == running.namespace:
+            name = "/".join(filter(None, (what["resource"], what.get("subresource"))))
+            assert entry["responseStatus"]["code"] != 403, entry
+            used.add((what.get("apiGroup", ""), name, entry["verb"]))
+            if entry["verb"] == "patch" and entry["responseStatus"]["code"] == 201:
+                used.add((what.get("apiGroup", ""), name, "create"))
+    granted = {
+        (group, name, verb)
+        for rule in rules()
+        for group in rule["apiGroups"]
+        for name in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    assert used == granted
+
+
+def test_two_operators_one_acts_and_the_other_goes_on_where_it_was_killed(
+    running: RunningOperator, stage: Stage, api_server: ApiServer
+) -> None:
+    running.create()
+    until(lambda: status_of(running).get("primary"))
+    with tempfile.TemporaryDirectory() as logs, Stage(Path(logs), dict(stage.environment)) as others:
+        second = start_operator(api_server, running.namespace, others, Path(stage.environment["KUBECONFIG"]), "two")
+        assert second.metrics()["understudy_operator_lease_held"] == 0
+        running.process.process.kill()
+        running.patch(model=NEW)
+        until(lambda: running.read("deployment", "recommender-shadow"), 90)
+        assert second.metrics()["understudy_operator_lease_held"] == 1
+        assert status_of(running)["primary"]["bento"] == CHAMPION.bento
