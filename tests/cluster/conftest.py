@@ -12,6 +12,8 @@ import pytest
 
 from tests.cluster.api_server import api_server as api_server
 from tests.cluster.api_server import namespace as namespace
+from tests.cluster.kind_cluster import kind as kind
+from tests.cluster.kind_cluster import stand as stand
 
 TOOLS = Path(__file__).parents[3] / "shared" / "cluster" / "install"
 """What CI's machine offers to install Docker with (.ci/run)."""

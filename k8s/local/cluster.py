@@ -1,0 +1,97 @@
+"""One kind cluster: made if it is not there, images put onto its nodes, kubectl bound to it.
+
+Next module: `k8s.local.images`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from k8s.local.steps import run, say
+
+ROOT: Final = Path(__file__).parents[2]
+CONFIG: Final = ROOT / "k8s" / "kind.yaml"
+TAINT: Final = "node-role.kubernetes.io/control-plane"
+CREATE_SECONDS: Final = 400
+LOAD_SECONDS: Final = 400
+WAIT_SECONDS: Final = 240
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A kind cluster by its name; `kubeconfig` "" is the user's own file."""
+
+    name: str
+    node_image: str = ""
+    config: Path = CONFIG
+    kubeconfig: str = ""
+
+    def ensure(self) -> bool:
+        """Have it, with both nodes taking pods; whether it was made now."""
+        if self.exists():
+            say(f"The cluster {self.name} is there.")
+            return False
+        image = ("--image", self.node_image) if self.node_image else ()
+        run(
+            *("kind", "create", "cluster", "--name", self.name, "--config", str(self.config), "--wait", "180s"),
+            *(*image, *self._file()),
+            remedy="See what the node says (docker logs), remove what was left (make kind-down), try again. Where "
+            "Docker Hub is out of reach: KIND_NODE_IMAGE=an image that is here.",
+            seconds=CREATE_SECONDS,
+        )
+        self.kubectl("taint", "nodes", "--selector", TAINT, f"{TAINT}-")
+        self.kubectl("wait", "--for=condition=Ready", "nodes", "--all", "--timeout=120s", seconds=150)
+        return True
+
+    def exists(self) -> bool:
+        """Whether kind has it."""
+        listed = run("kind", "get", "clusters", remedy="Is Docker well? docker info", told=False)
+        return self.name in listed.split()
+
+    def delete(self) -> None:
+        """Remove it with all that is in it."""
+        run("kind", "delete", "cluster", "--name", self.name, *self._file(), remedy="docker ps; docker rm -f its nodes")
+
+    def load(self, images: Iterable[str]) -> None:
+        """Put images of this machine's Docker onto every node; those that are there already are passed over."""
+        run(
+            # At once: the layers that they share travel once.
+            *("kind", "load", "docker-image", "--name", self.name, *images),
+            remedy="Are they there (docker image ls), and is the disk not full (df)?",
+            seconds=LOAD_SECONDS,
+        )
+
+    def kubectl(self, *arguments: str, stdin: str = "", seconds: float = 120, told: bool = True) -> str:
+        """What kubectl prints of this cluster."""
+        return run(*self.command(*arguments), stdin=stdin, seconds=seconds, told=told, remedy=self._remedy)
+
+    def command(self, *arguments: str) -> tuple[str, ...]:
+        """The command line of kubectl for this cluster."""
+        return ("kubectl", "--context", f"kind-{self.name}", *self._file(), *arguments)
+
+    def helm(self, *arguments: str, seconds: float = 300) -> str:
+        """What helm prints of this cluster."""
+        context = ("--kube-context", f"kind-{self.name}")
+        return run("helm", *arguments, *context, *self._file(), seconds=seconds, remedy=self._remedy)
+
+    def apply(self, manifests: Iterable[dict[str, Any]], namespace: str) -> None:
+        """Apply objects."""
+        text = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(manifests)})
+        self.kubectl("apply", "--namespace", namespace, "--filename", "-", stdin=text)
+
+    def rolled_out(self, namespace: str, *deployments: str) -> None:
+        """Wait until the newest pods of the Deployments are ready."""
+        for name in deployments:
+            waiting = ("rollout", "status", f"deployment/{name}", "--namespace", namespace)
+            self.kubectl(*waiting, f"--timeout={WAIT_SECONDS}s", seconds=WAIT_SECONDS + 10)
+
+    @property
+    def _remedy(self) -> str:
+        return f"Look at it: kubectl --context kind-{self.name} get pods,events --all-namespaces"
+
+    def _file(self) -> tuple[str, ...]:
+        return ("--kubeconfig", self.kubeconfig) if self.kubeconfig else ()

@@ -1,0 +1,107 @@
+"""Constant load by a client that does not retry: kept connections and fresh ones in turn, every failure by its time."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import threading
+import time
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Final, Self
+
+from shadow.replay.client import Reader
+
+HOST: Final = "127.0.0.1"
+DEADLINE_SECONDS: Final = 15.0
+KEPT: Final = 8
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+@dataclass
+class Traffic:
+    """GETs of `/recommend` at `rps` from entering the block to leaving it; what is under way then is waited for."""
+
+    port: int
+    rps: float = 50.0
+    users: int = 50
+    sent: list[str] = field(default_factory=list)
+    """The request ids, in the order of their start."""
+    answered: list[str] = field(default_factory=list)
+    """Those that got 200."""
+    failed: list[str] = field(default_factory=list)
+    """What became of the others: seconds since the start, the kind of connection, why."""
+
+    def __enter__(self) -> Self:
+        self._stop = threading.Event()
+        self._idle: list[Connection] = []
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
+        self._started = time.monotonic()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join(DEADLINE_SECONDS + 5)
+        assert not self._thread.is_alive(), "requests are still under way"
+
+    async def _run(self) -> None:
+        under_way: set[asyncio.Task[None]] = set()
+        number = 0
+        while not self._stop.is_set():
+            # What came late is not made up for: after a pause of this machine there is no burst.
+            await asyncio.sleep(max(0.0, self._started + number / self.rps - time.monotonic()))
+            number = max(number + 1, int((time.monotonic() - self._started) * self.rps))
+            task = asyncio.create_task(self._one(number))
+            under_way.add(task)
+            task.add_done_callback(under_way.discard)
+        await asyncio.gather(*under_way)
+        for _, writer in self._idle:
+            writer.close()
+
+    async def _one(self, number: int) -> None:
+        request, fresh, began = secrets.token_hex(8), number % 2 == 0, time.monotonic()
+        self.sent.append(request)
+        try:
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                status = await self._ask(request, f"u{number % self.users:04d}", fresh)
+        except (OSError, asyncio.IncompleteReadError, TimeoutError) as error:
+            status, why = 0, repr(error)
+        else:
+            why = f"status {status}"
+        if status == 200:
+            self.answered.append(request)
+        else:
+            kind = "fresh" if fresh else "kept"
+            self.failed.append(f"{began - self._started:.2f} s, {kind}, after {time.monotonic() - began:.2f} s: {why}")
+
+    async def _ask(self, request: str, user: str, fresh: bool) -> int:
+        reader, writer = await self._connection(fresh)
+        try:
+            close = "Connection: close\r\n" if fresh else ""
+            head = f"GET /recommend?user_id={user}&k=5 HTTP/1.1\r\nHost: recommender\r\nX-Request-Id: {request}\r\n"
+            writer.write(f"{head}{close}\r\n".encode())
+            answer = Reader()
+            while not answer.done:
+                data = await reader.read(65_536)
+                if not data:
+                    raise ConnectionResetError("the connection ended before the answer did")
+                answer.feed(data)
+        except BaseException:
+            writer.close()
+            raise
+        if fresh or not answer.keep_alive or len(self._idle) >= KEPT:
+            writer.close()
+        else:
+            self._idle.append((reader, writer))
+        return answer.status
+
+    async def _connection(self, fresh: bool) -> Connection:
+        while self._idle and not fresh:
+            reader, writer = self._idle.pop()
+            if not reader.at_eof():
+                return reader, writer
+            writer.close()
+        return await asyncio.open_connection(HOST, self.port)
