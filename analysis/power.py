@@ -32,6 +32,7 @@ from analysis.formulas_noninferiority import NoninferiorMean, NoninferiorOneMean
 from analysis.formulas_planning import (
     Arms,
     Quantile,
+    rounded_up,
     weeks,
     whole_arms,
 )
@@ -138,7 +139,9 @@ def _per_control(question: Question) -> float:
 
 
 def _answer(question: Question, solved: str, n: float, effect: float, power: float, inflated: float) -> Answer:
-    arms = whole_arms(n, question.ratio, question.around.arms if question.ratio else 1)
+    sequences = isinstance(question.test, Crossover) and question.test.layout == "2x2"
+    n_whole = 2 * rounded_up(n / 2) if sequences else n
+    arms = whole_arms(n_whole, question.ratio, question.around.arms if question.ratio else 1)
     traffic = question.around.traffic
     needed = None if traffic is None else weeks(arms.total, traffic)
     return Answer(question=question, solved=solved, n=n, effect=effect, power=power, inflation=inflated, arms=arms,
@@ -151,3 +154,9 @@ def _instead(question: Question, most: int) -> str:
         return f"they find an effect of {for_effect(question, n_of_weeks(question, most)).effect:.4g}"
     except QuestionError as error:
         return str(error)
+
+
+if __name__ == "__main__":
+    from analysis.power_cli import power
+
+    power(prog_name="python -m analysis.power")

@@ -102,11 +102,12 @@ class Adjusted(Design):
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """A test, its surroundings, and the power that all of it shall have."""
+    """A test, its surroundings, and the power that all of it shall have. `base`: what relative effects refer to."""
 
     test: Design
     around: Surroundings = dataclasses.field(default_factory=Surroundings)
     power: float = 0.8
+    base: float | None = None
 
     @property
     def target(self) -> float:

@@ -44,6 +44,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "replay": ("shadow.replay.cli:replay", "Replay requests: from a file, an access log or a pair log."),
     "load": ("shadow.load:load", "Ask a service at a constant rate, and tell its latencies as they come."),
     "gate": ("analysis.cli:gate", "Judge a pair log by a plan: PASS, HOLD, INCONCLUSIVE or ERROR."),
+    "power": ("analysis.power_cli:power", "Plan an experiment: sample size, detectable effect, power or duration."),
     "demo": ("shadow.demo:demo", "The whole path, from MovieLens to a verdict, on this machine."),
 }
 
