@@ -115,11 +115,19 @@ def _setting(name: str, kind: Any, text: str, **more: Any) -> Callable[[Command]
 @_setting("--encryption", click.Choice(ENCRYPTIONS), "Server-side encryption asked of s3://.", default=NONE)
 @_setting("--kms-key", str, "Id or ARN of the KMS key  [the account's]", default="")
 @_setting("--retain-days", float, "Of file:///…: days after which an ended log is deleted  [never]", default=0.0)
-def shipper(**settings: Any) -> None:
+@click.option(
+    "--keep", "kept", is_flag=True, help="As a child that is started again when it ends by itself: for a pod."
+)
+def shipper(kept: bool, **settings: Any) -> None:
     """Write the router's pairs into segments and upload them, until SIGTERM (docs/shipper.md)."""
+    log_to_stderr()
+    if kept:
+        from shadow.router.keeping import keep
+
+        told = [part for name, value in settings.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+        sys.exit(keep([sys.executable, "-m", "shadow", "shipper", *told]))
     from shadow.router.shipper import run_shipper
 
-    log_to_stderr()
     try:
         code = run_shipper(ShipperSettings(**settings))
     except (ValueError, OSError) as error:

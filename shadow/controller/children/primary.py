@@ -160,10 +160,11 @@ def _shipper(resource: ShadowDeployment, platform: Platform) -> dict[str, Any]:
         "image": platform.router_image,
         "imagePullPolicy": platform.pull_policy,
         "restartPolicy": "Always",
-        "command": ["understudy", "shipper"],
+        "command": ["understudy", "shipper", "--keep"],
         "env": environment,
         "ports": [{"name": "shipper", "containerPort": SHIPPER_PORT}],
-        "livenessProbe": probe("/metrics", "shipper", period=10, failures=6),
+        # A pod whose shipper cannot start never gets ready, so it replaces no other; later its trouble is no user's.
+        "startupProbe": probe("/metrics", "shipper", period=1, failures=60),
         "resources": {
             "requests": {"cpu": "50m", "memory": memory, "ephemeral-storage": storage},
             "limits": {"memory": memory, "ephemeral-storage": storage},
