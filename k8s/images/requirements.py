@@ -49,7 +49,14 @@ ROUTER: Final = Image(
 CONTROL: Final = Image(
     name="control",
     entries=(
-        *("shadow.cli", "shadow.controller.cli", "shadow.pairs_cli", "shadow.replay.cli", "shadow.load"),
+        *(
+            "shadow.cli",
+            "shadow.controller.cli",
+            "shadow.controller.render",
+            "shadow.pairs_cli",
+            "shadow.replay.cli",
+            "shadow.load",
+        ),
         *("bentos.features_cli", "bentos.registry", "analysis.cli"),
     ),
     packages=(
