@@ -80,7 +80,7 @@ def bento(
         "ports": [{"name": "bento", "containerPort": BENTO_PORT}],
         # Nothing answers before the model is loaded, and early probes hang: hence the short timeout.
         "startupProbe": probe("/readyz", "bento", period=1, failures=120),
-        "readinessProbe": probe("/readyz", "bento", period=2, failures=2),
+        "readinessProbe": probe("/readyz", "bento", period=2, failures=3),
         "livenessProbe": probe("/livez", "bento", period=10, failures=6),
         "lifecycle": {"preStop": {"sleep": {"seconds": sleep_seconds}}},
         "resources": {

@@ -109,7 +109,7 @@ def _router(resource: ShadowDeployment, platform: Platform) -> dict[str, Any]:
         ],
         # The router's own, never the bento's through it: a start that waits for the bento would wait for itself.
         "startupProbe": probe("/livez", "observe", period=1, failures=60),
-        "readinessProbe": probe("/readyz", "observe", period=2, failures=2),
+        "readinessProbe": probe("/readyz", "observe", period=2, failures=3),
         "livenessProbe": probe("/livez", "observe", period=10, failures=6),
         "lifecycle": {"preStop": {"exec": {"command": ["understudy", "router", "config", "drain", "--admin", ADMIN]}}},
         "resources": {
@@ -129,7 +129,7 @@ def _source(resource: ShadowDeployment, platform: Platform) -> list[str]:
     """Where the router's configuration comes from."""
     file = f"{CONFIG}/{CONFIG_FILE}"
     if not platform.control_url:
-        return ["--config", file]
+        return ["--config", file, "--state", STATE_DIRECTORY]
     url = f"{platform.control_url.rstrip('/')}/{resource.metadata.namespace}/{resource.metadata.name}"
     remote = ["--config-server", url, "--name", "$(POD_NAME)", "--admin", ADMIN, "--state", STATE_DIRECTORY]
     return [*remote, "--seed", file]

@@ -42,7 +42,8 @@ def test_the_routers_read_their_file() -> None:
     found = named(rendered(resource(), ALONE))
     pod = found["Deployment", "recommender-primary"]["spec"]["template"]["spec"]
     router = next(each for each in pod["initContainers"] if each["name"] == "router")
-    assert router["command"] == ["understudy", "router", "--config", "/etc/understudy/router.json"]
+    state = ("--state", "/var/lib/understudy")
+    assert router["command"] == ["understudy", "router", "--config", "/etc/understudy/router.json", *state]
     parse_config(found["ConfigMap", "recommender-router"]["data"]["router.json"].encode(), "ConfigMap")
 
 

@@ -25,10 +25,11 @@ def kept(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
         until_true((tmp_path / "s.sock").exists, WAIT_SECONDS)
         yield process
     finally:
-        for child in psutil.Process(process.pid).children() if process.poll() is None else []:
-            child.kill()
+        children = psutil.Process(process.pid).children() if process.poll() is None else []
         process.kill()
         process.wait()
+        for child in children:
+            child.kill()
 
 
 def start(directory: Path, destination: str) -> subprocess.Popen[bytes]:
