@@ -61,6 +61,7 @@ CONTROL: Final = Image(
     ),
     packages=(
         *(
+            "aiohttp",
             "click",
             "distributed",
             "faiss-cpu",
