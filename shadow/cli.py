@@ -45,6 +45,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "load": ("shadow.load:load", "Ask a service at a constant rate, and tell its latencies as they come."),
     "gate": ("analysis.cli:gate", "Judge a pair log by a plan: PASS, HOLD, INCONCLUSIVE or ERROR."),
     "power": ("analysis.power_cli:power", "Plan an experiment: sample size, detectable effect, power or duration."),
+    "plan": ("analysis.planning_cli:plan", "Write the plan of a shadow or an A/B test, sized, to be signed."),
     "demo": ("shadow.demo:demo", "The whole path, from MovieLens to a verdict, on this machine."),
 }
 
