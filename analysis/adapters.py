@@ -47,14 +47,19 @@ def ranked_list(answer: Answer) -> RankedList | Unreadable:
     if answer.truncated:
         return Unreadable("truncated")
     try:
-        raw = answer.body_bytes()
+        # Text is decoded as it is: making bytes of it first would cost as much again.
+        raw = answer.body if answer.body_encoding != "base64" else answer.body_bytes()
+        body = _BODY.decode(raw)
+    except msgspec.DecodeError:
+        return Unreadable("shape")
+    except UnicodeEncodeError:
+        return Unreadable("encoding")
+    except UnicodeError:
+        return Unreadable("shape")
     except ValueError:
         return Unreadable("encoding")
-    try:
-        body = _BODY.decode(raw)
-    except (msgspec.DecodeError, UnicodeError):
-        return Unreadable("shape")
-    return RankedList(tuple(item.item_id for item in body.items), body.source)
+    # A list comprehension within: half the time of a generator.
+    return RankedList(tuple([item.item_id for item in body.items]), body.source)
 
 
 Adapter = Callable[[Answer], RankedList | Unreadable]

@@ -7,7 +7,8 @@ the primary itself had no answer to compare with; it is loss, and counted. Next 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from array import array
+from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Final
 
@@ -16,7 +17,7 @@ import numpy as np
 from analysis.adapters import Adapter, RankedList, Unreadable
 from analysis.items import PAD, Items
 from analysis.measures import K
-from analysis.rows import EMPTY_LIST, NAMED, NOTHING, Rows
+from analysis.rows import EMPTY_LIST, NAMED, NOTHING, Codes, Rows
 from shadow.contracts import ARM_ERROR, ARM_TIMEOUT, DROPPED, PAIRED, Answer, PairRecord
 
 ABSENT: Final = 0
@@ -42,31 +43,43 @@ def read_rows(records: Iterable[PairRecord], adapter: Adapter, items: Items) -> 
 
 
 class _Reader:
-    """Collects columns. What comes again and again (users, names, lists, the primary's answer of a request's other
+    """Collects columns. What comes again and again (users, texts, lists, the primary's answer of a request's other
     record) is worked out once."""
 
     def __init__(self, adapter: Adapter, items: Items) -> None:
         self._adapter = adapter
         self._number = items.number
-        self._names: dict[str, int] = {}
+        self._texts: dict[tuple[str | None, ...], int] = {}
         self._users: dict[str, bytes] = {}
         self._lists: dict[tuple[str, ...], int] = {(): EMPTY_LIST}
         self._known: tuple[Answer | None, RankedList | Unreadable] = (None, Unreadable("primary_error"))
-        self._texts: list[tuple[int, ...]] = []
-        self._numbers: list[tuple[int, ...]] = []
+        self._numbers = array("q")
         self._hashes: list[bytes] = []
 
     def add(self, record: PairRecord) -> None:
         """One record more."""
-        primary, other = self._primary(record.primary), record.arm_answer
-        name = self._name
+        own, other = record.primary, record.arm_answer
+        primary = self._primary(own)
+        shown = primary if isinstance(primary, RankedList) else _NO_LIST
         state, why, answer = _became(record, primary, self._adapter)
         listed, source, latency = EMPTY_LIST, FAILED_SOURCE, -1
         if answer is not None and other is not None:
             listed, source, latency = self._list(answer.items), answer.source, other.connect_us + other.upstream_us
-        shown = primary if isinstance(primary, RankedList) else _NO_LIST
+        # In the order of NAMED. Few different ones come, so they are numbered as they stand together.
+        texts = (
+            record.experiment,
+            record.incarnation,
+            record.arm,
+            record.outcome,
+            why,
+            primary.reason if isinstance(primary, Unreadable) else "",
+            None if own is None else own.version,
+            None if other is None else other.version,
+            shown.source,
+            source,
+        )
         self._hashes.append(self._request(record))
-        self._numbers.append(
+        self._numbers.extend(
             (
                 record.event_time_us,
                 record.arrival_us,
@@ -74,28 +87,12 @@ class _Reader:
                 record.sequence,
                 state,
                 latency,
-                -1 if record.primary is None else record.primary.connect_us + record.primary.upstream_us,
+                -1 if own is None else own.connect_us + own.upstream_us,
                 self._list(shown.items),
                 listed,
+                self._texts.setdefault(texts, len(self._texts)),
             )
         )
-        self._texts.append(
-            (
-                name(record.experiment),
-                name(record.incarnation),
-                name(record.arm),
-                name(record.outcome),
-                name(why),
-                name(primary.reason if isinstance(primary, Unreadable) else ""),
-                NOTHING if record.primary is None else name(record.primary.version),
-                NOTHING if other is None else name(other.version),
-                name(shown.source),
-                name(source),
-            )
-        )
-
-    def _name(self, name: str) -> int:
-        return self._names.setdefault(name, len(self._names))
 
     def _list(self, items: tuple[str, ...]) -> int:
         return self._lists.setdefault(items, len(self._lists))
@@ -120,9 +117,10 @@ class _Reader:
 
     def rows(self) -> Rows:
         """All that was added."""
-        numbers = np.array(self._numbers, dtype=np.int64).reshape(-1, 9)
-        texts = np.array(self._texts, dtype=np.int32).reshape(-1, len(NAMED))
+        numbers = np.frombuffer(self._numbers, dtype=np.int64).reshape(-1, COLUMNS)
         hashes = np.frombuffer(b"".join(self._hashes), dtype="<u8").astype(np.uint64).reshape(-1, 2)
+        names, codes = _numbered(self._texts)
+        texts = codes[numbers[:, 9]]
         number = self._number
         padded = [[*map(number, items[:K]), *[PAD] * (K - len(items))] for items in self._lists]
         return Rows(
@@ -138,10 +136,23 @@ class _Reader:
             primary_list=numbers[:, 7].astype(np.int32),
             arm_list=numbers[:, 8].astype(np.int32),
             **{name: texts[:, place].copy() for place, name in enumerate(NAMED)},
-            names=tuple(self._names),
+            names=names,
             lists=np.array(padded, dtype=np.int32),
             digests=np.frombuffer(b"".join(map(_digest, self._lists)), dtype="<u8").astype(np.uint64),
         )
+
+
+COLUMNS: Final = 10
+"""Numbers of a record."""
+
+
+def _numbered(texts: Iterable[tuple[str | None, ...]]) -> tuple[tuple[str, ...], Codes]:
+    """The names in `texts`, and each of these as numbers of names, None as NOTHING; shape (texts, NAMED)."""
+    rows = list(texts)
+    names = tuple(dict.fromkeys(each for row in rows for each in row if each is not None))
+    place: dict[str | None, int] = {name: number for number, name in enumerate(names)} | {None: NOTHING}
+    codes = np.array([[place[each] for each in row] for row in rows], dtype=np.int32)
+    return names, codes.reshape(-1, len(NAMED))
 
 
 def _became(
@@ -160,9 +171,7 @@ def _became(
     return ANSWERED, "", answer
 
 
-def _readable(
-    answer: Answer | None, none: str, adapter: Callable[[Answer], RankedList | Unreadable]
-) -> RankedList | Unreadable:
+def _readable(answer: Answer | None, none: str, adapter: Adapter) -> RankedList | Unreadable:
     if answer is None or answer.status == 0:
         return Unreadable(none)
     if not 200 <= answer.status < 300:
