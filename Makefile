@@ -15,7 +15,7 @@ help: ## this list
 .venv/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3,11) <= sys.version_info[:2] <= (3,13))' || \
 	  { echo "Python 3.11, 3.12 or 3.13 is needed; '$(PYTHON)' is not one. Say which: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
-	@echo "Installing into .venv: about 2.2 GB on disk, 2 to 6 minutes, once."
+	@echo "Installing into .venv: about 2.5 GB on disk, 2 to 6 minutes, once."
 	$(PYTHON) -m venv .venv
 	$(PIP) --quiet --no-deps --retries 1 $(TORCH)
 	$(PIP) --quiet -e '.[dev]'

@@ -60,6 +60,9 @@ class Spec(Part, frozen=True, kw_only=True):
     """A HorizontalPodAutoscaler for the primary."""
     pod_template: PodTemplate = PodTemplate()
     """Overlay for all pods: node selector, tolerations, environment, resources, labels. A change rolls the primary."""
+    startup_seconds: Annotated[int, Meta(ge=10, le=3_600)] = 120
+    """How long a bento may take until it is ready, its model loaded and its warm-up answered; then it is started anew.
+    A change rolls the primary."""
     mirror: Mirror = Mirror()
     """Whose requests the shadow gets copies of, and how long it may take."""
     control: Control = Control()

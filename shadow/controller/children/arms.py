@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from shadow.controller.children.overlaid import overlaid
-from shadow.controller.children.pods import TEMPORARY_VOLUME, bento, pod_spec, volume
+from shadow.controller.children.pods import TEMPORARY_VOLUME, bento, pod_spec, progress_seconds, volume
 from shadow.controller.limits import ARM_GRACE_SECONDS, ARM_SLEEP_SECONDS, TEMPORARY
 from shadow.controller.names import BENTO_ANNOTATION, EXCEPTIONS, arm_name, labels, manifest, selector
 from shadow.controller.resource import Platform, ServingArm, ShadowDeployment
@@ -23,7 +23,7 @@ def arm_deployment(resource: ShadowDeployment, arm: ServingArm, platform: Platfo
     spec: dict[str, Any] = {
         "replicas": resource.spec.mirror.replicas,
         "revisionHistoryLimit": 2,
-        "progressDeadlineSeconds": 600,
+        "progressDeadlineSeconds": progress_seconds(resource),
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
         "selector": {"matchLabels": selector(resource, arm.name)},
         "template": overlaid(

@@ -79,7 +79,7 @@ def bento(
         "env": environment,
         "ports": [{"name": "bento", "containerPort": BENTO_PORT}],
         # Nothing answers before the model is loaded, and early probes hang: hence the short timeout.
-        "startupProbe": probe("/readyz", "bento", period=1, failures=120),
+        "startupProbe": probe("/readyz", "bento", period=1, failures=spec.startup_seconds),
         "readinessProbe": probe("/readyz", "bento", period=2, failures=3),
         "livenessProbe": probe("/livez", "bento", period=10, failures=6),
         "lifecycle": {"preStop": {"sleep": {"seconds": sleep_seconds}}},
@@ -90,6 +90,11 @@ def bento(
         "securityContext": LOCKED,
         "volumeMounts": [{"name": TEMPORARY_VOLUME, "mountPath": VOLUMES[TEMPORARY_VOLUME]}],
     }
+
+
+def progress_seconds(resource: ShadowDeployment) -> int:
+    """After so long without another pod that is ready a rollout is told to be stuck."""
+    return max(600, 2 * resource.spec.startup_seconds)
 
 
 def probe(path: str, port: str, period: int, failures: int) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """The primary's Deployment: the bento, and before it as native sidecars the shipper and the router.
 
-Its pod template follows from `model`, `router`, `pairLog`, `features`, `registryURL` and `podTemplate` alone. Nothing
-about a shadow may get into it: it would restart production. Next module: `shadow.controller.children.arms`.
+Its pod template follows from `model`, `router`, `pairLog`, `features`, `registryURL`, `startupSeconds` and
+`podTemplate` alone. Nothing about a shadow may get into it: it would restart production. Next module:
+`shadow.controller.children.arms`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from shadow.controller.children.pods import (
     bento,
     pod_spec,
     probe,
+    progress_seconds,
     secret_variable,
     variable,
     volume,
@@ -55,7 +57,7 @@ def primary(resource: ShadowDeployment, serving: Serving, platform: Platform) ->
     body: dict[str, Any] = {} if spec.autoscaling is not None else {"replicas": spec.replicas}
     body |= {
         "revisionHistoryLimit": 5,
-        "progressDeadlineSeconds": 600,
+        "progressDeadlineSeconds": progress_seconds(resource),
         "minReadySeconds": 2,
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
         "selector": {"matchLabels": selector(resource, PRIMARY)},

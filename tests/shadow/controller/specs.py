@@ -92,6 +92,7 @@ PRODUCTIONS: Final = optional(
     replicas=st.integers(0, 1_000),
     autoscaling=st.just({"maxReplicas": 5}),
     podTemplate=overlays("bento", "router", "shipper"),
+    startupSeconds=st.integers(10, 3_600),
     registryURL=st.just("http://mlflow:5000"),
     deletionPolicy=st.sampled_from(["Orphan", "Delete"]),
     network=optional(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from shadow.controller.children import children
 from tests.shadow.controller.children.test_children import named
 from tests.shadow.controller.resources import ON_TRIAL, PLATFORM, resource
@@ -33,3 +35,10 @@ def test_the_autoscaler_looks_at_bento_and_router_and_lets_pods_go_one_by_one() 
 
 def test_rolling_never_takes_a_pod_before_another_serves() -> None:
     assert child("Deployment")["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
+
+
+@pytest.mark.parametrize(("given", "deadline"), [(10, 600), (900, 1_800)])
+def test_a_model_that_loads_slowly_is_waited_for(given: int, deadline: int) -> None:
+    deployment = child("Deployment", startupSeconds=given)
+    assert deployment["template"]["spec"]["containers"][0]["startupProbe"]["failureThreshold"] == given
+    assert deployment["progressDeadlineSeconds"] == deadline
