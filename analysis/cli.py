@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import tempfile
@@ -37,6 +38,9 @@ def _named_directory(_: click.Context, __: click.Parameter, values: tuple[str, .
 )
 @click.option("--processes", type=click.IntRange(1), help="How many read the log; as many as there are processors.")
 @click.option("--scheduler", metavar="tcp://…", help="Read the log on the workers of this Dask scheduler instead.")
+@click.option("--plan-sha256", default="", help="The plan's hash from before the data; another plan is an ERROR.")
+@click.option("--termination-log", type=click.Path(path_type=Path), help="For a Job: leave the verdict here (4 KiB).")
+@click.option("--report-url", default="", help="Where the report will be found, for the termination log.")
 @click.option("--exit-zero", is_flag=True, help="Exit 0 also for HOLD and INCONCLUSIVE.")
 @click.option("--json", "as_json", is_flag=True, help="Print report.json instead of the summary.")
 def gate(
@@ -48,6 +52,9 @@ def gate(
     bundles: list[tuple[str, Path]],
     processes: int | None,
     scheduler: str | None,
+    plan_sha256: str,
+    termination_log: Path | None,
+    report_url: str,
     exit_zero: bool,
     as_json: bool,
 ) -> None:
@@ -59,16 +66,22 @@ def gate(
     from analysis.mapping import SchedulerError
     from analysis.report.result import to_json
     from analysis.report.terminal import to_lines
+    from analysis.termination import message
     from analysis.verdict import ERROR, EXIT_CODES
 
     try:
-        inputs = read_inputs(plan, catalogue, bundles)
+        inputs = read_inputs(plan, catalogue, bundles, plan_sha256)
         result = _judged(location, experiment, inputs, processes or os.cpu_count() or 1, scheduler)
         _write(result, out)
+        if termination_log:
+            termination_log.write_bytes(message(result, to_json(result), report_url))
     except (InputError, SchedulerError) as error:
-        _fail(str(error))
+        _fail(str(error), termination_log)
     except OSError as error:
-        _fail(f"{error.filename or out}: {error.strerror or error}: the report cannot be written, choose another --out")
+        place = error.filename or out
+        _fail(
+            f"{place}: {error.strerror or error}: the report cannot be written, choose another --out", termination_log
+        )
     if result.verdict == ERROR:
         click.echo(f"error: {'; '.join(result.reasons)}", err=True)
     if as_json:
@@ -114,6 +127,12 @@ def _write(result: Result, out: Path) -> None:
             (Path(scratch) / name).replace(out / name)
 
 
-def _fail(text: str) -> None:
+def _fail(text: str, termination_log: Path | None = None) -> None:
+    """End as a usage error; a Job tells its reason, too, if its termination log can be written."""
+    if termination_log:
+        from analysis.termination import failure
+
+        with contextlib.suppress(OSError):
+            termination_log.write_bytes(failure(text))
     click.echo(f"error: {text}", err=True)
     sys.exit(USAGE)

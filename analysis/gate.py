@@ -3,8 +3,9 @@
 Per guardrail there are four cells. Non-inferior (the harmful limit is inside the margin) and no harm shown: pass.
 Non-inferior, harm shown: pass with note, for much data must not punish a tolerable harm. Not non-inferior, harm shown:
 hold. Neither: inconclusive. Every guardrail must be non-inferior for PASS, each at the full α (intersection–union,
-Berger 1982: no adjustment is needed); harm is tested with Holm's adjustment over the guardrails. A veto of the health
-checks makes it INCONCLUSIVE, input that cannot be judged makes it ERROR. Next module: `analysis.evidence`.
+Berger 1982: no adjustment is needed); harm is tested with Holm's adjustment over the guardrails. At planned looks both
+spend their α by Lan and DeMets (`analysis.schedule`). A veto of the health checks makes it INCONCLUSIVE, input that
+cannot be judged makes it ERROR. Next module: `analysis.evidence`.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from scipy import stats
-
 from analysis.estimates import Estimate
 from analysis.measures import LOWER, MEASURES, SHADOW_ON_PRIMARY
+from analysis.needed import in_words, needed
 from analysis.plan import MetricPlan, Plan
-from analysis.verdict import ERROR, HOLD, INCONCLUSIVE, PASS, VETO, Check, MetricResult, Needed
+from analysis.schedule import WHOLE, Look, last
+from analysis.verdict import ERROR, HOLD, INCONCLUSIVE, PASS, VETO, Check, MetricResult
 from analysis.wording import shown
 
 MEANING: Final = {
@@ -37,9 +38,6 @@ CELLS: Final = {
     (False, False): "inconclusive",
 }
 """(Non-inferior, harm shown) → decision."""
-
-LEAST_FREEDOM: Final = 1.0
-"""Degrees of freedom below which no forecast is made."""
 
 DECISIONS: Final = ("hold", "inconclusive", "pass_with_note", "pass", "descriptive")
 """By weight: the heaviest decision of the guardrails makes the verdict, and reasons come in this order."""
@@ -65,9 +63,14 @@ class Judgement:
 
 
 def judge(
-    plan: Plan, found: Sequence[Evidence], checks: Sequence[Check], hours: float, unusable: Sequence[str] = ()
+    plan: Plan,
+    found: Sequence[Evidence],
+    checks: Sequence[Check],
+    hours: float,
+    unusable: Sequence[str] = (),
+    look: Look = WHOLE,
 ) -> Judgement:
-    """The verdict on `found` (one per metric of the plan, any order), seen in `hours` of traffic.
+    """The verdict on `found` (one per metric of the plan, any order), seen in `hours` of traffic, at `look`.
 
     `unusable` lists why the input cannot be judged at all; a metric of the plan without evidence is such a reason.
     """
@@ -77,8 +80,9 @@ def judge(
     if broken:
         return Judgement(ERROR, tuple(broken), ())
     ordered = [known[metric.name] for metric in plan.metrics]
-    adjusted = _holm({each.metric.name: _p_harm(each) for each in ordered if each.metric.role == "guardrail"})
-    metrics = tuple(_metric(plan, each, adjusted.get(each.metric.name), hours) for each in ordered)
+    guardrails = [each for each in ordered if each.metric.role == "guardrail"]
+    adjusted = _holm({each.metric.name: look.adjusted(_p_harm(each)) for each in guardrails})
+    metrics = tuple(_metric(plan, each, adjusted.get(each.metric.name), hours, look) for each in ordered)
     vetoes = [f"health: {check.name}: {check.found} (expected: {check.expected})" for check in checks if _vetoes(check)]
     weighty = [metric for metric in metrics if metric.role == "guardrail"]
     weighty.sort(key=lambda metric: DECISIONS.index(metric.decision))
@@ -115,14 +119,16 @@ def _holm(p_values: dict[str, float]) -> dict[str, float]:
     return adjusted
 
 
-def _metric(plan: Plan, each: Evidence, p_holm: float | None, hours: float) -> MetricResult:
+def _metric(plan: Plan, each: Evidence, p_holm: float | None, hours: float, look: Look) -> MetricResult:
     metric, measure, harm = each.metric, MEASURES[each.metric.name], _harmful(each)
-    decision, reason, needed = "descriptive", "described only, decides nothing", None
+    decision, reason, more = "descriptive", "described only, decides nothing", None
+    alpha = look.nominal(plan.alpha)
     if p_holm is not None:
-        decision, reason = _decide(plan, each, harm, p_holm)
+        decision, reason = _decide(plan, each, harm, p_holm, alpha)
     if decision == "inconclusive" and harm is not None:
-        needed = _needed(plan, harm, _scaled(metric.margin, harm), hours)
-        reason += _in_words(needed, harm)
+        at_last = last(plan.looks).nominal(plan.alpha)
+        more = needed(plan, harm, _scaled(metric.margin, harm), hours, at_last)
+        reason += in_words(more, harm, hours)
     base = MetricResult(
         name=metric.name,
         role=metric.role,
@@ -135,16 +141,16 @@ def _metric(plan: Plan, each: Evidence, p_holm: float | None, hours: float) -> M
         margin=metric.margin,
         margin_reason=" ".join(metric.reason.split()),
         noise_floor=each.noise_floor,
-        needed=needed,
+        needed=more,
     )
-    return base if each.estimate is None or harm is None else _with_numbers(base, plan, each.estimate, harm, p_holm)
+    return base if each.estimate is None or harm is None else _with_numbers(base, alpha, each.estimate, harm, p_holm)
 
 
 def _with_numbers(
-    base: MetricResult, plan: Plan, estimate: Estimate, harm: Estimate, p_holm: float | None
+    base: MetricResult, alpha: float, estimate: Estimate, harm: Estimate, p_holm: float | None
 ) -> MetricResult:
     """`base` with everything that rests on an estimate, turned back from the harm's direction to the metric's own."""
-    harm_lower, harm_upper = _unscaled(harm.lower(plan.alpha), harm), _unscaled(harm.upper(plan.alpha), harm)
+    harm_lower, harm_upper = _unscaled(harm.lower(alpha), harm), _unscaled(harm.upper(alpha), harm)
     lower, upper = harm_lower, harm_upper
     if base.harm == LOWER:
         lower, upper = _negative(harm_upper), _negative(harm_lower)
@@ -172,7 +178,7 @@ def _with_numbers(
     return MetricResult(**fields)
 
 
-def _decide(plan: Plan, each: Evidence, harm: Estimate | None, p_holm: float) -> tuple[str, str]:
+def _decide(plan: Plan, each: Evidence, harm: Estimate | None, p_holm: float, alpha: float) -> tuple[str, str]:
     """The cell of one guardrail, and why in words."""
     if harm is None:
         return "inconclusive", each.why_none
@@ -182,7 +188,7 @@ def _decide(plan: Plan, each: Evidence, harm: Estimate | None, p_holm: float) ->
     if not harm.bounded:
         return "inconclusive", harm.spread.notes[0] if harm.spread.notes else "no interval can be given"
     unit = each.metric.unit
-    upper = harm.upper(plan.alpha)
+    upper = harm.upper(alpha)
     margin = shown(each.metric.margin, unit, sign=False)
     safe = upper is not None and upper < _scaled(each.metric.margin, harm)
     harmed = p_holm <= plan.alpha
@@ -212,38 +218,6 @@ def _below_floors(plan: Plan, harm: Estimate) -> str:
     if spread.effective_blocks < floors.blocks:
         return f"{shown(spread.effective_blocks, 'plain')} effective time blocks, the plan's floor is {floors.blocks:g}"
     return ""
-
-
-def _needed(plan: Plan, harm: Estimate, margin: float, hours: float) -> Needed | None:
-    """How much traffic in total decides this guardrail at zero true effect, with the plan's power over all guardrails.
-
-    From n·(t_α + t_β)²·se²/margin² with β = (1 − power)/guardrails; 90 % limits from χ² of the variance. At least what
-    the floors and the rule of three ask for. None when so few clusters were seen that their variance tells nothing.
-    """
-    spread = harm.spread
-    freedom = spread.degrees_of_freedom
-    if not harm.bounded or freedom < LEAST_FREEDOM:
-        return None
-    reach = float(stats.t.isf(plan.alpha, freedom) + stats.t.isf((1 - plan.power) / plan.guardrails, freedom))
-    factor = (reach * harm.standard_error / margin) ** 2
-    least = max(plan.floors.users / spread.effective_users, plan.floors.blocks / spread.effective_blocks)
-    if harm.span and margin < harm.span:
-        least = max(least, math.log(plan.alpha) / math.log1p(-margin / harm.span) / spread.effective_users)
-    low, high = (factor * freedom / float(stats.chi2.ppf(level, freedom)) for level in (0.95, 0.05))
-    times = [max(least, each) for each in (factor, low, high)]
-    users, users_low, users_high = (spread.users * each for each in times)
-    return Needed(users=users, users_low=users_low, users_high=users_high, hours=hours * times[0])
-
-
-def _in_words(needed: Needed | None, harm: Estimate) -> str:
-    if needed is None:
-        return ""
-    if needed.users <= harm.spread.users:
-        return "; at no true effect this much traffic would usually decide: it is the estimate that stands in the way"
-    users = f"{shown(needed.users, 'count')} users in all"
-    if needed.users_high > needed.users_low:
-        users += f" (90 % interval {shown(needed.users_low, 'count')} to {shown(needed.users_high, 'count')})"
-    return f"; about {users}, {shown(needed.hours, 'count')} hours at this rate, would decide it"
 
 
 def _scaled(margin: float | None, harm: Estimate) -> float:

@@ -30,11 +30,15 @@ class _Manifest(msgspec.Struct, frozen=True):
     version: str
 
 
-def read_inputs(plan: Path, catalogue: Path, bundles: Sequence[tuple[str, Path]]) -> Inputs:
-    """Everything but the log; `InputError` names the file that is missing or wrong."""
+def read_inputs(plan: Path, catalogue: Path, bundles: Sequence[tuple[str, Path]], promised_sha256: str = "") -> Inputs:
+    """Everything but the log; `InputError` names the file that is missing or wrong.
+
+    `promised_sha256` is the plan's hash from before the data, in whichever case it was printed.
+    """
     rules, digest = read_plan(plan)
     items, summary = read_catalogue(catalogue)
-    return Inputs(rules, digest, items, summary, tuple(read_bundle(arm, directory) for arm, directory in bundles))
+    named = tuple(read_bundle(arm, directory) for arm, directory in bundles)
+    return Inputs(rules, digest, items, summary, named, promised_sha256.strip().lower().removeprefix("sha256:"))
 
 
 def read_plan(path: Path) -> tuple[Plan, str]:

@@ -20,6 +20,7 @@ from analysis.load import FAILED, Tally, Triples, join
 from analysis.measures import SHADOW_CONTROL
 from analysis.noise import noise_floor
 from analysis.plan import CONTROL, SHADOW, Plan
+from analysis.promises import HOUR_US, broken_promises, hours_seen, time_promised, until_look, versions_promised
 from analysis.reading import read_rows
 from analysis.report.result import (
     BundleSummary,
@@ -31,23 +32,27 @@ from analysis.report.result import (
     Window,
 )
 from analysis.rows import Rows
+from analysis.schedule import WHOLE, Look, due
 from analysis.sources import source_changes, source_shares
-from analysis.verdict import OK, VETO, Check
+from analysis.verdict import Check
 from shadow.contracts import PairRecord
 
-HOUR_US = 3_600_000_000
 SOFTWARE = ("understudy-shadow", "numpy", "scipy")
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What is judged by: the plan and its hash, the catalogue's items and its summary, the bundles named."""
+    """What is judged by: the plan and its hash, the catalogue's items and its summary, the bundles named.
+
+    `promised_sha256` is the hash of the plan that was fixed before the data came, where somebody kept it.
+    """
 
     plan: Plan
     plan_sha256: str
     items: Items
     catalogue: CatalogueSummary
     bundles: tuple[BundleSummary, ...] = ()
+    promised_sha256: str = ""
 
 
 def judge_log(
@@ -78,12 +83,17 @@ def judge_rows(
         rows = rows.take(rows.arrival_us < until_us)
     triples, tally = join(rows, inputs.items)
     unusable = _unusable(triples, tally, log, plan)
+    unusable += broken_promises(plan, inputs.plan_sha256, inputs.promised_sha256, inputs.catalogue)
     if unusable:
         return _result(inputs, tally, experiment, judge(plan, [], [], 0.0, unusable), ())
-    window = _window(triples, tally, until_us)
+    hours = hours_seen(tally)
+    look = due(plan.looks, hours)
+    triples = until_look(triples, tally, look)
+    window = _window(triples, tally, until_us, look)
     noise = noise_floor(triples, plan.block_us, plan.alpha) if CONTROL in triples.arms else None
-    checks = health_checks(triples, tally, log, noise, plan) + _bundles(inputs.bundles, tally)
-    judgement = judge(plan, all_evidence(triples, plan), checks, window.hours)
+    checks = health_checks(triples, tally, log, noise, plan) + versions_promised(plan, inputs.bundles, tally)
+    checks += time_promised(plan, look, hours)
+    judgement = judge(plan, all_evidence(triples, plan), checks, window.hours, look=look or WHOLE)
     both = CONTROL in triples.arms
     return _result(
         inputs,
@@ -159,8 +169,10 @@ def _result(
     return Result(**(fields | others))  # type: ignore[arg-type]
 
 
-def _window(triples: Triples, tally: Tally, until_us: int | None) -> Window:
+def _window(triples: Triples, tally: Tally, until_us: int | None, look: Look | None) -> Window:
     first, last = tally.first_event_us or 0, tally.last_event_us or 0
+    if look is not None and look.hours is not None:
+        last = min(last, first + round(look.hours * HOUR_US))
     return Window(
         first_event_us=first,
         last_event_us=last,
@@ -169,21 +181,6 @@ def _window(triples: Triples, tally: Tally, until_us: int | None) -> Window:
         requests=len(triples),
         users=len(np.unique(triples.users)),
     )
-
-
-def _bundles(bundles: tuple[BundleSummary, ...], tally: Tally) -> tuple[Check, ...]:
-    """Is what the log names as an arm's version the bundle that was given for it?"""
-    if not bundles:
-        return ()
-    wrong = [
-        f"{bundle.arm} answered as {logged}, its bundle is {bundle.name}:{bundle.version}"
-        for bundle in bundles
-        for logged in sorted(tally.versions.get(bundle.arm, {}))
-        if logged not in (bundle.version, f"{bundle.name}:{bundle.version}")
-    ]
-    found = "; ".join(wrong) or "; ".join(f"{bundle.arm} is {bundle.name}:{bundle.version}" for bundle in bundles)
-    expected = "each arm answered with the bundle named for it"
-    return (Check(name="bundles", state=VETO if wrong else OK, found=found, expected=expected),)
 
 
 def _latency(triples: Triples, plan: Plan) -> tuple[LatencyRow, ...]:

@@ -6,8 +6,11 @@ margin or without a reason for it too. Next module: `analysis.load`.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
-from typing import Final, Literal
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from typing import Annotated, Final, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -17,6 +20,13 @@ from analysis.measures import MEASURES, NONE
 
 SHADOW: Final = "shadow"
 CONTROL: Final = "control"
+
+
+MOST_LOOKS: Final = 20
+EARLIEST: Final = 0.1
+"""No look before this part of the whole time: what it could show would be nothing."""
+
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class PlanError(Exception):
@@ -45,7 +55,7 @@ class MetricPlan(_Strict):
     @classmethod
     def _known(cls, name: str) -> str:
         if name not in MEASURES:
-            raise ValueError(f"unknown metric {name!r}; known are {', '.join(MEASURES)}")
+            raise ValueError(f"unknown metric {name!r}{nearest(name, MEASURES)}; known are {', '.join(MEASURES)}")
         return name
 
     @model_validator(mode="after")
@@ -92,6 +102,9 @@ class Plan(_Strict):
     that are not the primary's; 1 for a service that is random by design) are the shares above which the log cannot be
     judged.
     `missing_rule` has one value for now: a copy that failed is an empty list, one never judged is loss.
+    `looks` are hours of data after the first event, the last one being the end (`analysis.schedule`); without, whatever
+    there is is judged as if once. Under `minimum_hours` nothing is decided. `catalogue` (SHA-256 of its file) and
+    `bundles` (arm: version) say what the plan was written for; anything else is not judged.
     """
 
     schema_version: Literal[1]
@@ -99,6 +112,11 @@ class Plan(_Strict):
     adapter: str = "ranked_list"
     alpha: float = Field(default=0.05, gt=0, lt=0.5)
     power: float = Field(default=0.8, gt=0.5, lt=1)
+    unit: Literal["user"] = "user"
+    looks: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    minimum_hours: float = Field(default=0.0, ge=0)
+    catalogue: Sha256 | None = None
+    bundles: dict[Literal["primary", "shadow", "control"], Annotated[str, Field(min_length=1)]] = {}
     block_hours: float = Field(gt=0)
     deadline_ms: float = Field(gt=0)
     floors: Floors = Floors()
@@ -113,8 +131,19 @@ class Plan(_Strict):
     @classmethod
     def _known_adapter(cls, name: str) -> str:
         if name not in ADAPTERS:
-            raise ValueError(f"unknown adapter {name!r}; known are {', '.join(ADAPTERS)}")
+            raise ValueError(f"unknown adapter {name!r}{nearest(name, ADAPTERS)}; known are {', '.join(ADAPTERS)}")
         return name
+
+    @field_validator("looks")
+    @classmethod
+    def _looks_ascend(cls, looks: tuple[float, ...]) -> tuple[float, ...]:
+        if len(looks) > MOST_LOOKS:
+            raise ValueError(f"at most {MOST_LOOKS} looks can be planned, not {len(looks)}")
+        if looks and looks[0] < EARLIEST * looks[-1]:
+            raise ValueError(f"the first look must not be before a tenth of the last ({EARLIEST * looks[-1]:g} hours)")
+        if any(later - earlier < looks[-1] / 100 for earlier, later in pairwise(looks)):
+            raise ValueError("looks must ascend, each at least a hundredth of the last after the one before")
+        return looks
 
     @field_validator("metrics")
     @classmethod
@@ -164,8 +193,9 @@ def parse_plan(text: bytes) -> Plan:
     try:
         return Plan.model_validate(document)
     except ValidationError as error:
-        found = (f"{'.'.join(map(str, each['loc'])) or 'plan'}: {_plain(each['msg'])}" for each in error.errors())
-        raise PlanError("; ".join(found)) from error
+        raise PlanError(
+            "; ".join(_said(tuple(each["loc"]), each["type"], each["msg"]) for each in error.errors())
+        ) from error
 
 
 def plan_hash(text: bytes) -> str:
@@ -173,5 +203,19 @@ def plan_hash(text: bytes) -> str:
     return hashlib.sha256(text).hexdigest()
 
 
-def _plain(message: str) -> str:
-    return message.removeprefix("Value error, ")
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The known name that is most like `name`, as the middle of a sentence; empty when none is."""
+    found = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {found[0]!r}?)" if found else ""
+
+
+def _said(where: Sequence[int | str], kind: str, message: str) -> str:
+    place = ".".join(map(str, where)) or "plan"
+    if kind == "extra_forbidden":
+        return f"{place}: there is no such field{nearest(str(where[-1]), _fields(where[:-1]))}"
+    return f"{place}: {message.removeprefix('Value error, ')}"
+
+
+def _fields(where: Sequence[int | str]) -> Iterable[str]:
+    parts: dict[str, type[BaseModel]] = {"metrics": MetricPlan, "floors": Floors, "fractions": Fractions}
+    return (parts[str(where[0])] if where else Plan).model_fields

@@ -34,14 +34,16 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
 class Needed(msgspec.Struct, frozen=True, kw_only=True):
     """How many users (and hours of traffic at the same rate) in total would decide an inconclusive metric.
 
-    At a true effect of zero and the plan's power; `users_low` and `users_high` bound it with 90 % confidence, because
-    the variance it rests on is itself an estimate.
+    At a true effect of zero and the plan's power; `_low` and `_high` bound it with 90 % confidence, because the
+    variance it rests on is itself an estimate.
     """
 
     users: float
     users_low: float
     users_high: float
     hours: float
+    hours_low: float
+    hours_high: float
 
 
 class MetricResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,8 +51,9 @@ class MetricResult(msgspec.Struct, frozen=True, kw_only=True):
 
     `decision`: `pass | pass_with_note | hold | inconclusive` for guardrails, `descriptive` otherwise. `relation` is "≥"
     when latencies were cut off at the deadline, so that estimate and interval are lower bounds; `upper` is then None.
-    `lower`, `upper`: limits with one-sided error α each. `p_harm` tests "no harm" one-sided, `p_harm_holm` is adjusted
-    over the guardrails. `to_margin` is how far the harmful limit is from the margin (positive: inside).
+    `lower`, `upper`: limits with a one-sided error of α each, at looks of what this look may spend. `p_harm` tests "no
+    harm" one-sided, `p_harm_holm` is adjusted over the looks and the guardrails. `to_margin` is how far the harmful
+    limit is from the margin (positive: inside), so how far the verdict is from its flip.
     """
 
     name: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import msgspec
 import numpy as np
@@ -17,6 +18,7 @@ from analysis.estimates import NO_VARIATION, Estimate, Spread
 from analysis.gate import Evidence, judge
 from analysis.plan import MetricPlan, Plan, parse_plan
 from analysis.quantiles import NO_SLOPE
+from analysis.schedule import due
 from analysis.verdict import ERROR, EXIT_CODES, HOLD, INCONCLUSIVE, OK, PASS, VETO, WARN, Check
 
 ALL = ("long_tail_share", "empty_lists", "errors", "latency_p95", "overlap_at_10")
@@ -218,23 +220,39 @@ def test_a_relative_margin_is_judged_on_the_logarithm_and_shown_as_a_change():
     assert found.to_margin == pytest.approx(0.25 - found.upper)
 
 
-def test_how_much_more_is_needed_follows_the_formula_and_decides_when_it_is_there():
-    found = one(0.0, 0.01)
-    reach = stats.t.isf(0.05, 99) + stats.t.isf(0.2, 99)
-    factor = (reach * 0.01 / 0.01) ** 2
-    needed = found.metrics[0].needed
-    assert needed.users == pytest.approx(400 * factor)
-    assert needed.hours == pytest.approx(100 * factor)
-    assert needed.users_low < needed.users < needed.users_high
-    assert one(0.0, 0.01 / math.sqrt(factor), users=400 * factor).metrics[0].decision == "pass"
-
-
 def test_when_the_traffic_would_do_but_the_estimate_is_in_the_way_it_says_so():
     found = one(0.0075, 0.0033)
     assert found.metrics[0].decision == "hold" or "stands in the way" in found.reasons[0]
     found = one(0.005, 0.0035)
     assert found.metrics[0].decision == "inconclusive"
     assert "stands in the way" in found.reasons[0]
+
+
+def test_an_inconclusive_says_how_many_more_users_and_hours_with_an_interval():
+    found = one(0.0, 0.01)
+    assert "more (90 % interval" in found.reasons[0]
+    assert re.search(r"; [\d,]+ more \(90 % interval [\d,]+ to [\d,]+\) users and [\d,]+ more", found.reasons[0])
+
+
+def test_at_an_early_look_the_limits_are_wider_and_at_the_last_one_nearly_those_of_a_single_look():
+    rules = plan(metric("errors"), looks=[25.0, 50.0, 75.0, 100.0])
+    reached = {hours: due(rules.looks, hours) for hours in (25.0, 50.0, 75.0, 100.0)}
+    upper = {}
+    for hours, look in reached.items():
+        result = judge(rules, [evidence(rules.metrics[0], 0.0, 0.001)], [], hours, look=look).metrics[0]
+        upper[hours] = result.upper
+        assert result.upper == pytest.approx(stats.t.isf(look.nominal(0.05), 99) * 0.001, rel=1e-9)
+    assert sorted(upper.values(), reverse=True) == list(upper.values())
+    single = one(0.0, 0.001).metrics[0].upper
+    assert single < upper[100.0] < 1.1 * single
+
+
+def test_harm_that_a_single_look_would_show_is_not_shown_at_an_early_one():
+    rules = plan(metric("errors"), looks=[25.0, 100.0])
+    shown_now = [evidence(rules.metrics[0], 0.02, 0.009)]
+    assert judge(rules, shown_now, [], 25.0).verdict == HOLD
+    assert judge(rules, shown_now, [], 25.0, look=due(rules.looks, 25.0)).verdict == INCONCLUSIVE
+    assert judge(rules, shown_now, [], 25.0, look=due(rules.looks, 100.0)).verdict == HOLD
 
 
 def test_exit_codes_are_the_promised_ones():

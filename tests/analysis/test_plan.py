@@ -84,3 +84,43 @@ def test_a_wrong_plan_is_refused_by_the_name_of_what_is_wrong(document, said):
 
 def test_the_hash_is_that_of_sha256sum():
     assert plan_hash(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        (text(alhpa=0.1), "alhpa: there is no such field (did you mean 'alpha'?)"),
+        (text(floors={"user": 300}), "floors.user: there is no such field (did you mean 'users'?)"),
+        (guardrail(margins=0.1), "metrics.0.margins: there is no such field (did you mean 'margin'?)"),
+        (guardrail(name="latency_95"), "unknown metric 'latency_95' (did you mean 'latency_p95'?)"),
+        (text(qqqqq=1), "qqqqq: there is no such field"),
+    ],
+)
+def test_an_unknown_name_is_told_with_the_one_it_is_most_like(document, said):
+    with pytest.raises(PlanError) as raised:
+        parse_plan(document)
+    assert said in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("looks", "said"),
+    [
+        ([5.0, 100.0], "tenth"),
+        ([50.0, 50.0], "ascend"),
+        ([60.0, 50.0], "ascend"),
+        ([-1.0, 5.0], "looks"),
+        ([float(number) for number in range(3, 24)], "at most 20"),
+    ],
+)
+def test_looks_that_cannot_be_planned_are_refused(looks, said):
+    with pytest.raises(PlanError, match=said):
+        parse_plan(text(looks=looks))
+
+
+def test_a_plan_may_name_its_looks_shortest_time_catalogue_and_versions():
+    plan = parse_plan(text(looks=[24, 48], minimum_hours=24, catalogue="a" * 64, bundles={"primary": "champion:1"}))
+    assert (plan.looks, plan.minimum_hours, plan.catalogue, plan.unit) == ((24.0, 48.0), 24.0, "a" * 64, "user")
+    with pytest.raises(PlanError, match="catalogue"):
+        parse_plan(text(catalogue="abc"))
+    with pytest.raises(PlanError, match="bundles"):
+        parse_plan(text(bundles={"shadwo": "x"}))
