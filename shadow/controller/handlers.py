@@ -13,7 +13,7 @@ import secrets
 import signal
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import kopf
 from kubernetes.aio import client
@@ -72,6 +72,8 @@ async def _work(
             registry=watches(operator, settings, connection),
             settings=quiet(),
             namespaces=[settings.namespace],
+            # Else kopf asks for the name of the user, and the number that a cluster gives may have none.
+            identity=cast(Any, settings.identity),
             standalone=True,
             stop_flag=ended,
             ready_flag=started,

@@ -50,6 +50,7 @@ class Kind:
     port: int
     """Of this machine; it leads to NODE_PORT."""
     router: str
+    control: str
     champion: Version
     challenger: Version
     bundles: dict[str, Path] = field(repr=False)
@@ -84,24 +85,23 @@ def kind(docker_there: None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         notes = directory / "images.json"
         if not (KEPT and notes.exists()):
             notes.write_bytes(msgspec.json.encode(_images(cluster, directory)))
-        router, champion, challenger = msgspec.json.decode(notes.read_bytes(), type=tuple[str, Version, Version])
-        bundles = {name: directory / name for name in MODELS}
-        yield Kind(cluster, port, router, champion, challenger, bundles)
+        images = msgspec.json.decode(notes.read_bytes(), type=tuple[str, str, Version, Version])
+        yield Kind(cluster, port, *images, {name: directory / name for name in MODELS})
     finally:
         if not KEPT:
             cluster.delete()
 
 
-def _images(cluster: Cluster, directory: Path) -> tuple[str, Version, Version]:
-    """The router's image and two bentos', on the nodes."""
-    router, versions = built("router"), []
+def _images(cluster: Cluster, directory: Path) -> tuple[str, str, Version, Version]:
+    """The images of router and control, and two bentos', on the nodes."""
+    router, control, versions = built("router"), built("control"), []
     for seed, name in enumerate(MODELS, 1):
         if not (directory / name).exists():
             synthetic_bundle(directory / name, name=name, seed=seed)
         tag, image = bento(directory / name)
         versions.append(Version(name=name, bento=tag, image=image))
-    cluster.load([router, *(each.image for each in versions), *map(present, STAND_INS[:2])])
-    return router, versions[0], versions[1]
+    cluster.load([router, control, *(each.image for each in versions), *map(present, STAND_INS[:2])])
+    return router, control, versions[0], versions[1]
 
 
 @dataclass

@@ -1,0 +1,84 @@
+"""Who may reach whom, on a cluster that enforces NetworkPolicies: each way that is needed, and none of the others."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.cluster.kind_cluster import Stand
+
+pytestmark = [pytest.mark.timeout(1_200), pytest.mark.xdist_group("kind")]
+TRIES = """\\
+import json, socket, sys
+reached = {}
+for name, host, port in json.load(sys.stdin):
+    try:
+        socket.create_connection((host, port), 3).close()
+        reached[name] = True
+    except OSError:
+        reached[name] = False
+print(json.dumps(reached))
+"""
+STRANGER = "stranger"
+ALLOWED = {
+    "primary": {"shadow", "control", "redis", "store"},
+    "shadow": {"redis"},
+    "control": {"redis"},
+    # Users come to the Service; a pod without a policy of its own also to what is not ours.
+    STRANGER: {"users", "API server"},
+}
+
+
+def places(stand: Stand) -> list[tuple[str, str, int]]:
+    """(name, address, port) of whatever could be asked."""
+    address = {arm: stand.pods(arm)[0]["status"]["podIP"] for arm in ("primary", "shadow", "control")}
+    return [
+        ("users", "recommender", 80),
+        ("bento behind the router", address["primary"], 3000),
+        ("router's metrics", address["primary"], 8702),
+        ("router's admin port", address["primary"], 8701),
+        ("shipper's metrics", address["primary"], 8703),
+        ("shadow", "recommender-shadow", 3000),
+        ("shadow's pod", address["shadow"], 3000),
+        ("control", "recommender-control", 3000),
+        ("redis", "redis", 6379),
+        ("store", "store", 7070),
+        ("API server", "kubernetes.default", 443),
+    ]
+
+
+def reached(stand: Stand, pod: str, container: str) -> set[str]:
+    """The names of the places that take a connection from there."""
+    tried = ("exec", "--stdin", pod, "--container", container, "--", "python", "-c", TRIES)
+    told = json.loads(stand.kubectl(*tried, stdin=json.dumps(places(stand))))
+    return {name for name, got in told.items() if got}
+
+
+def test_each_allowed_way_is_open_and_each_other_is_shut(stand: Stand) -> None:
+    stand.play("shadow", "control", replicas=1)
+    container = {
+        "name": "it",
+        "image": stand.kind.router,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["python", "-c", "import signal; signal.pause()"],
+    }
+    stranger = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": STRANGER}, "spec": {"containers": [container]}}
+    stand.kind.cluster.apply([stranger], stand.namespace)
+    stand.ready("primary", "shadow", "control")
+    stand.kubectl("wait", "pod", STRANGER, "--for=condition=Ready", "--timeout=60s")
+    froms = {arm: (stand.pods(arm)[0]["metadata"]["name"], "bento") for arm in ("primary", "shadow", "control")}
+    froms[STRANGER] = (STRANGER, "it")
+    found = {name: reached(stand, *where) for name, where in froms.items()}
+    # A pod reaches itself whatever a policy says: the shadow its own address, the primary its own ports.
+    own = {
+        "primary": {name for name, _, _ in places(stand) if "router" in name or name in ("shipper's metrics",)},
+        "shadow": {"shadow's pod", "shadow"},
+        "control": {"control"},
+    }
+    wanted = ALLOWED | {"primary": ALLOWED["primary"] | {"shadow's pod"}}
+    assert {name: got - own.get(name, set()) - {"users"} for name, got in found.items()} == {
+        name: each - {"users"} for name, each in wanted.items()
+    }
+    assert "users" in found[STRANGER]
+    assert "users" not in found["shadow"] | found["control"]
