@@ -96,6 +96,8 @@ class Lease:
         self._all = LEASE.path(namespace)
         self._held = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
+        self._last: Manifest | None = None
+        """As this one wrote it: renewed without reading it first. Whoever wrote it since makes that a conflict."""
         self._trouble = ""
         self.transitions = 0
         """How often it was taken."""
@@ -127,16 +129,17 @@ class Lease:
     async def attempt(self, api: Api) -> None:
         """Read it, and take or renew it if that is possible."""
         try:
-            found = await self._read(api)
+            found = self._last or await self._read(api)
+            self._last = None
             wish = self._claim.wish(found, self._clock(), datetime.now(UTC))
             if wish is None:
                 self._give_up()
                 return
             sent_at = self._clock()
             if found is None:
-                await api.election("post", self._all, wish, CALL_SECONDS)
+                self._last = await api.election("post", self._all, wish, CALL_SECONDS)
             else:
-                await api.election("put", self._path, wish, CALL_SECONDS)
+                self._last = await api.election("put", self._path, wish, CALL_SECONDS)
         except ClusterError as error:
             self._tell(str(error))
             return

@@ -3,9 +3,11 @@ provides them."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -29,9 +31,11 @@ def docker(*arguments: str, seconds: float = 60, check: bool = True) -> str:
 
 @pytest.fixture(scope="session")
 def tools() -> None:
-    """What CI's machine can install, installed there."""
+    """What CI's machine can install, installed there; by one worker after the other."""
     if TOOLS.exists() and os.environ.get("CI") == "true":
-        subprocess.run([TOOLS, "images"], check=True, timeout=900)
+        with (Path(tempfile.gettempdir()) / "understudy-tools.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            subprocess.run([TOOLS, "images"], check=True, timeout=900)
 
 
 @pytest.fixture(scope="session")

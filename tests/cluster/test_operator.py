@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
+import time
+import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -144,3 +148,31 @@ def test_two_operators_one_acts_and_the_other_goes_on_where_it_was_killed(
         until(lambda: running.read("deployment", "recommender-shadow"), 90)
         assert second.metrics()["understudy_operator_lease_held"] == 1
         assert status_of(running)["primary"]["bento"] == CHAMPION.bento
+
+
+def test_a_percent_reaches_a_router_that_waits_within_a_second(running: RunningOperator) -> None:
+    """From what the API server took to the answer of the long poll; the router then takes no time (control.md)."""
+    running.create(model=NEW)
+    until(lambda: status_of(running).get("routers", {}).get("generation"))
+    running.patch(model={"name": CHAMPION.name, "bento": CHAMPION.bento, "image": CHAMPION.image})
+    until(lambda: status_of(running).get("phase") == "Shadowing")
+    url = f"http://127.0.0.1:{running.control}/{running.namespace}/recommender/config"
+
+    def ask(generation: int) -> Any:
+        query = f"router=r&incarnation=i&generation={generation}&wait=60&suspended="
+        with urllib.request.urlopen(f"{url}?{query}", timeout=90) as response:
+            return json.loads(response.read())
+
+    generation, took = ask(0)["generation"], []
+    with ThreadPoolExecutor(1) as pool:
+        for percent in (10, 20, 30, 40, 50):
+            asked = pool.submit(ask, generation)
+            running.patch(mirror={"percent": percent})
+            taken = time.monotonic()
+            offer = asked.result()
+            took.append(max(0.0, time.monotonic() - taken))
+            assert offer["config"]["arms"][0]["fraction"] == percent / 100
+            assert offer["generation"] > generation
+            generation = offer["generation"]
+    print(f"a percent at a router that waits: median {sorted(took)[2]:.3f} s, longest {max(took):.3f} s after kubectl")
+    assert sorted(took)[2] < 1.0
