@@ -90,7 +90,9 @@ def judge_rows(
     look = due(plan.looks, hours)
     triples = until_look(triples, tally, look)
     window = _window(triples, tally, until_us, look)
-    noise = noise_floor(triples, plan.block_us, plan.alpha) if CONTROL in triples.arms else None
+    noise = None
+    if CONTROL in triples.arms:
+        noise = noise_floor(triples, plan.block_us, plan.alpha, [metric.name for metric in plan.metrics])
     checks = health_checks(triples, tally, log, noise, plan) + versions_promised(plan, inputs.bundles, tally)
     checks += time_promised(plan, look, hours)
     judgement = judge(plan, all_evidence(triples, plan), checks, window.hours, look=look or WHOLE)

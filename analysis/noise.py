@@ -7,13 +7,14 @@ for they tell a feature that arrived late from a model that was loaded wrongly. 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from analysis.aggregates import cell_sums, time_blocks
-from analysis.estimates import mean
+from analysis.estimates import Estimate, mean
+from analysis.evidence import known_metrics, request_values
 from analysis.load import ANSWERED, Triples
-from analysis.measures import MEAN_OF_USERS
+from analysis.measures import MEAN_OF_USERS, MEASURES
 from analysis.plan import CONTROL, SHADOW
 
 
@@ -23,6 +24,20 @@ class Disagreement(msgspec.Struct, frozen=True, kw_only=True):
     primary_source: str
     control_source: str
     requests: int
+
+
+class Net(msgspec.Struct, frozen=True, kw_only=True):
+    """One metric of lists: the shadow's value less the control's, both against the primary, where both were judged.
+
+    A difference in differences: what primary and control have in common falls out, the noise of the control is in the
+    interval. Mean over users, limits one-sided at the plan's α; None where there is none.
+    """
+
+    name: str
+    unit: str
+    value: float
+    lower: float | None
+    upper: float | None
 
 
 class NoiseFloor(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,19 +53,19 @@ class NoiseFloor(msgspec.Struct, frozen=True, kw_only=True):
     long_tail_net: float | None = None
     long_tail_net_lower: float | None = None
     long_tail_net_upper: float | None = None
+    nets: tuple[Net, ...] = ()
 
 
-def noise_floor(triples: Triples, block_us: int, alpha: float) -> NoiseFloor:
-    """Compare primary and control; `triples` must hold both arms."""
-    control, shadow = triples.arms[CONTROL], triples.arms[SHADOW]
+def noise_floor(triples: Triples, block_us: int, alpha: float, metrics: Iterable[str] = ()) -> NoiseFloor:
+    """Compare primary and control; `triples` must hold both arms. `metrics` are those whose net difference is wanted;
+    of them only means of lists have one."""
+    control = triples.arms[CONTROL]
     compared = control.state == ANSWERED
     differ = compared & ~control.identical
     names = triples.names
     codes = zip(triples.sources[differ].tolist(), control.sources[differ].tolist(), strict=True)
     kinds = Counter((names[before], names[after]) for before, after in codes)
-    both = shadow.judged & control.judged
-    blocks = time_blocks(triples.event_us[both], block_us)
-    net = mean(cell_sums(triples.users[both], blocks, (shadow.tail - control.tail)[both]), MEAN_OF_USERS)
+    net = _net(triples, "long_tail_share", block_us)
     return NoiseFloor(
         compared=int(compared.sum()),
         identical=int((compared & control.identical).sum()),
@@ -61,4 +76,23 @@ def noise_floor(triples: Triples, block_us: int, alpha: float) -> NoiseFloor:
         long_tail_net=net.value if net else None,
         long_tail_net_lower=net.lower(alpha) if net else None,
         long_tail_net_upper=net.upper(alpha) if net else None,
+        nets=tuple(_nets(triples, block_us, alpha, metrics)),
     )
+
+
+def _nets(triples: Triples, block_us: int, alpha: float, metrics: Iterable[str]) -> Iterator[Net]:
+    known = known_metrics(triples.table)
+    for name in metrics:
+        measure = MEASURES[name]
+        if not measure.floored or measure.average != MEAN_OF_USERS or name not in known:
+            continue
+        net = _net(triples, name, block_us)
+        if net is not None:
+            lower, upper = net.lower(alpha), net.upper(alpha)
+            yield Net(name=name, unit=measure.units[0], value=net.value, lower=lower, upper=upper)
+
+
+def _net(triples: Triples, name: str, block_us: int) -> Estimate | None:
+    judged, first = request_values(triples, name, SHADOW)
+    also, second = request_values(triples, name, CONTROL)
+    return mean(triples.clusters(block_us).sums(judged & also, first - second), MEAN_OF_USERS, MEASURES[name].span)

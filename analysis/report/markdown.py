@@ -164,7 +164,10 @@ def _noise(result: Result) -> list[str]:
         limits = interval(noise.long_tail_net_lower, noise.long_tail_net_upper, "share")
         net = shown(noise.long_tail_net, "share")
         said += f" Net of the control's own difference, the shadow's long-tail share differs by {net} {limits}."
-    return ["## Noise floor", said]
+    if not noise.nets:
+        return ["## Noise floor", said]
+    rows = [[net.name, shown(net.value, net.unit), interval(net.lower, net.upper, net.unit)] for net in noise.nets]
+    return ["## Noise floor", said, _table(["shadow's less control's", "difference", "interval"], rows)]
 
 
 def _methods(result: Result) -> list[str]:

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from analysis.adapters import ranked_list
+from analysis.estimates import mean
+from analysis.evidence import sums
 from analysis.load import TripleReader
+from analysis.measures import MEAN_OF_USERS, MEASURES
 from analysis.noise import noise_floor
 from shadow.contracts import ARM_TIMEOUT
-from tests.analysis.pair_logs import START_US, TAIL, World, answer, record, simulated
+from tests.analysis.pair_logs import CATALOGUE, POPULAR, START_US, TAIL, World, answer, record, simulated
 
 HOUR_US = 3_600_000_000
 
@@ -53,3 +58,30 @@ def test_the_net_difference_takes_the_controls_own_off():
     found = floor(*rows)
     assert found.long_tail_net == pytest.approx(-1 / 3)
     assert found.long_tail_net_lower < found.long_tail_net < found.long_tail_net_upper
+
+
+def test_every_metric_of_lists_has_a_net_difference_and_identical_arms_have_none():
+    records = list(simulated(World(users=40, fallback=0.5, shadow_empty=0.1)))
+    triples = TripleReader(ranked_list, CATALOGUE).read(records)
+    nets = {net.name: net for net in noise_floor(triples, HOUR_US, 0.05, MEASURES).nets}
+    means = {name for name, each in MEASURES.items() if each.floored and each.average == MEAN_OF_USERS}
+    assert nets.keys() == means
+    # The control answers as the primary does, so nothing is to be taken off: the net is the difference itself.
+    values = {name: mean(sums(triples, name, HOUR_US), MEAN_OF_USERS).value for name in means}
+    assert nets["empty_lists"].value == pytest.approx(values["empty_lists"])
+    assert nets["overlap_at_10"].value == pytest.approx(values["overlap_at_10"] - 1)
+    assert nets["novelty"].lower < nets["novelty"].value < nets["novelty"].upper
+
+
+def test_what_a_noisy_control_does_too_is_taken_off_and_its_noise_is_in_the_interval():
+    """Shadow and control each shuffle half of their lists by a coin of their own."""
+    draw, rows, shuffled = random.Random(5), [], tuple(reversed(POPULAR))
+    for number in range(400):
+        base = {"request_id": f"r{number}", "unit": f"u{number}", "event_us": START_US + number * HOUR_US}
+        for place, arm in enumerate(("shadow", "control")):
+            items = draw.choice((POPULAR, shuffled))
+            rows.append(record(2 * number + place, arm=arm, arm_answer=answer(items), **base))
+    triples = TripleReader(ranked_list, CATALOGUE).read(rows)
+    (net,) = noise_floor(triples, HOUR_US, 0.05, ["displacement"]).nets
+    assert mean(sums(triples, "displacement", HOUR_US), MEAN_OF_USERS).value > 0.15
+    assert net.lower < 0 < net.upper

@@ -101,7 +101,7 @@ def test_what_a_page_shows_of_a_number_is_its_full_value_rounded_by_the_one_rule
         assert estimates == {f"metrics.{each.name}.estimate" for each in result.metrics if each.estimate is not None}
 
 
-UNITS = ("share", "rate", "ms", "relative", "percent", "count", "plain")
+UNITS = ("share", "rate", "ms", "relative", "percent", "count", "plain", "bits", "items")
 
 
 @pytest.mark.parametrize("name", NAMES)
