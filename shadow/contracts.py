@@ -152,6 +152,21 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, tag_field="record", tag="
     undecided_us: int = 0
 
 
+class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, tag_field="record", tag="heartbeat"):
+    """What a router says every second to a shipper that listens for it (`HEARS`), behind all that it wrote before.
+
+    At `sent_us` of its wall clock it had numbered so many records and dropped so many of them, and every record of a
+    request that arrived before `decided_us` was among those numbered (docs/decisions/0019).
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    incarnation: str
+    sent_us: int
+    decided_us: int
+    numbered: int
+    dropped: int
+
+
 class Goodbye(msgspec.Struct, frozen=True, kw_only=True, tag_field="record", tag="goodbye"):
     """The last frame of a router that shut down in order: how many records it numbered and had to drop."""
 
@@ -210,7 +225,10 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """All that one router incarnation has logged. `complete` is set by the router's `Goodbye`.
 
     `records` is how many sequence numbers the router gave out (known only when complete, else -1) and `dropped`
-    how many of those it dropped before the shipper (full pipe). `drops` is what the shipper gave up, one entry for each
+    how many of those it dropped before the shipper (full pipe). Before it is complete the router's last heartbeat of
+    which all has come tells it: by `told_us` it had given out `numbered` numbers (−1: it told nothing), of which it had
+    dropped `dropped`; the rest is in `segments`, among the `drops`, or lost; and what arrived before `decided_us` is
+    among them (docs/decisions/0019). `drops` is what the shipper gave up, one entry for each
     reason: a reader counts what it finds against all three. `segments` is what was uploaded before this manifest was.
     `written_us` is the shipper's wall clock when it wrote the manifest; while the router is connected it is renewed
     with every segment, or as often as segments would be closed by age, `segment_us` (0: written before version 3).
@@ -230,10 +248,13 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     written_us: int = 0
     segment_us: int = 0
     undecided_us: int = 0
+    numbered: int = -1
+    told_us: int = 0
+    decided_us: int = 0
     segments: tuple[SegmentEntry, ...] = ()
 
 
-Frame = Hello | Goodbye | PairRecord | Exposure
+Frame = Hello | Heartbeat | Goodbye | PairRecord | Exposure
 """What may come over the pipe from router to shipper: a 4-byte big-endian length, then one of these as JSON."""
 
 STOP: Final = b"S"
@@ -244,3 +265,6 @@ CONFIRMED: Final = b"C"
 """With eight bytes behind it, big-endian: of so many records of this connection the shipper knows the fate, they are in
 its spool or among its drops. It is said after hello (none) and after every flush, always with stop or go behind it: a
 router that knows only those two looks at the last byte."""
+HEARS: Final = b"H"
+"""Said once after hello, before all else: this shipper takes heartbeats. To others none are sent, for a shipper of
+before takes them for nonsense; a router of before looks past it, to the stop or go behind."""

@@ -87,8 +87,9 @@ class LogHealth(msgspec.Struct, kw_only=True):
     read, pairs when exposures are); `bytes` are compressed. `missing` counts sequence numbers that no record bears, of
     which `dropped_before_shipping` were dropped, and counted, by the router itself and `dropped_by_shipper` by the
     shipper (full spool, disk that refused); `lost` are those that nobody dropped. A router tells its drops with its
-    goodbye alone: `drops_unknown` names those that said none, and since when (µs since the epoch; 0 when no manifest
-    tells), and `undetermined` are their missing records that the shipper did not drop. `awaited` numbers are not
+    goodbye, and before that with its heartbeats: `drops_known` names those that said no goodbye, and until when their
+    drops are counted (µs since the epoch), `drops_unknown` those that told nothing, and since when (0 when no manifest
+    tells); `undetermined` are their missing records since then that the shipper did not drop. `awaited` numbers are not
     among the missing: their router has not uploaded all that it numbered, and they lie behind the last segment that
     its manifest lists. `erased` ones were taken out on request and are not missing. `duplicates` (a number seen
     before) and `foreign` (another router's or experiment's record) were not yielded, nor were lines of an
@@ -125,6 +126,7 @@ class LogHealth(msgspec.Struct, kw_only=True):
     without_manifest: list[str] = msgspec.field(default_factory=list)
     unfinished: list[str] = msgspec.field(default_factory=list)
     incarnations: int = 0
+    drops_known: dict[str, int] = msgspec.field(default_factory=dict)
     drops_unknown: dict[str, int] = msgspec.field(default_factory=dict)
     complete: bool = False
 
@@ -157,7 +159,7 @@ class LogHealth(msgspec.Struct, kw_only=True):
             (self.lost, "records are missing: numbered by the router, never seen here (crash or lost segment)"),
             (
                 self.undetermined,
-                "records are missing of routers that never said goodbye: lost, or dropped by them (told only then)",
+                "records are missing of routers that never said goodbye: lost, or dropped by them and not told",
             ),
             (
                 self.awaited,

@@ -146,7 +146,9 @@ def stats_table(
 
 def _dropped(health: LogHealth) -> Iterator[str]:
     """What routers dropped before the shipper, and of which nobody knows yet."""
-    yield f"dropped by routers: {health.dropped_before_shipping:,}, as those say that said goodbye"
+    yield f"dropped by routers: {health.dropped_before_shipping:,}, as they said last"
+    for name, until in health.drops_known.items():
+        yield f"  {name}: known until {clock(until)} (UTC)"
     for name, since in health.drops_unknown.items():
         yield f"  {name}: unknown since {clock(since) + ' (UTC)' if since else 'its start'}"
 

@@ -104,6 +104,7 @@ class SegmentWriter:
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.path = free_name(directory, first_sequence)
+        self.first_sequence = first_sequence
         self.opened_at = now
         self.pending_since: float | None = None
         self.bytes = 0

@@ -145,8 +145,10 @@ class Reading:
             health.without_manifest.append(name)
         elif not manifest.complete:
             health.unfinished.append(name)
-        if manifest is None or not manifest.complete:
+        if manifest is None or (not manifest.complete and not manifest.told_us):
             health.drops_unknown[name] = manifest.started_us if manifest is not None else 0
+        elif not manifest.complete:
+            health.drops_known[name] = manifest.told_us
         there = {file_name(file) for file in incarnation.files}
         health.absent += [f"{name}/{entry}" for entry in entries if entry not in there]
         for file in incarnation.files:
@@ -169,11 +171,13 @@ class Account(NamedTuple):
 
     complete: bool = False
     listed: int = -1
-    """Numbers up to the last one in a listed segment, that one too; −1 without a manifest."""
+    """Numbers up to the last one in a listed segment, that one too, or that is `told`; −1 without a manifest."""
+    told: int = 0
+    """Numbers below it came, or were dropped as is told here, or are lost."""
     numbered: int = 0
     """Numbers that were given out."""
     dropped: int = 0
-    """Of them by the router before the shipper."""
+    """Of those below `told` by the router before the shipper."""
     given_up: int = 0
     """Of them by the shipper."""
     behind: int = 0
@@ -185,12 +189,14 @@ def _account(incarnation: Incarnation) -> Account:
     manifest = incarnation.manifest
     if manifest is None:
         return Account()
-    listed = 1 + max((entry.last_sequence for entry in manifest.segments), default=-1)
+    told = max(0, manifest.records if manifest.complete else manifest.numbered)
+    listed = max([told, *(1 + entry.last_sequence for entry in manifest.segments)])
     return Account(
         complete=manifest.complete,
         listed=listed,
+        told=told,
         numbered=max([manifest.records, listed, *(1 + drop.last_sequence for drop in manifest.drops)]),
-        dropped=manifest.dropped if manifest.complete else 0,
+        dropped=manifest.dropped if manifest.complete or manifest.numbered >= 0 else 0,
         given_up=sum(drop.records for drop in manifest.drops),
         behind=sum(drop.records for drop in manifest.drops if drop.first_sequence >= listed),
         erased=sum(entry.erased for entry in manifest.segments),
@@ -211,10 +217,11 @@ def _settle(runs: SequenceRuns, account: Account, health: LogHealth) -> None:
     health.dropped_by_shipper += given_up
     health.dropped_before_shipping += account.dropped
     unexplained = max(0, missing - given_up - account.dropped)
-    if account.complete:
-        health.lost += unexplained
-    else:
-        health.undetermined += unexplained
+    # Numbers since the router last told its drops: what is missing of them it may have dropped.
+    since = account.listed - runs.seen_below(account.listed) - account.told + runs.seen_below(account.told)
+    undetermined = 0 if account.complete else unexplained if account.listed < 0 else min(unexplained, since)
+    health.undetermined += undetermined
+    health.lost += unexplained - undetermined
 
 
 class Decoder:

@@ -31,8 +31,9 @@ class Watermark(msgspec.Struct, frozen=True, kw_only=True):
     of its newest record). Routers that said goodbye have uploaded all they had and hold nothing back.
 
     `arrival_us` is in **arrival time**, each router's own wall clock: the least over live routers of what each has
-    surely uploaded (its latest arrival less its `undecided_us`; its start when it has uploaded none), and not later
-    than the longest of these times before now; with no live router the latest arrival in the log, by the same bound.
+    surely uploaded (its latest arrival less its `undecided_us`, or its start when it has uploaded none; `decided_us`,
+    which its heartbeats tell, where that is later), and not later than the longest of these times before now; with no
+    live router the latest arrival in the log, by the same bound.
     **What comes into the log later has an arrival time not below it**: segments are uploaded in the order in which
     records were decided, and none is decided later than `undecided_us` after its arrival. `event_us` says the same of
     event time, and is None as soon as a live router has uploaded an event time that came in a header: whoever sends it
@@ -76,7 +77,7 @@ def watermark(
         event_us=event,
         live=_names(live),
         given_up=_names(each for each in unfinished if each not in live),
-        set_back=_names(each for each in manifests if _reach(each, untold_us)[1]),
+        set_back=_names(each for each in manifests if _reach(each, untold_us)[1] or _belied(each)),
     )
 
 
@@ -114,7 +115,14 @@ def _arrived(entry: SegmentEntry) -> int:
 def _sure_us(manifest: Manifest, untold_us: int) -> int:
     """Nothing that the router will upload arrived before."""
     reached, _ = _reach(manifest, untold_us)
-    return manifest.started_us if reached is None else reached - _undecided(manifest, untold_us)
+    sure = manifest.started_us if reached is None else reached - _undecided(manifest, untold_us)
+    return sure if _belied(manifest) else max(sure, manifest.decided_us)
+
+
+def _belied(manifest: Manifest) -> bool:
+    """Whether the clock was set back since the heartbeat: what was numbered after it has arrived before."""
+    later = [entry for entry in manifest.segments if entry.last_sequence >= manifest.numbered]
+    return manifest.numbered >= 0 and any(_arrived(entry) < manifest.decided_us for entry in later)
 
 
 def _reach(manifest: Manifest, untold_us: int) -> tuple[int | None, bool]:

@@ -42,6 +42,7 @@ class Exchange:
         self._arrival_us = time.time_ns() // 1000
         self._identify()
         self._chosen = self._choose()
+        self._span = router.log.begin(self._arrival_us, self._records)
         # What comes of the request is kept for the copies, if there are any; it goes to the primary at once.
         self._kept = Body(router.config.copy_bytes if self._chosen else 0) if request.length else NO_BODY
         self._answer = Body(PRIMARY_BODY_BYTES) if self._chosen else None
@@ -114,6 +115,11 @@ class Exchange:
                 mirror.counters.begin()
                 chosen.append(mirror)
         return chosen
+
+    @property
+    def _records(self) -> int:
+        """How many records the request will leave."""
+        return len(self._chosen)
 
     # --- the primary's answer ----------------------------------------------------------------------------------------
 
@@ -232,4 +238,5 @@ class Exchange:
             bucket=self._bucket,
             primary=None if end is None else answer_of(version, end, answer, mask=mask),
             mask=mask,
+            span=self._span,
         )

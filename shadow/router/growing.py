@@ -57,6 +57,11 @@ class Growing:
         return self._writer is not None
 
     @property
+    def first_sequence(self) -> int | None:
+        """The number of its first record; None when there is none."""
+        return self._writer.first_sequence if self._writer is not None else None
+
+    @property
     def pending(self) -> int:
         """Records in memory."""
         return self._writer.pending if self._writer is not None else 0

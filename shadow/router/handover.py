@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from shadow.contracts import CONFIRMED
+from shadow.contracts import CONFIRMED, HEARS
 
 CONFIRMED_BYTES: Final = len(CONFIRMED) + 8
 """The word and its number."""
@@ -23,6 +23,8 @@ class Handover:
         """Of these, the ones whose fate the shipper knows."""
         self.confirms = False
         """Whether it says so at all; a shipper of an earlier release does not."""
+        self.hears = False
+        """Whether it takes heartbeats."""
         self._said = b""
 
     @property
@@ -40,6 +42,9 @@ class Handover:
                 self.confirmed = max(self.confirmed, min(count, self.handed))
                 self.confirms = True
                 said = said[CONFIRMED_BYTES:]
+            elif said.startswith(HEARS):
+                self.hears = True
+                said = said[len(HEARS) :]
             else:
                 word, said = said[:1], said[1:]
         self._said = said

@@ -12,14 +12,15 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from random import Random
-from time import monotonic
+from time import monotonic, time_ns
 from typing import Any, Final
 
 import msgspec
 
-from shadow.contracts import STOP, Answer, Exposure, Frame, Goodbye, Hello, PairRecord
+from shadow.contracts import STOP, Answer, Exposure, Frame, Goodbye, Heartbeat, Hello, PairRecord
 from shadow.router.handover import Handover
 from shadow.router.records import Draft, Shown
+from shadow.router.undecided import Span, Undecided
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,8 @@ BATCH_SECONDS: Final = 0.01
 """How long a record may wait for others, of the second that a kill may cost."""
 BACKOFF_SECONDS: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Pauses between attempts to connect, half of each by chance; the last one repeats."""
+HEARTBEAT_SECONDS: Final = 1.0
+"""How often the shipper is told what is decided and what was dropped."""
 STEADY_SECONDS: Final = 1.0
 """A connection that broke sooner was a failed attempt: a shipper that takes and closes is not asked without a pause."""
 
@@ -66,23 +69,31 @@ class PairLog(asyncio.Protocol):
         self.dropped = 0
         self.confirmed = 0
         self.unconfirmed = 0
+        self._undecided = Undecided()
         self._connector = self._loop.create_task(self._connect())
+        self._heart = self._loop.call_later(HEARTBEAT_SECONDS, self._pulse)
 
     @property
     def queued_bytes(self) -> int:
         """Bytes that the shipper has not taken yet."""
         return self._waiting_bytes + (self._transport.get_write_buffer_size() if self._transport else 0)
 
+    def begin(self, arrival_us: int, records: int) -> Span:
+        """A request that arrived then will leave so many records; its drafts bear the span."""
+        return self._undecided.begin(arrival_us, records)
+
     def write(self, draft: Draft, arm: str, outcome: str, answer: Answer | None) -> None:
         """Number a pair and send it; drop it, counted, when the buffer is full."""
-        self._put(draft.record(self.numbered, arm, outcome, answer))
+        self._put(draft.record(self.numbered, arm, outcome, answer), draft.span)
 
     def expose(self, draft: Draft, shown: Shown) -> None:
         """The same for an exposure; pairs and exposures share the numbers."""
-        self._put(draft.exposure(self.numbered, shown))
+        self._put(draft.exposure(self.numbered, shown), draft.span)
 
-    def _put(self, record: PairRecord | Exposure) -> None:
+    def _put(self, record: PairRecord | Exposure, span: Span | None) -> None:
         self.numbered += 1
+        if span is not None:
+            span.owed -= 1
         if self.stopped:
             self.dropped += 1
             return
@@ -147,6 +158,7 @@ class PairLog(asyncio.Protocol):
         finally:
             self._ended = True
             self._connector.cancel()
+            self._heart.cancel()
             if self._transport is not None:
                 self._transport.abort()
             self._part()
@@ -199,6 +211,25 @@ class PairLog(asyncio.Protocol):
         """The connection is over, and with it all knowledge of what was handed to it."""
         self.unconfirmed += self._handover.open
         self._handover = Handover()
+
+    def _pulse(self) -> None:
+        self.beat(time_ns() // 1000)
+        self._heart = self._loop.call_later(HEARTBEAT_SECONDS, self._pulse)
+
+    def beat(self, now_us: int) -> None:
+        """Tell a shipper that listens what is decided by now; not while something waits, which must come before it."""
+        decided_us = self._undecided.since(now_us)
+        self._flush()
+        if self._waiting or self._paused or self._ended or not self._handover.hears or self._transport.is_closing():
+            return
+        heartbeat = Heartbeat(
+            incarnation=self._hello.incarnation,
+            sent_us=now_us,
+            decided_us=decided_us,
+            numbered=self.numbered,
+            dropped=self.dropped,
+        )
+        self._transport.write(self._frame(heartbeat))
 
     async def _connect(self) -> None:
         while self._transport is None:

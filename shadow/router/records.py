@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from shadow.contracts import Answer, Exposure, PairRecord
 from shadow.router.masking import Mask
+from shadow.router.undecided import Span
 from shadow.router.ways import Exchanged
 
 
@@ -32,6 +33,8 @@ class Draft:
     primary: Answer | None
     mask: Mask | None = None
     """What the answers of arms are masked with; None when the request named no user."""
+    span: Span | None = None
+    """Where the records of this request are owed."""
 
     def record(self, sequence: int, arm: str, outcome: str, answer: Answer | None) -> PairRecord:
         """The record of one arm."""

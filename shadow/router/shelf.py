@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 import time
+from bisect import insort
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +67,7 @@ class Shelf:
 
     def add(self, entry: SegmentEntry, give_up: Callable[[SegmentEntry], bool]) -> None:
         """A closed segment waits for its upload; the budget may call `give_up` for it."""
-        self.waiting.append(entry)
+        insort(self.waiting, entry, key=lambda each: each.first_sequence)
         self._spool.budget.closed(entry, give_up)
 
     def uploaded(self, entry: SegmentEntry, give_up: Callable[[SegmentEntry], bool]) -> None:

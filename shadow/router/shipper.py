@@ -151,8 +151,7 @@ class Shipper:
         """Close and upload everything, trying again until `deadline` (of the loop's clock); the exit code."""
         loop = asyncio.get_running_loop()
         for log in self.logs.values():
-            log.close_segment()
-            log.tell(math.inf)
+            log.close()
         backoff = Backoff(1.0, Random())
         try:
             async with asyncio.timeout_at(max(deadline, loop.time() + 1.0)):

@@ -9,26 +9,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from shadow.contracts import DISK, OLDEST, SCHEMA_VERSION, Goodbye, Hello, Manifest, SegmentEntry
+from shadow.contracts import DISK, OLDEST, Goodbye, Heartbeat, Hello, Manifest, SegmentEntry
+from shadow.router.account import Account
 from shadow.router.drops import Drops
 from shadow.router.growing import Growing, Spool
 from shadow.router.shelf import Shelf
 from shadow.router.store import Doubt, Store
-from shadow.segment_writer import SegmentWriter
+from shadow.segment_writer import SegmentWriter, open_path
 from shadow.segments import MANIFEST
 
 logger = logging.getLogger(__name__)
 
 MANIFEST_SECONDS: Final = 60.0
 """So old the store's manifest may grow while segments are uploaded, one after the other."""
+TELLINGS: Final = 5
+"""For what a heartbeat tells alone the manifest is put at most so often in the time after which a segment is closed."""
 
 
 @dataclass
@@ -37,8 +41,8 @@ class IncarnationLog:
 
     directory: Path
     spool: Spool
-    manifest: Manifest
-    """Of all that was closed, uploaded or not; `drops` apart."""
+    known: InitVar[Manifest]
+    """What is known of it already."""
     unshipped_manifest: bool = True
     ended: bool = False
     """The router said goodbye."""
@@ -49,9 +53,12 @@ class IncarnationLog:
     _closing: list[SegmentWriter] = field(default_factory=list)
     _disk: asyncio.Lock = field(default_factory=asyncio.Lock)
     _manifest_at: float = field(default_factory=time.monotonic)
+    _untold: bool = False
+    """A heartbeat told more than the store's manifest does."""
 
-    def __post_init__(self) -> None:
-        self.drops = Drops(self.name, self.spool.counters, self.manifest.drops)
+    def __post_init__(self, known: Manifest) -> None:
+        self._account = Account(known, self.spool.settings.segment_seconds)
+        self.drops = Drops(self.name, self.spool.counters, known.drops)
         self._growing = Growing(self.directory, self.spool, self.drops)
         self._doubt = Doubt(self.spool.settings.put_seconds)
         self._shelf = Shelf(self.directory, self.name, self.spool)
@@ -67,6 +74,11 @@ class IncarnationLog:
             undecided_us=hello.undecided_us,
         )
         return IncarnationLog(spool.settings.spool / hello.experiment / hello.incarnation, spool, manifest)
+
+    @property
+    def manifest(self) -> Manifest:
+        """Of all that was closed, uploaded or not; `drops` apart."""
+        return self._account.manifest
 
     @property
     def name(self) -> str:
@@ -91,7 +103,7 @@ class IncarnationLog:
     @property
     def cleared(self) -> bool:
         """Whether the spool has nothing of it but the manifest, nor needs that: the one in the store is sure."""
-        return self.settled and self._shelf.empty and not self._doubt.stands
+        return self.settled and self._shelf.empty and not self._doubt.stands and not self._untold
 
     @property
     def pending(self) -> int:
@@ -102,17 +114,12 @@ class IncarnationLog:
 
     def greet(self, hello: Hello) -> None:
         """Its router is here, again or with other deadlines: what the manifest does not know yet is taken over."""
-        manifest = self.manifest
-        known = bool(manifest.started_us)
-        greeted = msgspec.structs.replace(
-            manifest,
-            router=manifest.router if known else hello.router,
-            started_us=manifest.started_us if known else hello.started_us,
-            undecided_us=max(manifest.undecided_us, hello.undecided_us),
-        )
-        if greeted != manifest:
-            self.manifest = greeted
+        if self._account.greet(hello):
             self._changed()
+
+    def hear(self, heartbeat: Heartbeat) -> None:
+        """Its router told of itself, and all that it sent before has come."""
+        self._account.hear(heartbeat, self._growing.first_sequence)
 
     def append(self, line: bytes, sequence: int, event_us: int, now: float, arrival_us: int = -1) -> None:
         """Take one record; never raises: what cannot be written is counted among the drops."""
@@ -124,9 +131,12 @@ class IncarnationLog:
         self.tell(now)
         if self._growing.tick(now) or (self.ended and self._growing.open):
             self.close_segment()
-        renewed = self.streams and now - self._manifest_at >= self.spool.settings.segment_seconds
-        if renewed or self._doubt.due(now):
+        self._untold |= self._account.settle(self._first_unshipped())
+        age, often = now - self._manifest_at, self.spool.settings.segment_seconds
+        if (self.streams and age >= often) or self._doubt.due(now):
             self.unshipped_manifest = True
+        if self._untold and age >= often / TELLINGS:
+            self._changed()
 
     def flush(self) -> None:
         """What is in memory goes to the disk now."""
@@ -136,6 +146,13 @@ class IncarnationLog:
     def tell(self, now: float) -> None:
         """Log what was given up, and let the manifest tell it; not twice in a second."""
         if self.drops.tell(now):
+            self._changed()
+
+    def close(self) -> None:
+        """The shipper ends: nothing stays open, nor untold."""
+        self.close_segment()
+        self.tell(math.inf)
+        if self._untold:
             self._changed()
 
     def close_segment(self) -> None:
@@ -148,9 +165,7 @@ class IncarnationLog:
         """The router ended in order."""
         self.ended = True
         self.close_segment()
-        self.manifest = msgspec.structs.replace(
-            self.manifest, complete=True, records=goodbye.records, dropped=goodbye.dropped
-        )
+        self._account.finish(goodbye)
         self._changed()
 
     # --- the disk and the store --------------------------------------------------------------------------------------
@@ -167,7 +182,11 @@ class IncarnationLog:
                 try:
                     entry = await asyncio.to_thread(writer.close)
                 except OSError as error:
-                    logger.error("%s: segment not closed yet (%s)", self.name, error)
+                    if isinstance(error, FileNotFoundError) and not open_path(writer.path).exists():
+                        self._closing.remove(writer)
+                        self._gone(writer)
+                    else:
+                        logger.error("%s: segment not closed yet (%s)", self.name, error)
                     continue
                 self._closing.remove(writer)
                 if entry is not None:
@@ -196,7 +215,7 @@ class IncarnationLog:
             if time.monotonic() - self._manifest_at > MANIFEST_SECONDS:
                 break  # A long backlog must not make a living router look dead: the rest has the next turn.
         if self.unshipped_manifest:
-            self.unshipped_manifest = False
+            self.unshipped_manifest = self._untold = False
             began = time.monotonic()
             try:
                 await store.put(f"{self.name}/{MANIFEST}", msgspec.json.encode(self._uploaded_manifest()))
@@ -227,7 +246,7 @@ class IncarnationLog:
     def add(self, entry: SegmentEntry) -> None:
         """A segment was closed: it waits for its upload, and the manifest lists it."""
         self.spool.counters.segments_closed += 1
-        self.manifest = msgspec.structs.replace(self.manifest, segments=(*self.manifest.segments, entry))
+        self._account.add(entry)
         self.wait(entry)
         self._changed()
 
@@ -246,8 +265,7 @@ class IncarnationLog:
 
     def drop(self, entry: SegmentEntry, reason: str, told: str) -> None:
         """A closed segment is lost, or given up: the manifest counts it, and lists it no more."""
-        kept = tuple(each for each in self.manifest.segments if each is not entry)
-        self.manifest = msgspec.structs.replace(self.manifest, segments=kept)
+        self._account.remove(entry)
         self.drops.add(reason, entry.records, entry.bytes, (entry.first_sequence, entry.last_sequence), told)
         self._changed()
 
@@ -257,19 +275,26 @@ class IncarnationLog:
         self.unshipped_manifest = True
         self._shelf.changed()
 
+    def _gone(self, writer: SegmentWriter) -> None:
+        """Somebody removed a segment before it was closed."""
+        writer.abandon()
+        self.spool.budget.used -= writer.bytes
+        extent = writer.extent
+        self.drops.add(DISK, extent.records, 0, extent.sequences, f"{writer.path} is gone from the spool")
+        self._changed()
+
+    def _first_unshipped(self) -> int | None:
+        """The first number that the store does not have, of those that came; None when it has all."""
+        firsts = [entry.first_sequence for entry in self.waiting[:1]]
+        firsts += [writer.first_sequence for writer in self._closing]
+        if self._growing.first_sequence is not None:
+            firsts.append(self._growing.first_sequence)
+        return min(firsts, default=None)
+
     def _whole(self) -> Manifest:
-        """The manifest of all that was closed, for the spool."""
-        return msgspec.structs.replace(
-            self.manifest,
-            schema_version=SCHEMA_VERSION,
-            drops=self.drops.entries,
-            written_us=time.time_ns() // 1000,
-            segment_us=int(self.spool.settings.segment_seconds * 1e6),
-        )
+        return self._account.spools(self.drops.entries)
 
     def _uploaded_manifest(self) -> Manifest:
-        """The manifest of what the store has; complete only when that is all."""
-        waiting = {entry.name for entry in self.waiting}
-        uploaded = tuple(entry for entry in self.manifest.segments if entry.name not in waiting)
-        complete = self.manifest.complete and self.settled and not waiting
-        return msgspec.structs.replace(self._whole(), segments=uploaded, complete=complete)
+        self._account.settle(self._first_unshipped())
+        unclosed = min((writer.first_sequence for writer in self._closing), default=None)
+        return self._account.stores(self.drops.entries, self.waiting, unclosed, self.settled)

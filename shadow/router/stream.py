@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from shadow.contracts import CONFIRMED, GO, SCHEMA_VERSION, STOP, Frame, Goodbye, Hello
+from shadow.contracts import CONFIRMED, GO, HEARS, SCHEMA_VERSION, STOP, Frame, Goodbye, Heartbeat, Hello
 from shadow.router.spool import IncarnationLog
 
 logger = logging.getLogger(__name__)
@@ -103,10 +103,11 @@ class Stream(asyncio.Protocol):
         safe = self._taken - (log.pending if log is not None else 0)
         if safe == self._confirmed and word == self._word:
             return
+        hears = HEARS if self._confirmed < 0 else b""
         count = CONFIRMED + safe.to_bytes(8, "big") if safe > self._confirmed else b""
         try:
             # Past the transport, which would close at once when the router has gone, and what is unread would be lost.
-            os.write(self._transport.get_extra_info("socket").fileno(), count + word)
+            os.write(self._transport.get_extra_info("socket").fileno(), hears + count + word)
         except OSError:
             return
         self._confirmed, self._word = max(safe, self._confirmed), word
@@ -157,6 +158,10 @@ class Stream(asyncio.Protocol):
             self._log.streams += 1
             self._hello_at = monotonic()
             self.report()
+        elif isinstance(frame, Heartbeat) and self._log is not None:
+            # While another connection of the router stands, something that was sent before may still come by that.
+            if self._log.streams == 1:
+                self._log.hear(frame)
         elif isinstance(frame, Goodbye) and self._log is not None:
             self._log.finish(frame)
             self.report()

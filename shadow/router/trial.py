@@ -36,6 +36,11 @@ class SplitExchange(Exchange):
         # While the candidate is among the chosen the request is kept; `_open` takes it out, for it gets no copy.
         return [*chosen, self._splitter.mirror] if self._assigned == self._splitter.name else chosen
 
+    @property
+    def _records(self) -> int:
+        # And its exposure; while the candidate is among the chosen it stands for that.
+        return super()._records + (self._assigned == PRIMARY)
+
     def _open(self, data: bytes, whole: bool) -> Way:
         if self._assigned != self._splitter.name:
             return super()._open(data, whole)

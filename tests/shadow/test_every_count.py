@@ -163,6 +163,15 @@ def hurt_and_no_goodbye(directory: Path) -> None:
     never_written(directory)
 
 
+def dropped_and_no_goodbye(directory: Path) -> None:
+    """By its last heartbeat it had dropped two of its 24, and a crash took one; of the later ones one is gone."""
+    no_goodbye(directory)
+    told = {"numbered": 24, "dropped": 2, "told_us": written.START_US + 7}
+    written.write_manifest(directory, msgspec.structs.replace(written.manifest_of(directory), **told))
+    never_written(directory)
+    rewritten(directory, LAST, [written.pair(number) for number in range(20, 29)])
+
+
 Counts = dict[str, Any]
 SINCE = {"drops_unknown": {"test/one": written.START_US}}
 """The router tells what it dropped with its goodbye alone."""
@@ -206,6 +215,19 @@ CASES: tuple[tuple[Callable[[Path], None], Counts], ...] = (
         UNSURE
         | SINCE
         | {"records": 57, "missing": 3, "dropped_by_shipper": 2, "undetermined": 1, "unfinished": ["test/one"]},
+    ),
+    (
+        dropped_and_no_goodbye,
+        UNSURE
+        | {
+            "records": 56,
+            "missing": 4,
+            "dropped_before_shipping": 2,
+            "undetermined": 1,
+            "lost": 1,
+            "drops_known": {"test/one": written.START_US + 7},
+            "unfinished": ["test/one"],
+        },
     ),
     (dropped, {"missing": 10, "lost": 2, "dropped_before_shipping": 3, "dropped_by_shipper": 5}),
 )

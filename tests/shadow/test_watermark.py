@@ -47,6 +47,16 @@ class Life(NamedTuple):
         return [manifest for when, manifest in self.manifests if when <= moment][-1:]
 
 
+def heard(whole: Manifest, decided: list[tuple[int, int]], told_us: int, moment: int) -> Manifest:
+    """The manifest with what a heartbeat of `told_us` says."""
+    open_ones = [arrival for when, arrival in decided if arrival <= told_us < when]
+    numbered = sum(when <= told_us for when, _ in decided)
+    decided_us = min([told_us, *open_ones])
+    return msgspec.structs.replace(
+        whole, numbered=numbered, told_us=told_us, decided_us=decided_us, written_us=max(moment, told_us)
+    )
+
+
 @st.composite
 def lives(draw: st.DrawFn, name: int) -> Life:
     """A router that starts, decides records in time, uploads them in that order, and may end."""
@@ -61,14 +71,24 @@ def lives(draw: st.DrawFn, name: int) -> Life:
     )  # fmt: skip
     moment = started + draw(st.integers(0, UNDECIDED * SECOND))
     manifests, uploads = [(moment, whole)], list[tuple[int, int]]()
-    while decided:
-        several = draw(st.integers(1, len(decided)))
-        segment, decided = decided[:several], decided[several:]
+    tells, there = draw(st.booleans()), 0
+    while there < len(decided):
+        several = draw(st.integers(1, len(decided) - there))
+        segment = decided[there : there + several]
         moment = max(moment, segment[-1][0]) + draw(st.integers(0, 100 * SECOND))
-        entries = (*whole.segments, entry(max(arrival for _, arrival in segment)))
-        whole = msgspec.structs.replace(whole, segments=entries, written_us=moment)
+        last = msgspec.structs.replace(
+            entry(max(arrival for _, arrival in segment)), first_sequence=there, last_sequence=there + several - 1
+        )
+        there += several
+        whole = msgspec.structs.replace(whole, segments=(*whole.segments, last), written_us=moment)
         manifests.append((moment, whole))
         uploads += [(moment, arrival) for _, arrival in segment]
+        if tells:
+            # Renewed with a heartbeat of any moment by which no more was decided than is there.
+            moment += draw(st.integers(0, 100 * SECOND))
+            latest = min([moment, *(when - 1 for when, _ in decided[there:][:1])])
+            whole = heard(whole, decided, draw(st.integers(min(started, latest), latest)), moment)
+            manifests.append((moment, whole))
     if draw(st.booleans()):
         moment += draw(st.integers(0, 100 * SECOND))
         manifests.append((moment, msgspec.structs.replace(whole, complete=True, written_us=moment)))
@@ -128,6 +148,26 @@ def test_a_clock_that_was_set_back_is_named_and_followed() -> None:
     )
     late = manifest("a", entry(500 * SECOND), entry(480 * SECOND))
     assert watermark([late], NOW, UNDECIDED).set_back == ()
+
+
+def test_an_idle_router_that_says_so_holds_nothing_back() -> None:
+    """By its last record alone it would, until it says goodbye."""
+    idle = manifest("a", entry(100 * SECOND), numbered=1, told_us=900 * SECOND, decided_us=900 * SECOND)
+    busy = manifest("b", entry(800 * SECOND))
+    assert watermark([idle, busy], NOW).arrival_us == 770 * SECOND
+    assert watermark([idle], NOW).arrival_us == 900 * SECOND
+    assert watermark([msgspec.structs.replace(idle, segments=())], NOW).arrival_us == 900 * SECOND
+    assert watermark([idle], 910 * SECOND).arrival_us == 880 * SECOND
+    slow = msgspec.structs.replace(idle, decided_us=50 * SECOND)
+    assert watermark([slow], NOW).arrival_us == 70 * SECOND
+
+
+def test_a_heartbeat_that_later_records_belie_was_before_the_clock_was_set_back() -> None:
+    later = msgspec.structs.replace(entry(850 * SECOND), first_sequence=1, last_sequence=1)
+    router = manifest("a", entry(840 * SECOND), later, numbered=1, told_us=900 * SECOND, decided_us=900 * SECOND)
+    assert watermark([router], NOW) == Watermark(
+        arrival_us=820 * SECOND, event_us=820 * SECOND, live=("test/a",), set_back=("test/a",)
+    )
 
 
 def test_it_is_the_least_of_what_live_routers_have_uploaded() -> None:

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from shadow.contracts import CONFIRMED, GO, STOP, Answer, Hello
+from shadow.contracts import CONFIRMED, GO, HEARS, STOP, Answer, Hello
 from shadow.router import pairlog
 from shadow.router.pairlog import PairLog
 from shadow.router.records import Draft, Shown
@@ -298,3 +298,60 @@ async def test_pairs_and_exposures_share_the_numbers(path: Path) -> None:
         "served": "primary", "version": "v", "status": 200, "error": "busy",
     }  # fmt: skip
     assert collector.frames[-1]["records"] == 3
+
+
+async def test_a_shipper_that_listens_is_told_what_is_decided_behind_all_that_was_written(path: Path) -> None:
+    log, collector = PairLog(str(path), HELLO), Collector()
+    async with await asyncio.start_unix_server(collector.serve, str(path)):
+        await until(lambda: collector.frames)
+        log.beat(5)
+        collector.say(HEARS + confirmed(0))
+        await until(lambda: log._handover.hears)
+        span = log.begin(arrival_us=7, records=2)
+        for number in range(2):
+            draft = Draft(f"r{number}", "e", "i", 7, 7, "GET", "/", 0, "", 0, None, span=span)
+            log.write(draft, "shadow", "paired", None)
+            log.beat(10 + number)
+        await until(lambda: len(collector.frames) >= 5)
+        assert [frame["record"] for frame in collector.frames[:5]] == ["hello", *["pair", "heartbeat"] * 2]
+        beats = [frame for frame in collector.frames if frame["record"] == "heartbeat"]
+        assert [(beat["numbered"], beat["decided_us"], beat["sent_us"]) for beat in beats[:2]] == [
+            (1, 7, 10),
+            (2, 11, 11),
+        ]
+        assert (log.written, log.numbered) == (2, 2)
+        await log.close(0.1)
+
+
+async def test_a_shipper_of_before_is_told_nothing_that_it_would_take_for_nonsense(path: Path) -> None:
+    log, collector = PairLog(str(path), HELLO), Collector()
+    async with await asyncio.start_unix_server(collector.serve, str(path)):
+        await until(lambda: collector.frames)
+        collector.say(confirmed(0))
+        await until(lambda: log._handover.confirms)
+        log.beat(5)
+        write(log, 0)
+        await until(lambda: collector.records)
+        assert [frame["record"] for frame in collector.frames] == ["hello", "pair"]
+        await log.close(0.1)
+
+
+async def test_a_heartbeat_does_not_pile_up_behind_a_shipper_that_does_not_read(path: Path) -> None:
+    ended = asyncio.Event()
+
+    async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(HEARS + confirmed(0))
+        await ended.wait()
+        writer.transport.abort()
+
+    async with await asyncio.start_unix_server(deaf, str(path), limit=1024):
+        log = PairLog(str(path), HELLO)
+        await until(lambda: log._handover.hears)
+        for number in range(100):
+            write(log, number, "x" * 10_000)
+        await until(lambda: log._paused)
+        queued = log.queued_bytes
+        log.beat(5)
+        assert log.queued_bytes == queued
+        ended.set()
+        await log.close(0.05)

@@ -382,8 +382,8 @@ def checking(stages: list[Set]) -> Iterator[list[str]]:
     found: list[str] = []
     put = PairLog._put
 
-    def checked(log: PairLog, record: Any) -> None:
-        put(log, record)
+    def checked(log: PairLog, record: Any, span: Any) -> None:
+        put(log, record, span)
         found.extend(f"line {log.numbered}: {name}" for stage in stages for name, a in stage.arms.items() if a.balance)
 
     with mock.patch.object(PairLog, "_put", checked):

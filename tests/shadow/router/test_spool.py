@@ -18,7 +18,7 @@ import msgspec
 import pytest
 import zstandard
 
-from shadow.contracts import DISK, OLDEST, SPOOL_FULL, Goodbye, Hello
+from shadow.contracts import DISK, OLDEST, SPOOL_FULL, Goodbye, Heartbeat, Hello
 from shadow.durable_files import write_atomically
 from shadow.incarnations import find_incarnations
 from shadow.router.growing import Spool
@@ -376,6 +376,102 @@ async def test_the_manifest_of_an_idle_router_that_is_connected_is_renewed(
     assert first is not None
     assert second is not None
     assert first.written_us < second.written_us
+
+
+def heartbeat(decided_us: int, numbered: int = 0) -> Heartbeat:
+    return Heartbeat(incarnation="one", sent_us=decided_us, decided_us=decided_us, numbered=numbered, dropped=0)
+
+
+async def test_an_idle_routers_heartbeats_reach_the_store_with_a_put_for_sixty_of_them(
+    tmp_path: Path, settings: Callable[..., ShipperSettings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fifth of the time after which a segment is closed: never one put for each."""
+    log, store, path = opened(Spool.of(settings())), Store(settings()), tmp_path / "log" / "test" / "one"
+    now = [time.monotonic()]
+    monkeypatch.setattr("shadow.router.spool.time.monotonic", lambda: now[0])
+    log.streams, puts = 1, 0
+    await log.ship(store)
+    for second in range(1, 601):
+        now[0] += 1
+        log.hear(heartbeat(second))
+        log.tick(now[0])
+        puts += log.unshipped_manifest
+        if log.unshipped_manifest:
+            await log.ship(store)
+    assert puts == 10
+    found = read_manifest(path / MANIFEST)
+    assert found is not None
+    assert (found.decided_us, found.told_us, found.numbered) == (600, 600, 0)
+
+
+async def test_a_heartbeat_is_told_with_what_came_before_it_and_a_router_that_is_gone_is_not_forgotten_before(
+    tmp_path: Path, settings: Callable[..., ShipperSettings]
+) -> None:
+    log, store = opened(Spool.of(settings())), Store(settings())
+    path = tmp_path / "log" / "test" / "one" / MANIFEST
+    log.append(line(0), 0, 1, now=0.0)
+    log.hear(heartbeat(7, numbered=1))
+    log.tick(time.monotonic())
+    await log.ship(store)
+    before = read_manifest(path)
+    log.close_segment()
+    await log.settle()
+    await log.ship(store)
+    after = read_manifest(path)
+    assert before is not None
+    assert after is not None
+    assert (before.decided_us, before.numbered) == (0, -1)
+    assert (after.decided_us, after.numbered, len(after.segments)) == (7, 1, 1)
+    log.hear(heartbeat(9, numbered=1))
+    log.tick(time.monotonic())
+    assert log.shipped
+    assert not log.cleared
+    log.close()
+    await log.ship(store)
+    last = read_manifest(path)
+    assert last is not None
+    assert last.decided_us == 9
+    assert log.cleared
+
+
+async def test_a_segment_that_the_disk_closes_after_a_later_one_is_listed_in_order_and_never_reads_as_loss(
+    tmp_path: Path, settings: Callable[..., ShipperSettings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, store = opened(Spool.of(settings())), Store(settings())
+    for sequence in range(3):
+        closed(log, sequence)
+    late, close = log._closing[1], log._closing[1].close
+    monkeypatch.setattr(late, "close", lambda: (_ for _ in ()).throw(OSError(errno.EIO, "no")))
+    await log.settle()
+    await log.ship(store)
+    early = read_manifest(tmp_path / "log" / "test" / "one" / MANIFEST)
+    assert early is not None
+    assert [entry.first_sequence for entry in early.segments] == [0]
+    assert not log.settled
+    monkeypatch.setattr(late, "close", close)
+    await log.settle()
+    await log.ship(store)
+    found = read_manifest(tmp_path / "log" / "test" / "one" / MANIFEST)
+    assert found is not None
+    assert [entry.first_sequence for entry in found.segments] == [0, 1, 2]
+
+
+async def test_an_open_segment_that_somebody_removed_is_counted_and_holds_up_nothing(
+    tmp_path: Path, settings: Callable[..., ShipperSettings]
+) -> None:
+    spool = Spool.of(settings())
+    log, store = opened(spool), Store(settings())
+    closed(log, 0)
+    closed(log, 1)
+    (tmp_path / "spool" / "test" / "one" / "000000000000.jsonl.zst.open").unlink()
+    await log.settle()
+    await log.ship(store)
+    found = read_manifest(tmp_path / "log" / "test" / "one" / MANIFEST)
+    assert found is not None
+    assert [entry.first_sequence for entry in found.segments] == [1]
+    assert [(drop.reason, drop.records) for drop in found.drops] == [(DISK, 1)]
+    assert log.shipped
+    assert spool.budget.used == 0
 
 
 def test_a_segment_that_grows_by_the_clock_is_closed_by_its_size_too(settings: Callable[..., ShipperSettings]) -> None:
