@@ -1,0 +1,164 @@
+"""`understudy ab analyze`: an A/B test from a CSV, judged as it was planned."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from analysis.power_cli import SPENDINGS, refuse
+
+if TYPE_CHECKING:
+    from analysis.ab_judging import Metric, Settings
+
+CANNOT_BE_JUDGED: Final = 4
+KEYS: Final = ("name", "numerator", "denominator", "margin", "relative", "harm")
+EXAMPLE: Final = """\b
+Example:
+  $ understudy ab analyze users.csv --unit user --arm arm --control A --covariate before \\
+      --success name=clicks_per_request,numerator=clicks,denominator=requests \\
+      --guardrail name=errors,margin=0.02,harm=higher
+"""
+SHOWN: Final = ("clicks_per_request wins; every guardrail passes.",)
+
+
+@click.group()
+def ab() -> None:
+    """Analyse an A/B test: sample ratio, effects as intervals, guardrails by their margins."""
+
+
+@ab.command(epilog=EXAMPLE + "\n".join(f"  {line}" for line in SHOWN))
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option("--unit", default="user", show_default=True, help="Column of the unit that was assigned.")
+@click.option("--arm", default="arm", show_default=True, help="Column of the arm.")
+@click.option("--control", default="control", show_default=True, help="Name of the control in it.")
+@click.option("--plan", type=click.Path(path_type=Path), default=None, help="plan.yaml of `understudy plan new`.")
+@click.option("--success", multiple=True, metavar="NAME or KEY=VALUE,…", help="A column, or a ratio of two.")
+@click.option("--guardrail", multiple=True, metavar="KEY=VALUE,…", help="The same with margin or relative, and harm.")
+@click.option("--share", "shares", multiple=True, type=float, help="Planned share of each arm, the control first.")
+@click.option("--alpha", type=float, default=None, help="Of all success metrics (0.05), by Holm.")
+@click.option("--guardrail-alpha", type=float, default=None, help="Of each guardrail, one-sided (0.05).")
+@click.option("--covariate", "covariates", multiple=True, help="Column from before the experiment (CUPED).")
+@click.option("--strata", default=None, help="Column of strata (post-stratification).")
+@click.option("--segment", "segments", multiple=True, help="Column of segments.")
+@click.option("--day", default=None, help="Column of the day.")
+@click.option("--at", default=None, help="A look: fractions of the planned users so far, 0.25,0.5.")
+@click.option("--spending", type=click.Choice(SPENDINGS), default=SPENDINGS[0], show_default=True, help="Its bounds.")
+@click.option("--test", type=click.Choice(("welch", "z")), default="welch", show_default=True, help="Which test.")
+@click.option("--format", "form", type=click.Choice(("table", "json", "markdown")), default="table", help="Output.")
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+def analyze(data: Path, form: str, as_json: bool, unit: str, arm: str, control: str, **given: Any) -> None:
+    """Analyse DATA, a CSV with a head: one row for each user, or several, which are added up.
+
+    The sample ratio comes first, on users; where it mismatches (p < 0.001) nothing else is said. Effects are intervals,
+    absolute and relative. Success metrics share α by Holm, at a look by its bound; every guardrail is judged by
+    non-inferiority. Exits 0 when it was analysed, 4 when it cannot be, 2 for a usage error.
+    """
+    from analysis import ab_report
+    from analysis.ab import DataError
+    from analysis.ab_data import read_rows
+    from analysis.ab_judging import judge
+
+    try:
+        settings = _settings(given)
+    except (ValueError, KeyError) as error:
+        refuse(str(error))
+    except OSError as error:
+        refuse(f"{error.filename}: {error.strerror or error}")
+    try:
+        with data.open(newline="", encoding="utf-8-sig") as lines:
+            judged = judge(read_rows(lines, unit, arm, control, settings.numbers, settings.words), settings)
+    except DataError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(CANNOT_BE_JUDGED)
+    except (OSError, UnicodeDecodeError) as error:
+        refuse(f"{data}: {getattr(error, 'strerror', None) or error}")
+    forms = {"table": ab_report.to_text, "json": ab_report.to_json, "markdown": ab_report.to_markdown}
+    click.echo(forms["json" if as_json else form](judged), nl=False)
+    sys.exit(CANNOT_BE_JUDGED if judged.mismatched else 0)
+
+
+def _settings(given: dict[str, Any]) -> Settings:
+    from analysis.ab_judging import Settings
+
+    planned = _planned(given["plan"]) if given["plan"] else {}
+    success = (*planned.get("success", ()), *(_metric(text) for text in given["success"]))
+    guardrails = (*planned.get("guardrails", ()), *(_metric(text) for text in given["guardrail"]))
+    if not success:
+        raise ValueError("say what is to be told: --success, or --plan")
+    without = [metric.name for metric in guardrails if metric.margin is None]
+    if without:
+        raise ValueError(f"guardrail {without[0]} needs margin= or relative=")
+    fractions = tuple(float(each) for each in given["at"].split(",")) if given["at"] else ()
+    _check_fractions(fractions, given["spending"])
+    return Settings(
+        success=success, guardrails=guardrails, shares=given["shares"], covariates=given["covariates"],
+        alpha=_error(given["alpha"], planned.get("alpha", 0.05)), strata=given["strata"], segments=given["segments"],
+        guardrail_alpha=_error(given["guardrail_alpha"], planned.get("guardrail_alpha", 0.05)), day=given["day"],
+        fractions=fractions, spending=given["spending"], normal=given["test"] == "z",
+    )  # fmt: skip
+
+
+def _check_fractions(fractions: tuple[float, ...], spending: str) -> None:
+    from analysis.looks import looks
+
+    if fractions:
+        looks(fractions, 0.05, spending, sides=2)
+
+
+def _error(said: float | None, planned: float) -> float:
+    alpha = planned if said is None else said
+    if not 0 < alpha < 0.5:
+        raise ValueError(f"an error of {alpha:g} is no error of a test")
+    return alpha
+
+
+def _planned(path: Path) -> dict[str, Any]:
+    """Metrics and errors of a plan of `understudy plan new --template ab`; a metric's name is its column."""
+    import yaml
+
+    from analysis.ab_judging import Metric
+
+    try:
+        document = yaml.safe_load(path.read_bytes())
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: no YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(document, dict) or document.get("kind") != "ab":
+        raise ValueError(f"{path} is no plan of an A/B test")
+    try:
+        success = [
+            Metric(name=each["name"], numerator=each["name"], harm="higher" if each["effect"] < 0 else "lower")
+            for each in document["success"]
+        ]
+        guardrails = [Metric(name=each["name"], numerator=each["name"], margin=float(each["margin"]),
+                             harm=each["harm"]) for each in document["guardrails"]]  # fmt: skip
+        alpha = document["alpha"]
+        return {"success": success, "guardrails": guardrails, "alpha": float(alpha["success_together"]),
+                "guardrail_alpha": float(alpha["each_guardrail_one_sided"])}  # fmt: skip
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path}: the plan lacks {error}") from error
+
+
+def _metric(text: str) -> Metric:
+    """A metric of one column's name, or of KEY=VALUE pairs."""
+    from analysis.ab_judging import Metric
+
+    if "=" not in text:
+        return Metric(name=text, numerator=text)
+    pairs = dict(pair.partition("=")[::2] for pair in text.split(","))
+    unknown = sorted(set(pairs) - set(KEYS))
+    if unknown or not pairs.get("name"):
+        wrong = f"unknown key {unknown[0]}" if unknown else "no name="
+        raise ValueError(f"{text!r}: {wrong}; known are {', '.join(KEYS)}")
+    if pairs.get("harm", "lower") not in ("lower", "higher"):
+        raise ValueError(f"{text!r}: harm is lower or higher")
+    size = pairs.get("margin") or pairs.get("relative")
+    margin = None if size is None else float(size)
+    if margin is not None and not 0 < margin < float("inf"):
+        raise ValueError(f"{text!r}: a margin is positive")
+    return Metric(
+        name=pairs["name"], numerator=pairs.get("numerator", pairs["name"]), denominator=pairs.get("denominator"),
+        margin=margin, relative="relative" in pairs, harm="higher" if pairs.get("harm") == "higher" else "lower",
+    )  # fmt: skip
