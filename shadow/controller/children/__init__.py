@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shadow.controller.children.arms import arm_deployment
-from shadow.controller.children.availability import autoscaler, disruption_budget
+from shadow.controller.children.availability import arm_budget, autoscaler, disruption_budget
 from shadow.controller.children.config_map import config_map
 from shadow.controller.children.network import network_policies
 from shadow.controller.children.primary import primary
@@ -27,6 +27,7 @@ def children(resource: ShadowDeployment, serving: Serving, platform: Platform) -
         primary(resource, serving, platform),
         *(arm_deployment(resource, arm, platform) for arm in serving.arms),
         disruption_budget(resource),
+        *(arm_budget(resource, arm) for arm in serving.arms if resource.spec.mirror.replicas > 1),
         *([autoscaler(resource, scaling)] if scaling is not None else []),
     ]
     return tuple(hashed(child) for child in found)

@@ -1,4 +1,4 @@
-"""What keeps the primary there: a PodDisruptionBudget, and a HorizontalPodAutoscaler if it is asked for.
+"""What keeps pods there: PodDisruptionBudgets, and a HorizontalPodAutoscaler of the primary if it is asked for.
 
 Next module: `shadow.controller.children.overlaid`.
 """
@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from shadow.controller.names import PRIMARY, arm_name, manifest, selector
 from shadow.controller.parts import Autoscaling
-from shadow.controller.resource import ShadowDeployment
+from shadow.controller.resource import ServingArm, ShadowDeployment
 from shadow.controller.wire import Manifest
 
 SCALED: Final = ("bento", "router")
@@ -18,12 +18,22 @@ SCALED: Final = ("bento", "router")
 
 def disruption_budget(resource: ShadowDeployment) -> Manifest:
     """A drain of nodes takes the primary's pods one at a time; one that does not serve holds no drain up."""
+    return _budget(resource, PRIMARY, PRIMARY)
+
+
+def arm_budget(resource: ShadowDeployment, arm: ServingArm) -> Manifest:
+    """The same for an arm of several pods: what it cannot answer would count as its failure."""
+    return _budget(resource, arm.role, arm.name)
+
+
+def _budget(resource: ShadowDeployment, component: str, arm: str) -> Manifest:
     spec = {
         "maxUnavailable": 1,
         "unhealthyPodEvictionPolicy": "AlwaysAllow",
-        "selector": {"matchLabels": selector(resource, PRIMARY)},
+        "selector": {"matchLabels": selector(resource, arm)},
     }
-    return _of_primary(resource, "policy/v1", "PodDisruptionBudget", spec)
+    name = arm_name(resource, arm)
+    return manifest(resource, "policy/v1", "PodDisruptionBudget", name, component, arm, {"spec": spec})
 
 
 def autoscaler(resource: ShadowDeployment, scaling: Autoscaling) -> Manifest:
@@ -48,7 +58,9 @@ def autoscaler(resource: ShadowDeployment, scaling: Autoscaling) -> Manifest:
             },
         },
     }
-    return _of_primary(resource, "autoscaling/v2", "HorizontalPodAutoscaler", spec)
+    name = arm_name(resource, PRIMARY)
+    kind = ("autoscaling/v2", "HorizontalPodAutoscaler")
+    return manifest(resource, *kind, name, PRIMARY, PRIMARY, {"spec": spec})
 
 
 def _cpu(container: str, percent: int) -> dict[str, Any]:
@@ -57,8 +69,3 @@ def _cpu(container: str, percent: int) -> dict[str, Any]:
         "type": "ContainerResource",
         "containerResource": {"name": "cpu", "container": container, "target": target},
     }
-
-
-def _of_primary(resource: ShadowDeployment, api_version: str, kind: str, spec: dict[str, Any]) -> Manifest:
-    name = arm_name(resource, PRIMARY)
-    return manifest(resource, api_version, kind, name, PRIMARY, PRIMARY, {"spec": spec})

@@ -42,3 +42,12 @@ def test_a_model_that_loads_slowly_is_waited_for(given: int, deadline: int) -> N
     deployment = child("Deployment", startupSeconds=given)
     assert deployment["template"]["spec"]["containers"][0]["startupProbe"]["failureThreshold"] == given
     assert deployment["progressDeadlineSeconds"] == deadline
+
+
+def test_an_arm_of_several_pods_is_drained_one_by_one_and_an_arm_of_one_holds_up_no_drain() -> None:
+    found = named(children(resource(mirror={"replicas": 2}), ON_TRIAL, PLATFORM))
+    for arm in ("shadow", "control"):
+        budget = found["PodDisruptionBudget", f"recommender-{arm}"]["spec"]
+        assert budget["selector"] == found["Deployment", f"recommender-{arm}"]["spec"]["selector"]
+        assert budget["maxUnavailable"] == 1
+    assert ("PodDisruptionBudget", "recommender-shadow") not in named(children(resource(), ON_TRIAL, PLATFORM))
