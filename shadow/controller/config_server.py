@@ -36,6 +36,7 @@ HEAD_SECONDS: Final = 10.0
 """A connection that has asked nothing by then is closed."""
 BODY_SECONDS: Final = 5.0
 BODY_BYTES: Final = 64 << 10
+LEASE_EXPIRED: Final = "lease_expired"
 LONGEST_NAME: Final = 253
 LONGEST_TEXT: Final = 1_024
 """Of what a router refused, kept."""
@@ -158,20 +159,21 @@ class ConfigServer:
             # Closed, so that the next connection may come to the operator that has the say.
             return _said(503, "another operator holds the lease: ask again", close=True)
         parts = request.path.strip("/").rsplit("/", 3)
-        desk = self._desks.get((parts[-3], parts[-2])) if len(parts) >= 3 else None
+        key = (parts[-3], parts[-2]) if len(parts) >= 3 else ("", "")
+        desk = self._desks.get(key)
         if desk is None or desk.published is None:
             return _said(404, "there is no such ShadowDeployment here")
         if request.method == "GET" and f"/{parts[-1]}" == CONFIG_PATH:
-            return await self._config(request, desk)
+            return await self._config(request, desk, key)
         if request.method == "POST" and f"/{parts[-1]}" == ACK_PATH:
-            return await self._acknowledged(request, desk, (parts[-3], parts[-2]))
+            return await self._acknowledged(request, desk, key)
         return _said(404, "ask NAMESPACE/NAME/config or /ack")
 
     def _allowed(self, request: web.BaseRequest) -> bool:
         shown = request.headers.get("Authorization", "").removeprefix("Bearer ").encode()
         return not self._token or hmac.compare_digest(shown, self._token)
 
-    async def _config(self, request: web.BaseRequest, desk: _Desk) -> web.StreamResponse:
+    async def _config(self, request: web.BaseRequest, desk: _Desk, key: Key) -> web.StreamResponse:
         query = request.query
         try:
             name, seen, wait = query["router"][:LONGEST_NAME], int(query["generation"]), float(query["wait"])
@@ -181,6 +183,8 @@ class ConfigServer:
         if router is None:
             return _said(503, "too many routers", close=True)
         router.suspended = tuple(filter(None, query.get("suspended", "").split(",")))[:4]
+        if _infer(desk, router, seen):
+            self._told(key)
         if desk.published is not None and desk.published.generation == seen:
             try:
                 async with asyncio.timeout(max(0.0, min(wait, LONGEST_WAIT_SECONDS))):
@@ -234,6 +238,18 @@ class ConfigServer:
             logger.error("router %s refused generation %d: %s", told.router, told.generation, router.error)
         self._told(key)
         return web.Response(status=204)
+
+
+def _infer(desk: _Desk, router: Heard, seen: int) -> bool:
+    """A router that asks with the newest generation has it, though it told that to an operator before this one.
+
+    One that refused it gets no lease, and says so once that has run out. Whether something new was inferred.
+    """
+    newest = desk.published is not None and desk.published.generation == seen
+    if not newest or seen in (router.accepted, router.refused) or LEASE_EXPIRED in router.suspended:
+        return False
+    router.accepted = seen
+    return True
 
 
 class _Refused(asyncio.Protocol):

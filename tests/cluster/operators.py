@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 import math
 import time
 import urllib.request
@@ -17,8 +19,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from shadow.controller.api import Api, connected
 from shadow.controller.cluster import Cluster
 from shadow.controller.generated import CRD_FILE, ROOT
+from shadow.controller.handlers import serve
 from shadow.controller.kinds import rules
 from shadow.controller.resource import Platform
+from shadow.controller.settings import OperatorSettings
 from shadow.processes import Running, Stage, answers
 from shadow.rehearsal import command
 from tests.cluster.api_server import ApiServer
@@ -123,8 +127,24 @@ def install_crd(server: ApiServer) -> None:
 
 def start_operator(server: ApiServer, namespace: str, stage: Stage, config: Path, name: str = "one") -> RunningOperator:
     """A process that is ready; it may be the second one, and wait."""
+    environment, control, observe = environment_of(namespace, config, name)
+    stage.environment |= environment
+    ready = f"http://127.0.0.1:{observe}/readyz"
+    process = stage.start(name, command("operator"), lambda: answers(ready), 180.0)
+    return RunningOperator(server, namespace, process, control, observe)
+
+
+def operate(environment: dict[str, str], log: str) -> None:
+    """An operator in a process that was forked with all modules loaded: `understudy operator` without its start."""
+    logging.basicConfig(filename=log, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+    asyncio.run(serve(OperatorSettings.load(environment)))
+
+
+def environment_of(namespace: str, config: Path, name: str = "one") -> tuple[dict[str, str], int, int]:
+    """What an operator is started with, its control port and its port for metrics."""
     control, observe = free_port(), free_port()
-    stage.environment |= {
+    found = {
         "KUBECONFIG": str(config),
         "POD_NAME": name,
         "UNDERSTUDY_OPERATOR_NAMESPACE": namespace,
@@ -133,6 +153,4 @@ def start_operator(server: ApiServer, namespace: str, stage: Stage, config: Path
         "UNDERSTUDY_OPERATOR_CONTROL": f"127.0.0.1:{control}",
         "UNDERSTUDY_OPERATOR_OBSERVE": f"127.0.0.1:{observe}",
     }
-    ready = f"http://127.0.0.1:{observe}/readyz"
-    process = stage.start(name, command("operator"), lambda: answers(ready), 180.0)
-    return RunningOperator(server, namespace, process, control, observe)
+    return found, control, observe

@@ -176,3 +176,15 @@ def test_a_percent_reaches_a_router_that_waits_within_a_second(running: RunningO
             generation = offer["generation"]
     print(f"a percent at a router that waits: median {sorted(took)[2]:.3f} s, longest {max(took):.3f} s after kubectl")
     assert sorted(took)[2] < 1.0
+
+
+def test_an_operator_that_is_told_to_end_gives_the_lease_back_at_once(running: RunningOperator, stage: Stage) -> None:
+    running.create()
+    until(lambda: running.read("deployment", "recommender-primary"))
+    started = time.monotonic()
+    assert stage.stop("one") == 0
+    took = time.monotonic() - started
+    assert running.read("lease", "understudy-operator")["spec"].get("holderIdentity", "") == ""
+    assert "Traceback" not in running.process.log.read_text()
+    print(f"ended {took:.1f} s after SIGTERM")
+    assert took < 15

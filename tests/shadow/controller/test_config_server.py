@@ -135,6 +135,26 @@ async def test_what_a_router_did_with_an_offer_is_kept_and_told() -> None:
         assert found.told == [KEY, KEY]
 
 
+async def test_a_router_that_has_the_newest_counts_though_its_word_went_to_an_operator_that_is_dead() -> None:
+    """It is not said twice; but one that had refused it has lost its lease, and says that."""
+    async with desk() as (found, session):
+        found.server.publish(KEY, published(7))
+        await found.ask(session, generation=7, wait=0.01)
+        await found.ask(session, generation=7, wait=0.01, router="r2", suspended="lease_expired")
+        await found.ask(session, generation=6, wait=0.01, router="r3")
+        routers = found.server.routers(KEY)
+        assert [routers[name].accepted for name in ("r1", "r2", "r3")] == [7, 0, 0]
+        assert found.told == [KEY]
+
+
+async def test_a_router_that_refused_the_newest_does_not_count_while_its_lease_runs() -> None:
+    async with desk() as (found, session):
+        found.server.publish(KEY, published(7))
+        await found.acknowledge(session, accepted=False, error="listen: no")
+        await found.ask(session, generation=7, wait=0.01)
+        assert found.server.routers(KEY)["r1"].accepted == 0
+
+
 async def test_a_router_that_is_not_heard_any_more_is_forgotten() -> None:
     async with desk() as (found, session):
         found.server.publish(KEY, published(7))
