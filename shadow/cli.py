@@ -47,6 +47,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "power": ("analysis.power_cli:power", "Plan an experiment: sample size, detectable effect, power or duration."),
     "plan": ("analysis.planning_cli:plan", "Write the plan of a shadow or an A/B test, sized, to be signed."),
     "ab": ("analysis.ab_cli:ab", "Analyse an A/B test: sample ratio, effects as intervals, guardrails by margins."),
+    "simulate": ("analysis.simulate_cli:simulate", "Does the gate keep its promises? Seeded logs, judged and counted."),
     "demo": ("shadow.demo:demo", "The whole path, from MovieLens to a verdict, on this machine."),
 }
 

@@ -1,0 +1,265 @@
+"""Does the gate keep its promises? Each is a rate over seeded logs, told with its number of runs, kept or missed.
+
+A rate is accepted unless an exact binomial test rejects its limit, widened by the stated slack, at 1e-4: a true rate at
+the limit would else fail half of the time. Next module: `analysis.simulate_cli`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+from scipy.optimize import brentq
+from scipy.special import stdtr
+
+from analysis.aggregates import Floats
+from analysis.batched import Batch, design, draws, log_ratios, means, quantile_differences
+from analysis.formulas_student import t_critical
+from analysis.needed import pass_power
+from analysis.schedule import WHOLE, Look
+
+ALPHA: Final = 0.05
+POWER: Final = 0.8
+SURE: Final = 1e-4
+"""A limit is missed when chance alone would do this less often."""
+CHUNK: Final = 100
+"""Runs that share who asks when, so that a batch is a few matrices; the design is drawn anew for every batch."""
+MOST_GUARDRAILS: Final = 10
+LOOKS: Final = 5
+
+PASS, HOLD, INCONCLUSIVE = 0, 1, 3
+Flags = npt.NDArray[np.bool_]
+Verdicts = npt.NDArray[np.intp]
+
+
+class Rate(msgspec.Struct, frozen=True, kw_only=True):
+    """One promise: `found` of `runs`, which should be within `least` and `most`; `naive` is a test on requests."""
+
+    promise: str
+    setting: str
+    runs: int
+    found: float
+    least: float
+    most: float
+    kept: bool
+    naive: float | None = None
+
+
+@dataclass(frozen=True)
+class Size:
+    """How many runs: `intervals` for type I and coverage, `gates` for verdicts; `sizes` are (users, blocks)."""
+
+    intervals: int
+    gates: int
+    sizes: Sequence[tuple[int, int]]
+    planned: tuple[int, int]
+
+
+SMALL: Final = Size(600, 400, ((400, 48),), (400, 96))
+FULL: Final = Size(2000, 2000, ((400, 48), (800, 60), (1600, 108)), (800, 96))
+
+
+def rate(promise: str, setting: str, count: int, runs: int, **limits: float) -> Rate:
+    """A rate with its acceptance; `least`, `most` as promised, `slack` widens both, `naive` is told beside."""
+    least, most, slack = limits.get("least", 0.0), limits.get("most", 1.0), limits.get("slack", 0.0)
+    low = stats.binomtest(count, runs, max(0.0, least - slack), alternative="less").pvalue
+    high = stats.binomtest(count, runs, min(1.0, most + slack), alternative="greater").pvalue
+    return Rate(
+        promise=promise,
+        setting=setting,
+        runs=runs,
+        found=count / runs,
+        least=least,
+        most=most,
+        kept=bool(min(low, high) > SURE),
+        naive=limits.get("naive"),
+    )
+
+
+def steps(size: Size) -> int:
+    """How many times `simulate` will tell that it is a step further."""
+    return len(size.sizes) * _batches(size.intervals) + 2 * 2 * _batches(size.gates)
+
+
+def simulate(size: Size, seed: int, tick: Callable[[], object] = lambda: None) -> list[Rate]:
+    """All promises; `tick` is called `steps(size)` times."""
+    rng = np.random.default_rng(seed)
+    found = [each for users, blocks in size.sizes for each in _intervals(rng, users, blocks, size.intervals, tick)]
+    for correlation in (0.0, 0.5):
+        found += _gates(rng, size, correlation, tick)
+    return found
+
+
+def _batches(runs: int) -> int:
+    return -(-runs // CHUNK)
+
+
+def _intervals(
+    rng: np.random.Generator, users: int, blocks: int, runs: int, tick: Callable[[], object]
+) -> Iterator[Rate]:
+    """Type I (one-sided) and coverage (two-sided) of each kind of estimate; the truth is zero."""
+    upper: dict[str, list[Flags]] = {}
+    both: dict[str, list[Flags]] = {}
+    naive: dict[str, list[Flags]] = {}
+    for _ in range(_batches(runs)):
+        for name, batch in _kinds(rng, users, blocks).items():
+            ratio = batch.values / batch.errors
+            upper.setdefault(name, []).append(ratio > t_critical(batch.freedom, ALPHA))
+            both.setdefault(name, []).append(np.abs(ratio) <= t_critical(batch.freedom, 0.025))
+            naive.setdefault(name, []).append(np.abs(batch.values / batch.naive_errors) > stats.norm.isf(0.025))
+        tick()
+    for name in upper:
+        setting, count = f"{name}, {users} users, {blocks} blocks", len(upper[name]) * CHUNK
+        errors, covered = int(np.sum(upper[name])), int(np.sum(both[name]))
+        beside = float(np.mean(naive[name]))
+        yield rate("type I of a 5 % test", setting, errors, count, least=0.04, most=0.06, naive=beside)
+        yield rate("coverage of a 95 % interval", setting, covered, count, least=0.935, most=0.965, naive=1 - beside)
+
+
+def _kinds(rng: np.random.Generator, users: int, blocks: int) -> dict[str, Batch]:
+    who = design(rng, users, blocks)
+    values = draws(rng, who, CHUNK)
+    shared = draws(rng, who, CHUNK)
+    shadow, control = (np.exp(2 * shared + 2 * draws(rng, who, CHUNK)) for _ in range(2))
+    return {
+        "mean over users": means(who, values, by_user=True),
+        "mean over requests": means(who, values, by_user=False),
+        "log-ratio of latencies": log_ratios(who, shadow, control),
+        "p95 difference": quantile_differences(who, shadow, control),
+    }
+
+
+def _gates(rng: np.random.Generator, size: Size, correlation: float, tick: Callable[[], object]) -> list[Rate]:
+    """Verdicts at the planned size, at a quarter of it, and over all looks, for 1 to 10 guardrails."""
+    users, blocks = size.planned
+    looks = [
+        Look(each + 1, LOOKS, each + 1.0, tuple((early + 1) / LOOKS for early in range(each + 1)))
+        for each in range(LOOKS)
+    ]
+    cuts = [round(blocks * (each + 1) / LOOKS) for each in range(LOOKS)]
+    whole: list[list[Batch]] = []
+    quarter: list[list[Batch]] = []
+    for _ in range(_batches(size.gates)):
+        whole += _guardrails(rng, users, blocks, correlation, cuts)
+        tick()
+        quarter += _guardrails(rng, users // 4, blocks // 4, correlation, [blocks // 4])
+        tick()
+    ends, quarters = whole[LOOKS - 1 :: LOOKS], quarter
+    found = []
+    for guardrails in range(1, MOST_GUARDRAILS + 1):
+        margin = planned_margin(ends, guardrails, WHOLE)
+        by_look = planned_margin(ends, guardrails, looks[-1])
+        any_pass = {effect: _ever(PASS, whole, guardrails, by_look, effect * by_look, looks) for effect in (0.0, 1.0)}
+        outcomes = {
+            effect: np.concatenate([verdicts(each[:guardrails], margin, effect * margin) for each in ends])
+            for effect in (0.0, 1.0, 2.0)
+        }
+        small = np.concatenate([verdicts(each[:guardrails], margin, 0.0) for each in quarters])
+        found += _told(guardrails, correlation, outcomes, small, any_pass)
+    return found
+
+
+def _ever(
+    verdict: int,
+    whole: Sequence[Sequence[Batch]],
+    guardrails: int,
+    margin: float,
+    effect: float,
+    looks: Sequence[Look],
+) -> int:
+    """How many runs have this verdict at some look; `whole` has the looks of one batch after another."""
+    found = [
+        np.concatenate(
+            [verdicts(batches[:guardrails], margin, effect, look) for batches in whole[number :: len(looks)]]
+        )
+        for number, look in enumerate(looks)
+    ]
+    return int((np.stack(found) == verdict).any(axis=0).sum())
+
+
+def _told(
+    guardrails: int, correlation: float, outcomes: dict[float, Verdicts], small: Verdicts, any_pass: dict[float, int]
+) -> list[Rate]:
+    setting = f"{guardrails} guardrails, correlation {correlation:g}"
+    runs = len(small)
+
+    def count(verdict: int, found: Verdicts) -> int:
+        return int((found == verdict).sum())
+
+    told = [
+        rate("harm of the margin: PASS", setting, count(PASS, outcomes[1.0]), runs, most=0.05, slack=0.005),
+        rate(f"the same at any of {LOOKS} looks: PASS", setting, any_pass[1.0], runs, most=0.05, slack=0.005),
+        rate(f"no harm, planned for {LOOKS} looks: PASS at one", setting, any_pass[0.0], runs, least=0.8),
+        rate("harm of twice the margin: PASS", setting, count(PASS, outcomes[2.0]), runs, most=0.001),
+        rate("no harm, planned size: PASS", setting, count(PASS, outcomes[0.0]), runs, least=0.8),
+        rate("no harm, planned size: HOLD", setting, count(HOLD, outcomes[0.0]), runs, most=0.05, slack=0.005),
+    ]
+    least = 0.8 if guardrails >= 3 else 0.0
+    name = "no harm, a quarter of the planned size: INCONCLUSIVE"
+    return [*told, rate(name, setting, count(INCONCLUSIVE, small), runs, least=least)]
+
+
+def _guardrails(
+    rng: np.random.Generator, users: int, blocks: int, correlation: float, cuts: Sequence[int]
+) -> list[list[Batch]]:
+    """The estimates of 10 guardrails on one design, [cut][guardrail]; a cut ends the log before its block."""
+    who = design(rng, users, blocks, most=8)
+    parts = [(who.blocks < cut, who.until(cut)) for cut in cuts]
+    shared = draws(rng, who, CHUNK) if correlation else None
+    found: list[list[Batch]] = [[] for _ in cuts]
+    for _ in range(MOST_GUARDRAILS):
+        values = draws(rng, who, CHUNK)
+        if shared is not None:
+            values = np.sqrt(correlation) * shared + np.sqrt(1 - correlation) * values
+        for place, (rows, part) in zip(found, parts, strict=True):
+            place.append(means(part, values[rows], by_user=True))
+    return found
+
+
+def planned_margin(ends: Sequence[Sequence[Batch]], guardrails: int, look: Look) -> float:
+    """The margin for which this size is the planned one: each guardrail passes with 1 − (1 − power)/guardrails."""
+    error = float(np.sqrt(np.mean([np.var(np.stack([b.values for b in batch])) for batch in ends])))
+    freedom = float(np.mean([batch[0].freedom for batch in ends]))
+    wanted = 1 - (1 - POWER) / guardrails
+    alpha = look.nominal(ALPHA)
+    return error * float(brentq(lambda each: pass_power(freedom, each, alpha) - wanted, 0.01, 50.0))
+
+
+def verdicts(
+    batches: Sequence[Batch], margin: float | Sequence[float], effect: float = 0.0, look: Look = WHOLE
+) -> Verdicts:
+    """What `analysis.gate.judge` says of guardrails whose first is harmed by `effect`; shape (runs,).
+
+    Harm is upwards. One margin for all, or one each. Floors are not looked at.
+    """
+    values = np.stack([batch.values for batch in batches])
+    values[0] += effect
+    errors = np.stack([batch.errors for batch in batches])
+    freedom = batches[0].freedom
+    nominal = look.nominal(ALPHA)
+    upper = values + t_critical(freedom, nominal) * errors
+    unseen = [batch.span * (1 - nominal ** (1 / batch.effective_users)) for batch in batches]
+    bounded = np.array([[batch.span > 0] for batch in batches])
+    upper = np.where(bounded, np.maximum(upper, np.minimum(values, 0.0) + np.array(unseen)[:, None]), upper)
+    safe = upper < np.broadcast_to(np.asarray(margin), (len(batches),))[:, None]
+    # Without any variation there is no harm to be seen, only what few users may have hidden.
+    ratios = np.divide(values, errors, out=np.zeros_like(values), where=errors > 0)
+    harmed = _holm_shown(1 - stdtr(freedom, ratios), look)
+    held = (~safe & harmed).any(axis=0)
+    return np.where(held, HOLD, np.where(safe.all(axis=0), PASS, INCONCLUSIVE))
+
+
+def _holm_shown(p_values: Floats, look: Look) -> npt.NDArray[np.bool_]:
+    """Which hypotheses Holm's step-down rejects, each step at the look's bound; shape (guardrails, runs)."""
+    guardrails = len(p_values)
+    order = np.argsort(p_values, axis=0)
+    bounds = np.array([look.nominal(ALPHA / (guardrails - rank)) for rank in range(guardrails)])
+    rejected = np.logical_and.accumulate(np.take_along_axis(p_values, order, axis=0) <= bounds[:, None], axis=0)
+    shown = np.zeros_like(rejected)
+    np.put_along_axis(shown, order, rejected, axis=0)
+    return shown
