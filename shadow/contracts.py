@@ -141,7 +141,8 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, tag_field="record", tag="
     """The first frame a router sends to its shipper on every connection: who is writing.
 
     `undecided_us` is the longest time from a request's arrival to its record by the deadlines of the configuration, the
-    longest that the incarnation ever had: when it grows, hello is said again (0: a router that does not tell).
+    longest that the incarnation ever had: when it grows, hello is said again (0: a router that does not tell). `key_id`
+    tells one unit key from another and nothing else of it (`shadow.router.sampling.key_id_of`; "": not told).
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -150,6 +151,7 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, tag_field="record", tag="
     router: str
     started_us: int
     undecided_us: int = 0
+    key_id: str = ""
 
 
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, tag_field="record", tag="heartbeat"):
@@ -233,7 +235,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     `written_us` is the shipper's wall clock when it wrote the manifest; while the router is connected it is renewed
     with every segment, or as often as segments would be closed by age, `segment_us` (0: written before version 3).
     No record is decided later than `undecided_us` after its request arrived, by the router's deadlines (0, both: the
-    writer did not tell; docs/decisions/0016).
+    writer did not tell; docs/decisions/0016). `key_id` is of the key that made the units ("": not told;
+    docs/decisions/0020).
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -251,6 +254,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     numbered: int = -1
     told_us: int = 0
     decided_us: int = 0
+    key_id: str = ""
     segments: tuple[SegmentEntry, ...] = ()
 
 

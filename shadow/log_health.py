@@ -7,8 +7,13 @@ number of gaps, not of records; `LogHealth` is the result. Next module: `shadow.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Mapping
+from typing import Final
 
 import msgspec
+
+MOST_NAMED: Final = 3
+"""Routers of one unit key that a sentence names."""
 
 
 class SequenceRuns:
@@ -97,7 +102,8 @@ class LogHealth(msgspec.Struct, kw_only=True):
     `checksum_failures` are not the bytes that the manifest names, `unlisted` are in no manifest, `absent` are in a
     manifest but not there, `ahead` came after their manifest, whose next one will list them (no problem); `unclosed`
     segments were still being written. `doubled` names second directories of one router, `without_manifest`
-    incarnations, `unfinished` those whose router never said goodbye.
+    incarnations, `unfinished` those whose router never said goodbye. `key_ids` are of the unit keys, by incarnation,
+    where they are told: two in one experiment make two units of each user.
     `complete`: every router said goodbye and all it shipped is there, whole.
     """
 
@@ -128,6 +134,7 @@ class LogHealth(msgspec.Struct, kw_only=True):
     incarnations: int = 0
     drops_known: dict[str, int] = msgspec.field(default_factory=dict)
     drops_unknown: dict[str, int] = msgspec.field(default_factory=dict)
+    key_ids: dict[str, str] = msgspec.field(default_factory=dict)
     complete: bool = False
 
     def add(self, other: LogHealth) -> None:
@@ -185,6 +192,30 @@ class LogHealth(msgspec.Struct, kw_only=True):
             ),
             (self.unfinished, "its router never said goodbye (crashed, or still running)"),
         ]
-        return [f"{number} {text}" for number, text in counts if number] + [
-            f"{name}: {text}" for found, text in names for name in found
+        return [
+            *(f"{number} {text}" for number, text in counts if number),
+            *(f"{name}: {text}" for found, text in names for name in found),
+            *_second_keys(self.key_ids),
         ]
+
+
+def routers_by_key(key_ids: Mapping[str, str]) -> dict[str, dict[str, list[str]]]:
+    """`LogHealth.key_ids` by experiment, then by key id."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for name, key_id in key_ids.items():
+        found.setdefault(name.rpartition("/")[0], {}).setdefault(key_id, []).append(name)
+    return found
+
+
+def _second_keys(key_ids: Mapping[str, str]) -> list[str]:
+    return [
+        f"{experiment}: {len(keys)} unit keys, so its users are counted once under each: "
+        f"{', '.join(f'{key_id} ({_some(names)})' for key_id, names in keys.items())}. See docs/pair-log.md, Two keys"
+        for experiment, keys in routers_by_key(key_ids).items()
+        if len(keys) > 1
+    ]
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from shadow.contracts import Answer, Exposure, PairRecord
-from shadow.log_health import LogHealth
+from shadow.log_health import LogHealth, routers_by_key
 from shadow.watermark import Watermark
 
 COLUMN: Final = 58
@@ -140,8 +140,16 @@ def stats_table(
     state = "complete" if health.complete else "not complete"
     sizes = f"{health.segments} segments, {health.bytes / 1e6:.1f} MB, {health.incarnations} router incarnations"
     yield f"log: {sizes}, {state}" + (f", {health.erased:,} records erased on request" if health.erased else "")
+    yield from _unit_keys(health)
     yield from _dropped(health)
     yield from watermark_lines(mark)
+
+
+def _unit_keys(health: LogHealth) -> Iterator[str]:
+    """The keys that the units of each experiment were made with, where routers told them."""
+    for experiment, keys in sorted(routers_by_key(health.key_ids).items()):
+        routers = {key_id: f"{len(names)} router{'s' if len(names) > 1 else ''}" for key_id, names in keys.items()}
+        yield f"unit keys of {experiment}: {', '.join(f'{key_id} ({count})' for key_id, count in routers.items())}"
 
 
 def _dropped(health: LogHealth) -> Iterator[str]:

@@ -145,6 +145,8 @@ class Reading:
             health.without_manifest.append(name)
         elif not manifest.complete:
             health.unfinished.append(name)
+        if manifest is not None and manifest.key_id:
+            health.key_ids[name] = manifest.key_id
         if manifest is None or (not manifest.complete and not manifest.told_us):
             health.drops_unknown[name] = manifest.started_us if manifest is not None else 0
         elif not manifest.complete:

@@ -62,6 +62,7 @@ class Account:
             router=manifest.router if known else hello.router,
             started_us=manifest.started_us if known else hello.started_us,
             undecided_us=max(manifest.undecided_us, hello.undecided_us),
+            key_id=manifest.key_id or hello.key_id,
         )
 
     def hear(self, heartbeat: Heartbeat, growing: int | None) -> None:

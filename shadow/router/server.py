@@ -33,6 +33,7 @@ from shadow.router.mirror import Mirror
 from shadow.router.pairlog import PairLog
 from shadow.router.patience import SWEEP_SECONDS
 from shadow.router.router import Router
+from shadow.router.sampling import key_id_of
 from shadow.router.settings import RouterSettings
 from shadow.router.trial import SplitExchange
 
@@ -72,6 +73,7 @@ class Server:
             router=socket.gethostname(),
             started_us=time.time_ns() // 1000,
             undecided_us=undecided_us(config),
+            key_id=key_id_of(unit_key),
         )
         self.log = PairLog(config.shipper, hello)
         self.router = Router.of(config, unit_key, incarnation, self.log)

@@ -72,6 +72,7 @@ class IncarnationLog:
             router=hello.router,
             started_us=hello.started_us,
             undecided_us=hello.undecided_us,
+            key_id=hello.key_id,
         )
         return IncarnationLog(spool.settings.spool / hello.experiment / hello.incarnation, spool, manifest)
 

@@ -43,7 +43,9 @@ exposures = st.builds(
     Exposure, request_id=text, experiment=text, incarnation=text, sequence=count, arrival_us=count, event_time_us=count,
     unit=text, bucket=count, assigned=text, served=text, version=text, status=st.integers(0, 599), error=text,
 )  # fmt: skip
-hellos = st.builds(Hello, experiment=text, incarnation=text, router=text, started_us=count, undecided_us=count)
+hellos = st.builds(
+    Hello, experiment=text, incarnation=text, router=text, started_us=count, undecided_us=count, key_id=text
+)  # fmt: skip
 heartbeats = st.builds(
     Heartbeat, incarnation=text, sent_us=count, decided_us=count, numbered=count, dropped=count
 )  # fmt: skip
@@ -59,7 +61,7 @@ drops = st.builds(
 manifests = st.builds(
     Manifest, experiment=text, incarnation=text, router=text, started_us=count, complete=st.booleans(), records=count,
     dropped=count, drops=st.lists(drops, max_size=3).map(tuple), written_us=count, segment_us=count, undecided_us=count,
-    numbered=st.integers(-1, 2**53), told_us=count, decided_us=count,
+    numbered=st.integers(-1, 2**53), told_us=count, decided_us=count, key_id=text,
     segments=st.lists(entries, max_size=3).map(tuple),
 )  # fmt: skip
 
@@ -91,7 +93,7 @@ def test_a_body_that_is_no_text_is_base64() -> None:
 def test_the_fields_of_version_3_are_these() -> None:
     """A change here is a change of the contract: it needs a new SCHEMA_VERSION and a decision record."""
     assert SCHEMA_VERSION == 3
-    kinds = (PairRecord, Answer, Exposure, Heartbeat, Manifest, SegmentEntry, SpoolDrop)
+    kinds = (PairRecord, Answer, Exposure, Hello, Heartbeat, Manifest, SegmentEntry, SpoolDrop)
     fields: dict[str, Any] = {kind.__name__: kind.__struct_fields__ for kind in kinds}
     assert fields == {
         "PairRecord": (
@@ -106,10 +108,14 @@ def test_the_fields_of_version_3_are_these() -> None:
             "schema_version", "request_id", "experiment", "incarnation", "sequence", "arrival_us", "event_time_us",
             "unit", "bucket", "assigned", "served", "version", "status", "error",
         ),
+        "Hello": (
+            "schema_version", "experiment", "incarnation", "router", "started_us", "undecided_us", "key_id",
+        ),
         "Heartbeat": ("schema_version", "incarnation", "sent_us", "decided_us", "numbered", "dropped"),
         "Manifest": (
             "schema_version", "experiment", "incarnation", "router", "started_us", "complete", "records", "dropped",
-            "drops", "written_us", "segment_us", "undecided_us", "numbered", "told_us", "decided_us", "segments",
+            "drops", "written_us", "segment_us", "undecided_us", "numbered", "told_us", "decided_us", "key_id",
+            "segments",
         ),
         "SegmentEntry": (
             "name", "records", "erased", "last_arrival_us", "header_times", "bytes", "sha256", "first_sequence",

@@ -172,6 +172,10 @@ def dropped_and_no_goodbye(directory: Path) -> None:
     rewritten(directory, LAST, [written.pair(number) for number in range(20, 29)])
 
 
+def known_key(directory: Path) -> None:
+    written.write_manifest(directory, msgspec.structs.replace(written.manifest_of(directory), key_id="0badcafe"))
+
+
 Counts = dict[str, Any]
 SINCE = {"drops_unknown": {"test/one": written.START_US}}
 """The router tells what it dropped with its goodbye alone."""
@@ -229,6 +233,7 @@ CASES: tuple[tuple[Callable[[Path], None], Counts], ...] = (
             "unfinished": ["test/one"],
         },
     ),
+    (known_key, {"key_ids": {"test/one": "0badcafe"}}),
     (dropped, {"missing": 10, "lost": 2, "dropped_before_shipping": 3, "dropped_by_shipper": 5}),
 )
 

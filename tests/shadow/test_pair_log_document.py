@@ -24,7 +24,7 @@ from shadow.contracts import (
     SpoolDrop,
 )
 from shadow.erasure import erase_units
-from shadow.router.sampling import unit_of
+from shadow.router.sampling import key_id_of, unit_of
 from shadow.watermark import SILENT_SECONDS, UNDECIDED_SECONDS
 from tests.shadow import written
 
@@ -81,12 +81,13 @@ def test_the_numbers_are_those_of_the_code() -> None:
     assert f"in {tuple(range(1, SCHEMA_VERSION + 1))}:" in DOCUMENT
 
 
-def test_the_units_formula_is_the_routers() -> None:
+def test_the_formulas_of_unit_and_key_id_are_the_routers() -> None:
     import hashlib
 
-    [formula] = re.findall(r"`(hashlib\.blake2b\(.*?hexdigest\(\))`", DOCUMENT, re.DOTALL)
+    unit, key_id = re.findall(r"`(hashlib\.blake2b\(.*?hexdigest\(\))`", DOCUMENT, re.DOTALL)
     names = {"hashlib": hashlib, "user_id": b"17", "key": b"0123456789abcdef"}
-    assert eval(formula, names) == unit_of(b"17", b"0123456789abcdef")
+    assert eval(unit, names) == unit_of(b"17", b"0123456789abcdef")
+    assert eval(key_id, names) == key_id_of(b"0123456789abcdef")
 
 
 def reader() -> str:

@@ -120,6 +120,52 @@ def test_stats_says_until_when_the_drops_of_a_router_are_known_that_never_said_g
     assert [health[name] for name in ("missing", "dropped_before_shipping", "undetermined", "lost")] == [5, 3, 1, 1]
 
 
+def routers_with_keys(root: Path, **key_ids: str) -> None:
+    for name, key_id in key_ids.items():
+        written.incarnation(root, [written.pair(number, name) for number in range(3)], key_id=key_id)
+
+
+def test_stats_says_of_one_experiment_with_two_unit_keys_that_its_users_are_counted_twice(tmp_path: Path) -> None:
+    routers_with_keys(tmp_path, one="0badcafe", two="0badcafe", three="deadbeef", four="")
+    output = run("stats", tmp_path).output
+    assert "unit keys of test: 0badcafe (2 routers), deadbeef (1 router)" in output
+    assert (
+        "  ! test: 2 unit keys, so its users are counted once under each: "
+        "0badcafe (test/one, test/two), deadbeef (test/three). See docs/pair-log.md, Two keys"
+    ) in output
+    document = msgspec.json.decode(run("stats", tmp_path, "--json").output)
+    assert document["health"]["key_ids"] == {
+        "test/one": "0badcafe",
+        "test/two": "0badcafe",
+        "test/three": "deadbeef",
+    }
+    assert len(document["problems"]) == 1
+
+
+def test_one_key_and_routers_that_do_not_tell_theirs_are_no_problem(tmp_path: Path) -> None:
+    routers_with_keys(tmp_path, one="0badcafe", two="0badcafe", three="")
+    log = read_pairs(tmp_path)
+    assert len(list(log)) == 9
+    assert log.health.problems() == []
+
+
+def test_another_key_for_another_experiment_is_no_problem(tmp_path: Path) -> None:
+    routers_with_keys(tmp_path, one="0badcafe")
+    records = [written.pair(number, "two", experiment="next") for number in range(3)]
+    written.incarnation(tmp_path, records, key_id="deadbeef")
+    log = read_pairs(tmp_path)
+    assert len(list(log)) == 6
+    assert log.health.problems() == []
+
+
+def test_of_many_routers_with_two_keys_a_few_are_named(tmp_path: Path) -> None:
+    routers_with_keys(tmp_path, **{f"r{number}": "0badcafe" for number in range(5)}, s="deadbeef")
+    log = read_pairs(tmp_path)
+    list(log)
+    (told,) = log.health.problems()
+    assert "0badcafe (test/r0, test/r1, test/r2 and 2 more), deadbeef (test/s)" in told
+
+
 def test_stats_says_what_the_watermark_does_not_cover(tmp_path: Path) -> None:
     replayed = [written.pair(number, event_time_us=number) for number in range(3)]
     directory = written.incarnation(tmp_path, [*replayed, *(written.pair(n) for n in range(3, 6))], per_segment=3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from shadow.contracts import Goodbye, Heartbeat, Manifest, SegmentEntry
+from shadow.contracts import Goodbye, Heartbeat, Hello, Manifest, SegmentEntry
 from shadow.router.account import Account, Heartbeats
 
 
@@ -46,6 +46,15 @@ def test_of_the_heartbeats_of_one_segment_or_of_none_only_the_last_is_kept() -> 
     for _ in range(1_000):
         heard.hear(beat(1_000), None)
     assert len(heard._waiting) == 2
+
+
+def test_the_key_id_is_taken_over_from_hello_and_stays_when_a_later_one_does_not_tell_it() -> None:
+    told = account()
+    hello = Hello(experiment="test", incarnation="one", router="r", started_us=1)
+    assert not told.greet(hello)
+    assert told.greet(msgspec.structs.replace(hello, key_id="0badcafe"))
+    assert not told.greet(hello)
+    assert told.spools(()).key_id == told.stores((), [], None, True).key_id == "0badcafe"
 
 
 def test_until_all_is_there_the_manifest_tells_what_the_heartbeats_told_and_no_records() -> None:

@@ -17,7 +17,7 @@ from shadow.router import pairlog
 from shadow.router.http1 import HEAD_BYTES
 from shadow.router.mirror import Copy, Mirror
 from shadow.router.patience import IDLE_SECONDS, REQUEST_SECONDS
-from shadow.router.sampling import unit_of
+from shadow.router.sampling import key_id_of, unit_of
 from tests.shadow.router import harness
 from tests.shadow.router.harness import KEY, leave, read_answer, request, running, until
 from tests.shadow.router.test_http1 import REFUSED
@@ -315,6 +315,7 @@ async def test_the_log_says_hello_numbers_without_gaps_and_says_goodbye() -> Non
     frames = stage.collector.frames
     assert [frame["record"] for frame in frames] == ["hello", *["pair"] * 7, "goodbye"]
     assert [frame["sequence"] for frame in frames[1:-1]] == list(range(7))
+    assert frames[0]["key_id"] == key_id_of(KEY)
     assert (frames[-1]["records"], frames[-1]["dropped"]) == (7, 0)
 
 
