@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +39,10 @@ class CellSums:
         return int(self.counts.sum())
 
 
+CLOSE: Final = 4
+"""So many times as many numbers as labels may lie between the least and the greatest for a table of them."""
+
+
 @dataclass(frozen=True)
 class Clusters:
     """Users, blocks and cells of many requests, numbered once so that every metric can be summed by them.
@@ -61,17 +65,29 @@ class Clusters:
 
     def sums(self, rows: npt.NDArray[np.bool_], values: Floats) -> CellSums:
         """The sums of `values` over the requests that `rows` marks; both have one entry per request."""
-        cells = self.cells[rows]
+        return self.at(rows).all_sums(values[rows])
+
+    def at(self, rows: npt.NDArray[np.bool_]) -> Clusters:
+        """Those of the requests that `rows` marks."""
+        return Clusters(self.cells[rows], self.users, self.blocks)
+
+    def all_sums(self, values: Floats) -> CellSums:
+        """The sums of `values`, one per request."""
+        cells = self.cells
         counts = np.bincount(cells, minlength=len(self.users)).astype(np.float64)
-        summed = totals(cells, values[rows], len(self.users))
+        summed = totals(cells, values, len(self.users))
         some = counts > 0
         return CellSums(self.users[some], self.blocks[some], counts[some], summed[some])
 
 
 def numbered(labels: Labels) -> npt.NDArray[np.intp]:
-    """Labels as 0, 1, 2, … in ascending order: fast where they are sorted already, as the users of cells are."""
+    """Labels as 0, 1, 2, … in ascending order: fast where they are sorted already, as the users of cells are, or are
+    whole numbers that lie close together, as blocks do."""
     if len(labels) and (labels[1:] >= labels[:-1]).all():
         return np.concatenate([[0], np.cumsum(labels[1:] != labels[:-1])]).astype(np.intp)
+    if len(labels) and labels.dtype == np.int64 and int(labels.max()) - int(labels.min()) <= CLOSE * len(labels):
+        there = np.bincount(labels - labels.min()) > 0
+        return np.asarray((np.cumsum(there) - 1)[labels - labels.min()], dtype=np.intp)
     return np.asarray(np.unique(labels, return_inverse=True)[1], dtype=np.intp)
 
 

@@ -178,7 +178,7 @@ def request_weights(cells: CellSums, users: npt.NDArray[np.intp], average: str) 
 
 def two_way(influence: Floats, weights: Floats, users: npt.NDArray[np.intp], blocks: npt.NDArray[np.int64]) -> Spread:
     """The two-way clustered variance of a sum of `influence`; one entry per distinct (user, block) cell."""
-    block_codes = np.unique(blocks, return_inverse=True)[1]
+    block_codes = numbered(blocks)
     by_user, by_block = totals(users, influence), totals(block_codes, influence)
     one_way = [_corrected(by_user), _corrected(by_block)]
     variance = sum(one_way) - _corrected(influence)

@@ -19,7 +19,7 @@ from analysis.load import ANSWERED, FAILED, ArmColumns, Flags, ListTable, Triple
 from analysis.measures import MEAN_LOG_RATIO, MEAN_OF_REQUESTS, MEASURES, POPULATION, RATIO
 from analysis.plan import CONTROL, SHADOW, MetricPlan, Plan
 from analysis.populations import population_differences
-from analysis.quantiles import quantile_difference
+from analysis.quantiles import difference_of_quantiles
 
 OF_LIST: Final = {
     "long_tail_share": "tail",
@@ -129,11 +129,8 @@ SHORTEST_MS: Final = 0.001
 
 def _quantile(triples: Triples, metric: MetricPlan, q: float, plan: Plan) -> tuple[Estimate | None, str]:
     rows, shadow, control = _took(triples, plan)
-    clusters = triples.clusters(plan.block_us)
-    cells = clusters.cells[rows]
-    found = quantile_difference(
-        clusters.users[cells],
-        clusters.blocks[cells],
+    found = difference_of_quantiles(
+        triples.clusters(plan.block_us).at(rows).all_sums,
         shadow[rows],
         control[rows],
         q=q,

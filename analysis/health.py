@@ -16,6 +16,7 @@ from scipy import stats
 from analysis.aggregates import Integers, time_blocks, totals
 from analysis.estimates import effective
 from analysis.load import ABSENT, ANSWERED, FAILED, Tally, Triples
+from analysis.loss import clock_check, loss_checks, warm_up_check, watermark_check
 from analysis.noise import NoiseFloor
 from analysis.plan import CONTROL, SHADOW, Plan
 from analysis.verdict import OK, VETO, WARN, Check
@@ -40,17 +41,26 @@ class LogState(Protocol):
 
 
 def health_checks(
-    triples: Triples, tally: Tally, log: LogState | None, noise: NoiseFloor | None, plan: Plan
+    triples: Triples,
+    tally: Tally,
+    log: LogState | None,
+    noise: NoiseFloor | None,
+    plan: Plan,
+    left_out: int = 0,
 ) -> tuple[Check, ...]:
-    """All checks in the order of the report. `log` is None where there is no file behind the records."""
+    """All checks in the order of the report. `log` is None where there is no file behind the records; `left_out` of
+    them arrived after its watermark."""
     arms = [arm for arm in (SHADOW, CONTROL) if arm in triples.arms]
     checks = [_log(log, plan)] if log is not None else []
+    checks += [*watermark_check(left_out, tally.records.total())]
     checks += [_loss(arm, tally, plan) for arm in arms]
+    checks += [check for arm in arms for check in loss_checks(arm, triples, plan)]
     checks += [_join(triples, plan)] if len(arms) > 1 else []
     checks += [_duplicates(tally, plan)]
     for arm in arms:
         checks += _sampling(arm, triples, plan)
     checks += [_floors(triples, plan), *_control(triples, plan), *_versions(tally), *_deadline(triples, plan)]
+    checks += [clock_check(tally, plan), warm_up_check(triples)]
     return (*checks, *([_noise(noise, plan.max_control_difference)] if noise is not None else []))
 
 

@@ -79,6 +79,7 @@ def judge_rows(
 ) -> Result:
     """Judge the rows of a whole log, in any order; `log` is the health of the files that they came from."""
     plan = inputs.plan
+    read = len(rows)
     if until_us is not None:
         rows = rows.take(rows.arrival_us < until_us)
     triples, tally = join(rows, inputs.items)
@@ -93,7 +94,9 @@ def judge_rows(
     noise = None
     if CONTROL in triples.arms:
         noise = noise_floor(triples, plan.block_us, plan.alpha, [metric.name for metric in plan.metrics])
-    checks = health_checks(triples, tally, log, noise, plan) + versions_promised(plan, inputs.bundles, tally)
+    checks = health_checks(triples, tally, log, noise, plan, read - len(rows)) + versions_promised(
+        plan, inputs.bundles, tally
+    )
     checks += time_promised(plan, look, hours)
     judgement = judge(plan, all_evidence(triples, plan), checks, window.hours, look=look or WHOLE)
     both = CONTROL in triples.arms

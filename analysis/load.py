@@ -211,6 +211,7 @@ class Tally:
     """What was counted in the log, per arm: outcomes, why copies are missing, versions, records that came twice.
 
     `repeated` records bear a router's number that another bears too: they are the same, and counted nowhere else.
+    `clock_back` came after their router's clock was set back, `ahead` have an event time well after their arrival.
     """
 
     experiments: Counter[str] = field(default_factory=Counter)
@@ -226,6 +227,8 @@ class Tally:
     first_event_us: int | None = None
     last_event_us: int | None = None
     last_arrival_us: int | None = None
+    clock_back: int = 0
+    ahead: int = 0
 
 
 class TripleReader:
@@ -348,7 +351,21 @@ def _tally(rows: Rows) -> Tally:
     if len(rows):
         tally.first_event_us, tally.last_event_us = int(rows.event_us.min()), int(rows.event_us.max())
         tally.last_arrival_us = int(rows.arrival_us.max())
+        tally.clock_back = _after_a_jump(rows)
+        tally.ahead = int((rows.event_us > rows.arrival_us + JUMP_US).sum())
     return tally
+
+
+JUMP_US: Final = 60_000_000
+"""More than a router's records are out of order for their deadlines; a clock that goes back further was set."""
+
+
+def _after_a_jump(rows: Rows) -> int:
+    """Records that arrived, by their router's clock, well before one that it had numbered earlier."""
+    order = np.lexsort((rows.sequence, rows.incarnation, rows.experiment))
+    starts = np.flatnonzero(~_unchanged(rows.experiment[order], rows.incarnation[order]))
+    parts = np.split(rows.arrival_us[order], starts[1:])
+    return sum(int((part < np.maximum.accumulate(part) - JUMP_US).sum()) for part in parts)
 
 
 def _count_requests(tally: Tally, rows: Rows, first: npt.NDArray[np.intp], usable: Flags, mistaken: Flags) -> None:

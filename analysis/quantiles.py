@@ -8,6 +8,7 @@ Hall–Sheather bandwidth (1988). Latencies are cut off at a deadline: a percent
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -31,7 +32,26 @@ def quantile_difference(
     deadline: float,
     log: bool = False,
 ) -> Estimate | None:
+    """`difference_of_quantiles` of requests by their `users` and `blocks`, one entry per request in each array."""
+
+    def sums(influence: Floats) -> CellSums:
+        return cell_sums(users, blocks, influence)
+
+    return difference_of_quantiles(sums, shadow, control, q=q, deadline=deadline, log=log)
+
+
+def difference_of_quantiles(
+    sums: Callable[[Floats], CellSums],
+    shadow: Floats,
+    control: Floats,
+    *,
+    q: float,
+    deadline: float,
+    log: bool = False,
+) -> Estimate | None:
     """Q_q(shadow) − Q_q(control), or the log of their ratio; one entry per request, both arms cut at `deadline`.
+
+    `sums` adds values, one per request, by user and block.
 
     None when there is no request, or when the control's own percentile reaches the deadline (then it is unknown), or
     for the log when a percentile is 0. `at_least` is set when only the shadow's reaches it.
@@ -43,7 +63,7 @@ def quantile_difference(
         return None
     influence = _influence(shadow, q, deadline, log) - _influence(control, q, deadline, log)
     value = float(np.log(first / second)) if log else first - second
-    spread = two_way(*_cells(cell_sums(users, blocks, influence)))
+    spread = two_way(*_cells(sums(influence)))
     notes = tuple(NO_SLOPE if spread.variance == 0 else note for note in spread.notes)
     censored = first >= deadline
     notes += (CENSORED,) if censored else ()

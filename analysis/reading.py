@@ -31,7 +31,6 @@ FAILED_SOURCE: Final = "(failed)"
 """Stands for the `source` of an answer that never came."""
 
 _DIGEST_BYTES: Final = 8
-_NO_LIST: Final = RankedList((), "")
 
 
 def read_rows(records: Iterable[PairRecord], adapter: Adapter, items: Items) -> Rows:
@@ -52,19 +51,24 @@ class _Reader:
         self._texts: dict[tuple[str | None, ...], int] = {}
         self._users: dict[str, bytes] = {}
         self._lists: dict[tuple[str, ...], int] = {(): EMPTY_LIST}
-        self._known: tuple[Answer | None, RankedList | Unreadable] = (None, Unreadable("primary_error"))
+        self._known: tuple[Answer | None, RankedList | Unreadable, int] = (
+            None,
+            Unreadable("primary_error"),
+            EMPTY_LIST,
+        )
+        self._request_id, self._request_hash = "", _hash("")
         self._numbers = array("q")
         self._hashes: list[bytes] = []
 
     def add(self, record: PairRecord) -> None:
         """One record more."""
         own, other = record.primary, record.arm_answer
-        primary = self._primary(own)
-        shown = primary if isinstance(primary, RankedList) else _NO_LIST
+        primary, primary_list = self._primary(own)
         state, why, answer = _became(record, primary, self._adapter)
         listed, source, latency = EMPTY_LIST, FAILED_SOURCE, -1
         if answer is not None and other is not None:
-            listed, source, latency = self._list(answer.items), answer.source, other.connect_us + other.upstream_us
+            listed = primary_list if answer is primary else self._list(answer.items)
+            source, latency = answer.source, other.connect_us + other.upstream_us
         # In the order of NAMED. Few different ones come, so they are numbered as they stand together.
         texts = (
             record.experiment,
@@ -75,7 +79,7 @@ class _Reader:
             primary.reason if isinstance(primary, Unreadable) else "",
             None if own is None else own.version,
             None if other is None else other.version,
-            shown.source,
+            primary.source if isinstance(primary, RankedList) else "",
             source,
         )
         self._hashes.append(self._request(record))
@@ -88,7 +92,7 @@ class _Reader:
                 state,
                 latency,
                 -1 if own is None else own.connect_us + own.upstream_us,
-                self._list(shown.items),
+                primary_list,
                 listed,
                 self._texts.setdefault(texts, len(self._texts)),
             )
@@ -99,21 +103,25 @@ class _Reader:
 
     def _request(self, record: PairRecord) -> bytes:
         """Both hashes. Clients choose request ids, so one may stand on two requests; user and time tell them apart."""
-        request, unit = _hash(record.request_id), record.unit
+        request_id, unit = record.request_id, record.unit
+        if request_id != self._request_id:
+            self._request_id, self._request_hash = request_id, _hash(request_id)
         if not unit:
             # A request without a user is a cluster of its own.
-            return request + _hash(f"request {record.request_id}")
+            return self._request_hash + _hash(f"request {request_id}")
         user = self._users.get(unit)
         if user is None:
             user = self._users[unit] = _hash(unit)
-        return request + user
+        return self._request_hash + user
 
-    def _primary(self, answer: Answer | None) -> RankedList | Unreadable:
-        known, found = self._known
-        if known is None or answer is None or answer.body != known.body or answer.status != known.status:
+    def _primary(self, answer: Answer | None) -> tuple[RankedList | Unreadable, int]:
+        """What the primary answered, and the number of its list; the request's other record has the same."""
+        known, found, listed = self._known
+        if known is None or answer is None or not _same_text(answer, known):
             found = _readable(answer, "primary_error", self._adapter)
-        self._known = (None if answer is None or answer.truncated else answer, found)
-        return found
+            listed = self._list(found.items) if isinstance(found, RankedList) else EMPTY_LIST
+            self._known = (answer, found, listed)
+        return found, listed
 
     def rows(self) -> Rows:
         """All that was added."""
@@ -165,6 +173,9 @@ def _became(
         return FAILED, record.outcome, None
     if record.outcome != PAIRED or record.arm_answer is None:
         return MISSING, record.outcome, None
+    # An arm that answers as the primary does, to the letter, need not be read again: most controls do.
+    if record.primary is not None and _same_text(record.arm_answer, record.primary):
+        return ANSWERED, "", primary
     answer = _readable(record.arm_answer, record.outcome, adapter)
     if isinstance(answer, Unreadable):
         return MISSING if answer.reason == "truncated" else FAILED, answer.reason, None
@@ -177,6 +188,16 @@ def _readable(answer: Answer | None, none: str, adapter: Adapter) -> RankedList 
     if not 200 <= answer.status < 300:
         return Unreadable(f"status {answer.status}")
     return adapter(answer)
+
+
+def _same_text(one: Answer, other: Answer) -> bool:
+    """Whether both must be read alike: everything is the same that reading looks at."""
+    return (
+        one.body == other.body
+        and one.status == other.status
+        and one.body_encoding == other.body_encoding
+        and one.truncated == other.truncated
+    )
 
 
 def _hash(text: str) -> bytes:
