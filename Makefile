@@ -8,7 +8,7 @@ TORCH := $(if $(filter Linux,$(shell uname -s)),torch==2.13.0+cpu --extra-index-
 
 .PHONY: help install demo test test-long test-cluster lint format clean update-ranx-values verify-ranx-values \
   update-tea-values verify-tea-values images sbom update-images verify-images update-generated verify-generated \
-  lint-charts update-charts
+  lint-charts update-charts kind-up kind-demo kind-down
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
@@ -77,6 +77,16 @@ images: verify-images ## the images of router, control and MLflow (for developme
 	  DOCKER_BUILDKIT=0 docker build --quiet --tag understudy-$$image:$(VERSION) --build-arg VERSION=$(VERSION) \
 	    --build-arg REVISION=$$(git rev-parse --short=12 HEAD) --file k8s/images/$$image/Dockerfile . || exit 1; done
 	@docker image ls --format '{{.Repository}}:{{.Tag}}  {{.Size}}' --filter 'reference=understudy-*:$(VERSION)'
+
+# A cluster of one's own: KIND_NODE_IMAGE says which node image, where kind's own cannot be pulled.
+kind-up: install ## a kind cluster with operator, Redis, S3, Prometheus, MLflow (docs/cluster.md; some minutes)
+	@$(BIN)/python -m k8s.local up
+
+kind-demo: install ## there: a model serves, another is on trial, traffic, pairs
+	@$(BIN)/python -m k8s.local demo
+
+kind-down: install ## remove the cluster
+	@$(BIN)/python -m k8s.local down
 
 update-images verify-images: install ## make, or check, the requirements of the images
 	@$(BIN)/python -m k8s.images.requirements $(@:-images=)

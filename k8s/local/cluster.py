@@ -17,7 +17,7 @@ ROOT: Final = Path(__file__).parents[2]
 CONFIG: Final = ROOT / "k8s" / "kind.yaml"
 TAINT: Final = "node-role.kubernetes.io/control-plane"
 CREATE_SECONDS: Final = 400
-LOAD_SECONDS: Final = 400
+LOAD_SECONDS: Final = 900
 WAIT_SECONDS: Final = 240
 
 
@@ -58,12 +58,26 @@ class Cluster:
 
     def load(self, images: Iterable[str]) -> None:
         """Put images of this machine's Docker onto every node; those that are there already are passed over."""
+        wanted = list(images)
+        held = [self._held(node) for node in self._nodes()]
+        lacking = [image for image in wanted if not all(_whole(image) in there for there in held)]
+        if not lacking:
+            say(f"All {len(wanted)} images are on the nodes.")
+            return
         run(
             # At once: the layers that they share travel once.
-            *("kind", "load", "docker-image", "--name", self.name, *images),
+            *("kind", "load", "docker-image", "--name", self.name, *lacking),
             remedy="Are they there (docker image ls), and is the disk not full (df)?",
             seconds=LOAD_SECONDS,
         )
+
+    def _nodes(self) -> list[str]:
+        return run("kind", "get", "nodes", "--name", self.name, remedy="kind get clusters", told=False).split()
+
+    def _held(self, node: str) -> set[str]:
+        """The names of the images on a node: tags here are exact, so a name is enough."""
+        listed = ("ctr", "--namespace=k8s.io", "images", "list", "--quiet")
+        return set(run("docker", "exec", node, *listed, remedy=f"docker logs {node}", told=False).split())
 
     def kubectl(self, *arguments: str, stdin: str = "", seconds: float = 120, told: bool = True) -> str:
         """What kubectl prints of this cluster."""
@@ -95,3 +109,11 @@ class Cluster:
 
     def _file(self) -> tuple[str, ...]:
         return ("--kubeconfig", self.kubeconfig) if self.kubeconfig else ()
+
+
+def _whole(image: str) -> str:
+    """The name that containerd has for `image` of Docker."""
+    first, slash, _ = image.partition("/")
+    if not slash:
+        return f"docker.io/library/{image}"
+    return image if "." in first or ":" in first else f"docker.io/{image}"

@@ -9,16 +9,20 @@ import pytest
 from tests.cluster.kind_cluster import Stand
 
 pytestmark = [pytest.mark.timeout(1_200), pytest.mark.xdist_group("kind")]
-TRIES = """\\
+TRIES = """\
 import json, socket, sys
-reached = {}
-for name, host, port in json.load(sys.stdin):
+from concurrent.futures import ThreadPoolExecutor
+
+def reached(place):
     try:
-        socket.create_connection((host, port), 3).close()
-        reached[name] = True
+        socket.create_connection(place[1:], 3).close()
+        return True
     except OSError:
-        reached[name] = False
-print(json.dumps(reached))
+        return False
+
+places = [tuple(each) for each in json.load(sys.stdin)]
+with ThreadPoolExecutor(len(places)) as pool:
+    print(json.dumps(dict(zip([place[0] for place in places], pool.map(reached, places)))))
 """
 STRANGER = "stranger"
 ALLOWED = {

@@ -11,7 +11,7 @@ import yaml
 
 from bentos.redis_acl import USERS
 from k8s.local.__main__ import main
-from k8s.local.cluster import CONFIG, Cluster
+from k8s.local.cluster import CONFIG, Cluster, _whole
 from k8s.local.demonstration import PORT, RESOURCE
 from k8s.local.development import ensure_secrets
 from k8s.local.steps import ensure_tools, run
@@ -93,3 +93,17 @@ def test_the_clusters_ports_are_on_the_loopback_alone() -> None:
     ports = [port for node in config["nodes"] for port in node.get("extraPortMappings", ())]
     assert {port["listenAddress"] for port in ports} == {"127.0.0.1"}
     assert PORT in {port["hostPort"] for port in ports}
+
+
+def test_images_are_known_on_a_node_by_the_names_that_containerd_gives_them() -> None:
+    names = (
+        "redis:7-bookworm",
+        "versity/versitygw:v1.8.0",
+        "registry.example.com/team/control:1",
+        "localhost:5000/a:1",
+    )
+    assert [_whole(name) for name in names] == [
+        "docker.io/library/redis:7-bookworm",
+        "docker.io/versity/versitygw:v1.8.0",
+        *names[2:],
+    ]
