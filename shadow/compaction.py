@@ -158,7 +158,7 @@ def read_state(store: LogStore) -> Compacted:
         return msgspec.json.decode(store.read(STATE), type=Compacted)
     except FileNotFoundError:
         return Compacted()
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise PairLogError(
             f"{store.location}/{STATE}: {error}. Give an empty directory, or remove all of it."
         ) from error

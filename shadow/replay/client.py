@@ -191,7 +191,7 @@ class Replay:
             return
         try:
             body = msgspec.json.decode(answer.body, type=_Body)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             self.tally.errors["unreadable body"] += 1
             return
         self.tally.empty += not body.items

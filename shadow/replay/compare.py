@@ -75,7 +75,7 @@ def difference(was_status: int, was: bytes, status: int, now: bytes) -> tuple[st
         return "", ""
     try:
         place, one, other = _first(msgspec.json.decode(was), msgspec.json.decode(now), "$")
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         place = ""
     if not place:
         at = next((n for n, (a, b) in enumerate(zip(was, now, strict=False)) if a != b), min(len(was), len(now)))

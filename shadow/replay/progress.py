@@ -52,7 +52,7 @@ class Progress:
             saved = msgspec.json.decode(self.path.read_bytes(), type=Saved)
         except FileNotFoundError:
             return None
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
             raise ReplayError(f"{self.path}: is no state of a replay ({error}); name another file") from error
         if saved.digest != self._digest:
             raise ReplayError(

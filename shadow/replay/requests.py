@@ -83,7 +83,7 @@ def read_requests(path: Path) -> list[Recorded]:
         for number, line in enumerate(lines, start=1):
             try:
                 requests.append(decoder.decode(line))
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 raise ReplayError(f"{path}: line {number}: {error}") from error
     ensure_ascending(path, requests)
     return requests

@@ -28,7 +28,8 @@ _PLAIN: Final = re.compile(rb"[!#-.0-\[\]-~]+")
 """An id that JSON writes as it is: ASCII without quote, solidus and backslash."""
 _ESCAPE: Final = re.compile(rb"\\(u[dD][89abAB]..\\u[dD][c-fC-F]..|u[0-9a-fA-F]{4}|.)", re.DOTALL)
 _SHORT: Final = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
-_NUMBERS: Final = re.compile(rb"(?<![0-9.])[0-9]+(?![0-9]|\.[0-9])")
+_NUMBERS: Final = re.compile(rb"(?<![0-9])(?<![0-9]\.)[0-9]+(?:\.0+)?(?![0-9]|\.[0-9]*[1-9])")
+"""Whole numbers, as floats too (17.0); not what is behind a decimal point, which has a digit before it."""
 
 
 class Mask:
@@ -145,20 +146,20 @@ class Mask:
     def _echo(self, found: re.Match[bytes]) -> bytes:
         """The value behind a name that speaks of a user."""
         name, value = found[1], found[2]
-        if value not in self._users:
+        if _integer(value) not in self._users and value not in self._users:
             return found[0]
         return name + self._quoted(found, 2)
 
     def _number(self, found: re.Match[bytes], user: bytes) -> bytes:
         """A number that is not part of a longer one."""
-        return self._quoted(found, 0) if found[0] == user else found[0]
+        return self._quoted(found, 0) if _integer(found[0]) == user else found[0]
 
     def _quoted(self, found: re.Match[bytes], group: int) -> bytes:
         """The unit; as a JSON string where a JSON number stood, so that JSON stays JSON."""
         text, (start, end) = found.string, found.span(group)
         before, after = text[:start].rstrip()[-1:] if start else b"", text[end : end + 1]
         bare = before in (b":", b",", b"[") and after in (b",", b"]", b"}", b" ", b"\n", b"\r", b"")
-        return b'"' + self._unit + b'"' if bare and found[group].isdigit() else self._unit
+        return b'"' + self._unit + b'"' if bare and _integer(found[group]).isdigit() else self._unit
 
     def _without_spellings(self, raw: bytes) -> bytes | None:
         """Other spellings of telling ids; a body that still gives one away, once it is decoded, must not be kept."""
@@ -180,6 +181,12 @@ class Mask:
             if text == before:
                 return False
         return True
+
+
+def _integer(number: bytes) -> bytes:
+    """Without the fraction that is none."""
+    whole, point, fraction = number.partition(b".")
+    return whole if point and fraction and not fraction.strip(b"0") else number
 
 
 def _unescaped(text: bytes) -> bytes:

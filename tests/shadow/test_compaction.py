@@ -260,9 +260,10 @@ def test_a_damaged_log_is_compacted_as_far_as_it_can_be_read_and_says_so(log: Pa
 
 
 def test_an_output_that_is_something_else_is_not_touched(log: Path, out: Path) -> None:
-    (out / STATE).write_text("{")
-    with pytest.raises(PairLogError, match="empty directory"):
-        compact(log, out)
+    for other in (b"{", b'{"routers":{"\xff":{"source":"","files":[]}}}'):
+        (out / STATE).write_bytes(other)
+        with pytest.raises(PairLogError, match="empty directory"):
+            compact(log, out)
     assert [path.name for path in out.iterdir()] == [STATE]
     with pytest.raises(PairLogError, match="nothing there"):
         compact(log, out.parent / "nowhere")

@@ -43,7 +43,7 @@ async def play(respond: bytes | None, requests: int = 5, connections: int = 2) -
 
 
 def answer(body: str, status: str = "200 OK") -> bytes:
-    return f"HTTP/1.1 {status}\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode()
+    return f"HTTP/1.1 {status}\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode("utf-8", "surrogateescape")
 
 
 async def test_answers_are_counted_by_status_and_source_and_empty_lists_told() -> None:
@@ -52,7 +52,8 @@ async def test_answers_are_counted_by_status_and_source_and_empty_lists_told() -
     assert (full["sources"], full["empty"], full["errors"]) == ({"hybrid": 5}, 0, {})
     assert (await play(answer('{"items":[],"source":"popular"}')))["empty"] == 5
     assert (await play(answer("{}", "503 Service Unavailable")))["statuses"] == {"503": 5}
-    assert (await play(answer("not json")))["errors"] == {"unreadable body": 5}
+    for text in ("not json", '{"items":["\udcff"]}', "[" * 5_000):
+        assert (await play(answer(text)))["errors"] == {"unreadable body": 5}
 
 
 async def test_each_request_names_its_user_time_and_id() -> None:

@@ -26,6 +26,8 @@ from shadow.replay.pair_log import FromLog
         (b'{"a":1,"b":null}', b'{"a":1}', "bytes"),
         (b'{"a":true}', b'{"a":1}', "$.a"),
         (b"\xff\x00", b"\xff\x01", "bytes"),
+        (b'{"a":"\xff"}', b'{"a":"\xfe"}', "bytes"),
+        (b"[" * 5_000, b"[" * 5_001, "bytes"),
         (b"", b"x", "bytes"),
     ],
 )

@@ -49,9 +49,10 @@ def test_the_state_of_another_replay_is_refused(tmp_path: Path) -> None:
     for other in others:
         with pytest.raises(ReplayError, match="another replay"):
             Progress(tmp_path / "s", other).counts()
-    (tmp_path / "s").write_text("{")
-    with pytest.raises(ReplayError, match="no state"):
-        progress.counts()
+    for damaged in (b"{", b'{"digest":"\xff","counts":{}}'):
+        (tmp_path / "s").write_bytes(damaged)
+        with pytest.raises(ReplayError, match="no state"):
+            progress.counts()
     with pytest.raises(ReplayError, match="cannot be written"):
         Progress(tmp_path / "none" / "s", "").save(Tally())
 

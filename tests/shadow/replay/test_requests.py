@@ -42,6 +42,7 @@ def test_a_request_is_read_as_it_was_written(request_: Recorded) -> None:
     ("text", "reason"),
     [
         ('{"event_time_us":1,"user_id":"a"}\nnonsense\n', "line 2"),
+        ('{"event_time_us":1,"user_id":"\udcff"}\n', "line 1.*utf-8"),
         ('{"event_time_us":1}\n', "line 1.*user_id"),
         ('{"event_time_us":1,"user":"a"}\n', "line 1.*`user`"),
         ('{"event_time_us":1,"target":"/a b"}\n', "line 1.*no path"),
@@ -53,7 +54,7 @@ def test_a_request_is_read_as_it_was_written(request_: Recorded) -> None:
     ],
 )
 def test_a_bad_requests_file_is_refused_by_line(tmp_path: Path, text: str, reason: str) -> None:
-    (tmp_path / "r").write_text(text)
+    (tmp_path / "r").write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(ReplayError, match=reason):
         read_requests(tmp_path / "r")
 

@@ -148,6 +148,22 @@ def test_a_number_is_masked_as_a_number_and_no_other_number_is_touched() -> None
 @pytest.mark.parametrize(
     ("body", "masked"),
     [
+        (b'{"user_id":90210341.0,"of":[90210341.00]}', b'{"user_id":"%b","of":["%b"]}'),
+        (b'{"user.90210341":"/faces/u.90210341.png"}', b'{"user.%b":"/faces/u.%b.png"}'),
+        (b'"90210341.0.1"', b'"%b.0.1"'),
+    ],
+)
+def test_a_number_is_masked_as_a_float_too_and_behind_a_full_stop_that_is_no_decimal_point(
+    body: bytes, masked: bytes
+) -> None:
+    """A table with a gap in its column of ids makes floats of them, and a service says them so."""
+    assert mask_of("90210341").body(body, truncated=False) == masked.replace(b"%b", UNIT.encode())
+
+
+@pytest.mark.parametrize(
+    ("body", "masked"),
+    [
+        ('{"user_id":17.0,"user_id":17.5,"n":17.0}', f'{{"user_id":"{UNIT}","user_id":17.5,"n":17.0}}'),
         ('{"user_id":"17","item_id":"17","n":17}', f'{{"user_id":"{UNIT}","item_id":"17","n":17}}'),
         ('{"user_id": 17, "n": 170}', f'{{"user_id": "{UNIT}", "n": 170}}'),
         ('{"userId":17,"user":{"id":17}}', f'{{"userId":"{UNIT}","user":{{"id":17}}}}'),
