@@ -17,6 +17,7 @@ from shadow.processes import StepError
 NAMESPACE: Final = "recommender"
 TOOLS: Final = ("docker", "kind", "kubectl", "helm")
 OURS: Final = ("control", "router", "mlflow")
+PROMETHEUS: Final = {"app.kubernetes.io/name": "prometheus"}
 CHARTS: Final = ROOT / "helm"
 USAGE: Final = "usage: python -m k8s.local up|demo|down, or secrets [NAMESPACE]"
 
@@ -41,7 +42,9 @@ def up(cluster: Cluster) -> None:
     tags = {"image.tag": images["control"], "router.image.tag": images["router"]}
     values = [part for key, image in tags.items() for part in ("--set-string", f"{key}={image.partition(':')[2]}")]
     chart = ("upgrade", "--install", "understudy", str(CHARTS / "understudy"), "--namespace", NAMESPACE)
-    cluster.helm(*chart, *values, "--set", "control.existingSecret=understudy-router", "--wait", "--timeout", "3m")
+    watched = ("--set-json", f"networkPolicy.monitoring={json.dumps([{'podSelector': {'matchLabels': PROMETHEUS}}])}")
+    token = ("--set", "control.existingSecret=understudy-router")
+    cluster.helm(*chart, *values, *watched, *token, "--wait", "--timeout", "3m")
     say("\nIt stands. Prometheus: http://127.0.0.1:19090, MLflow: http://127.0.0.1:15000. Go on: make kind-demo")
 
 
