@@ -55,7 +55,7 @@ class Batch:
     """Estimates with their standard errors, shape (runs,), and the degrees of freedom that they share.
 
     `naive_errors` is what a test on requests would take for the standard error. `span` is how far one unseen user of
-    the effective ones could move the value; 0 where it is not bounded.
+    the effective ones could move the value; 0 where it is not bounded. `rate`: a rate, with the limit of one.
     """
 
     values: Floats
@@ -64,6 +64,7 @@ class Batch:
     naive_errors: Floats
     effective_users: float
     span: float = 0.0
+    rate: bool = False
 
 
 def design(rng: np.random.Generator, users: int, blocks: int, most: int = 30) -> Design:

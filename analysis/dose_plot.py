@@ -13,7 +13,7 @@ from itertools import groupby
 from analysis.dose_response import Detection
 
 ACROSS, WIDE, HIGH = 3, 250, 150
-LEFT, RIGHT, TOP, BOTTOM = 38, 16, 26, 30
+LEFT, RIGHT, TOP, BOTTOM = 48, 16, 26, 30
 HEAD = 34
 HELD, PASSED = "#b3261e", "#1f5fa8"
 STYLE = "text{font:11px system-ui,sans-serif;fill:#333}.t{font-weight:600}.g{stroke:#ddd}.l{fill:none;stroke-width:2}"

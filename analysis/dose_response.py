@@ -67,7 +67,7 @@ class Doses:
 
 
 SMALL: Final = Doses((400, 1600), 50)
-FULL: Final = Doses((200, 400, 800, 1600, 3200, 6400), 300)
+FULL: Final = Doses((200, 400, 800, 1600, 3200), 150)
 
 
 class Detection(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,7 +107,7 @@ def judged(rng: np.random.Generator, mutant: Mutant, users: int) -> list[Batch]:
     shadow, control = _latencies(rng, mutant, who)
     lists = [means(who, values, by_user=True) for values in ((before - after) / SLOTS, empty)]
     errors = means(who, np.zeros_like(empty), by_user=False)
-    bounded = [replace(each, span=1.0) for each in (*lists, errors)]
+    bounded = [replace(each, span=1.0, rate=each is not lists[0]) for each in (*lists, errors)]
     return [*bounded, quantile_differences(who, shadow, control)]
 
 

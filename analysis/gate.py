@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from analysis.estimates import Estimate
+from analysis.limits import upper as harmful_limit
 from analysis.measures import LOWER, MEASURES, SHADOW_ON_PRIMARY
 from analysis.needed import in_words, needed
 from analysis.plan import MetricPlan, Plan
@@ -150,7 +151,8 @@ def _with_numbers(
     base: MetricResult, alpha: float, estimate: Estimate, harm: Estimate, p_holm: float | None
 ) -> MetricResult:
     """`base` with everything that rests on an estimate, turned back from the harm's direction to the metric's own."""
-    harm_lower, harm_upper = _unscaled(harm.lower(alpha), harm), _unscaled(harm.upper(alpha), harm)
+    harm_lower = _unscaled(harm.lower(alpha), harm)
+    harm_upper = _unscaled(harmful_limit(harm, base.unit, alpha), harm)
     lower, upper = harm_lower, harm_upper
     if base.harm == LOWER:
         lower, upper = _negative(harm_upper), _negative(harm_lower)
@@ -188,7 +190,7 @@ def _decide(plan: Plan, each: Evidence, harm: Estimate | None, p_holm: float, al
     if not harm.bounded:
         return "inconclusive", harm.spread.notes[0] if harm.spread.notes else "no interval can be given"
     unit = each.metric.unit
-    upper = harm.upper(alpha)
+    upper = harmful_limit(harm, unit, alpha)
     margin = shown(each.metric.margin, unit, sign=False)
     safe = upper is not None and upper < _scaled(each.metric.margin, harm)
     harmed = p_holm <= plan.alpha

@@ -7,7 +7,7 @@ the limit would else fail half of the time. Next module: `analysis.simulate_cli`
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import msgspec
@@ -20,6 +20,7 @@ from scipy.special import stdtr
 from analysis.aggregates import Floats
 from analysis.batched import Batch, design, draws, log_ratios, means, quantile_differences
 from analysis.formulas_student import t_critical
+from analysis.limits import rate_upper
 from analysis.needed import pass_power
 from analysis.schedule import WHOLE, Look
 
@@ -60,6 +61,9 @@ class Size:
     planned: tuple[int, int]
 
 
+RARE: Final = (0.01, (600, 1600))
+"""A rate of failures that is harm of the margin, and numbers of users."""
+
 SMALL: Final = Size(600, 400, ((400, 48),), (400, 96))
 FULL: Final = Size(2000, 2000, ((400, 48), (800, 60), (1600, 108)), (800, 96))
 
@@ -83,7 +87,7 @@ def rate(promise: str, setting: str, count: int, runs: int, **limits: float) -> 
 
 def steps(size: Size) -> int:
     """How many times `simulate` will tell that it is a step further."""
-    return len(size.sizes) * _batches(size.intervals) + 2 * 2 * _batches(size.gates)
+    return len(size.sizes) * _batches(size.intervals) + (2 * 2 + len(RARE[1])) * _batches(size.gates)
 
 
 def simulate(size: Size, seed: int, tick: Callable[[], object] = lambda: None) -> list[Rate]:
@@ -92,7 +96,8 @@ def simulate(size: Size, seed: int, tick: Callable[[], object] = lambda: None) -
     found = [each for users, blocks in size.sizes for each in _intervals(rng, users, blocks, size.intervals, tick)]
     for correlation in (0.0, 0.5):
         found += _gates(rng, size, correlation, tick)
-    return found
+    apart = np.random.default_rng([seed, 1])
+    return found + [_rare(apart, users, size.gates, tick) for users in RARE[1]]
 
 
 def _batches(runs: int) -> int:
@@ -204,6 +209,20 @@ def _told(
     return [*told, rate(name, setting, count(INCONCLUSIVE, small), runs, least=least)]
 
 
+def _rare(rng: np.random.Generator, users: int, runs: int, tick: Callable[[], object]) -> Rate:
+    """Events so rare that few are seen: a limit by the variance at the estimate would pass too many."""
+    share, passed, naive = RARE[0], 0, 0
+    for _ in range(_batches(runs)):
+        who = design(rng, users, users // 16, most=8)
+        seen = means(who, (rng.random((len(who.users), CHUNK)) < share).astype(np.float64), by_user=True)
+        passed += int((verdicts([replace(seen, span=1.0, rate=True)], share) == PASS).sum())
+        naive += int((verdicts([replace(seen, span=1.0)], share) == PASS).sum())
+        tick()
+    count = _batches(runs) * CHUNK
+    setting = f"empty lists, {share:g} of answers, {users} users; beside: by the variance at the estimate"
+    return rate("harm of the margin: PASS", setting, passed, count, most=0.05, slack=0.005, naive=naive / count)
+
+
 def _guardrails(
     rng: np.random.Generator, users: int, blocks: int, correlation: float, cuts: Sequence[int]
 ) -> list[list[Batch]]:
@@ -242,7 +261,11 @@ def verdicts(
     errors = np.stack([batch.errors for batch in batches])
     freedom = batches[0].freedom
     nominal = look.nominal(ALPHA)
-    upper = values + t_critical(freedom, nominal) * errors
+    critical = t_critical(freedom, nominal)
+    upper = values + critical * errors
+    for row, batch in enumerate(batches):
+        if batch.rate and batch.span > 0:
+            upper[row] = rate_upper(values[row], errors[row], batch.span / batch.effective_users, critical)
     unseen = [batch.span * (1 - nominal ** (1 / batch.effective_users)) for batch in batches]
     bounded = np.array([[batch.span > 0] for batch in batches])
     upper = np.where(bounded, np.maximum(upper, np.minimum(values, 0.0) + np.array(unseen)[:, None]), upper)

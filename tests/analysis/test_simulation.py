@@ -17,7 +17,7 @@ from analysis.measures import MEAN_OF_REQUESTS, MEAN_OF_USERS
 from analysis.quantiles import quantile_difference
 from analysis.schedule import WHOLE, due
 from analysis.simulate_cli import simulate as command
-from analysis.simulation import SMALL, planned_margin, rate, simulate, steps, verdicts
+from analysis.simulation import RARE, SMALL, planned_margin, rate, simulate, steps, verdicts
 from analysis.verdict import EXIT_CODES
 from tests.analysis.test_gate import metric, plan
 
@@ -34,7 +34,7 @@ def test_every_promise_is_kept_in_the_small_run(small):
     rates, ticks = small
     assert ticks == steps(SMALL)
     assert [each for each in rates if not each.kept] == []
-    assert len(rates) == 2 * 4 * len(SMALL.sizes) + 2 * 10 * 7
+    assert len(rates) == 2 * 4 * len(SMALL.sizes) + len(RARE[1]) + 2 * 10 * 7
 
 
 def test_a_test_on_requests_would_err_far_too_often_on_these_logs(small):
@@ -81,7 +81,10 @@ def test_verdicts_are_those_of_the_gate(hours, span):
     look = WHOLE if hours is None else due(rules.looks, hours)
     values, errors = rng.normal(0.004, 0.004, (3, 40)), rng.uniform(0.0005, 0.004, (3, 40))
     errors[1, :10], values[1, :10] = 0.0, 0.0
-    batches = [Batch(value, error, 99.0, error, 400.0, span) for value, error in zip(values, errors, strict=True)]
+    batches = [
+        Batch(value, error, 99.0, error, 400.0, span, rate=name != "latency_p95")
+        for name, value, error in zip(NAMES, values, errors, strict=True)
+    ]
     expected = []
     for run in range(40):
         spreads = [Spread(errors[row, run] ** 2, 400, 100, 400.0, 100.0) for row in range(3)]
