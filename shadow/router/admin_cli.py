@@ -6,6 +6,7 @@ The token is read where the router reads it (`UNDERSTUDY_ADMIN_TOKEN`). Exit cod
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -82,9 +83,13 @@ def drain(admin: str, as_json: bool) -> None:
     if as_json:
         click.echo(body)
     else:
-        document = msgspec.json.decode(body)
-        log = document["pair_log"]
-        click.echo(f"drained: {log['written']} of {log['numbered']} records written, {log['dropped']} dropped")
+        click.echo(drained(msgspec.json.decode(body)["pair_log"]))
+
+
+def drained(log: Mapping[str, int]) -> str:
+    """What became of all records; of those that are `unconfirmed` only the log tells whether they are in it."""
+    sure = f"{log['confirmed']} confirmed, {log['unconfirmed']} unconfirmed"
+    return f"drained: {log['written']} of {log['numbered']} records written ({sure}), {log['dropped']} dropped"
 
 
 def _tell(body: bytes, headers: Message, as_json: bool) -> None:

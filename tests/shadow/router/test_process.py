@@ -18,6 +18,7 @@ import msgspec
 
 from shadow.processes import Running, Stage, answers
 from shadow.rehearsal import HOST, command
+from shadow.router.admin_cli import drained
 from shadow.router.last_good import FILE
 from tests.ports import free_port
 from tests.shadow.router import harness
@@ -194,10 +195,15 @@ async def test_the_commands_get_put_abort_resume_and_drain_a_router_that_runs(tm
         code, out, _ = await understudy(port, "resume", "--json")
         assert (code, json.loads(out)["suspended"]) == (0, [])
         code, out, _ = await understudy(port, "drain")
-        assert (code, out) == (0, "drained: 0 of 0 records written, 0 dropped\n")
+        assert (code, out) == (0, "drained: 0 of 0 records written (0 confirmed, 0 unconfirmed), 0 dropped\n")
         assert await asyncio.to_thread(router.process.wait, 10) == 0
         code, _, told = await understudy(port, "abort")
         assert (code, "Does a router run there?" in told) == (1, True)
+
+
+def test_a_drain_tells_each_count_by_its_name() -> None:
+    log = {"numbered": 9, "written": 7, "confirmed": 5, "unconfirmed": 2, "dropped": 1}
+    assert drained(log) == "drained: 7 of 9 records written (5 confirmed, 2 unconfirmed), 1 dropped"
 
 
 async def test_an_abort_outlasts_a_kill_of_a_router_with_a_file_until_somebody_resumes(tmp_path: Path) -> None:
