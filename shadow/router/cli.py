@@ -126,7 +126,7 @@ def shipper(kept: bool, **settings: Any) -> None:
 
         told = [part for name, value in settings.items() for part in (f"--{name.replace('_', '-')}", str(value))]
         sys.exit(keep([sys.executable, "-m", "shadow", "shipper", *told]))
-    from shadow.router.shipper import run_shipper
+    from shadow.router.shipper_process import run_shipper
 
     try:
         code = run_shipper(ShipperSettings(**settings))

@@ -2,21 +2,17 @@
 
 The router never waits for it: what this process cannot take, the router drops and counts. It alone holds the store's
 credentials. Three tasks that do not wait for each other: one flushes by the clock, one waits for the disk, one for the
-store. Next module: `shadow.router.retention`.
+store. Next module: `shadow.router.shipper_process`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
 import math
-import os
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Final
 
@@ -25,8 +21,8 @@ from shadow.log_store import first_line
 from shadow.router.growing import Spool
 from shadow.router.leftovers import NAME, left_over
 from shadow.router.retention import Retention
-from shadow.router.shipper_metrics import Gauges, ShipperCollector, served
-from shadow.router.shipper_settings import LOCK, ShipperSettings
+from shadow.router.shipper_metrics import Gauges
+from shadow.router.shipper_settings import ShipperSettings
 from shadow.router.spool import IncarnationLog
 from shadow.router.store import Backoff, Store
 from shadow.router.stream import Stream, StreamError
@@ -226,39 +222,3 @@ def _forget(log: IncarnationLog) -> None:
         log.forget()
     except OSError as error:
         logger.warning("%s: uploaded, but the spool was not cleared (%s)", log.name, error)
-
-
-@contextmanager
-def locked(spool: Path) -> Iterator[None]:
-    """The spool for this process alone; `ValueError` when another has it."""
-    spool.mkdir(parents=True, exist_ok=True)
-    file = os.open(spool / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ValueError(f"another shipper uses the spool {spool}: stop it, or give this one another") from error
-        yield
-    finally:
-        os.close(file)
-
-
-def run_shipper(settings: ShipperSettings) -> int:
-    """Run a shipper to its end; its exit code. `ValueError` and `OSError` say what cannot be used."""
-    before = os.umask(0o077)
-    try:
-        with locked(settings.spool):
-            try:
-                return asyncio.run(_serve(settings))
-            finally:
-                # Not without the lock: the socket of a shipper that was refused is another's.
-                settings.socket.unlink(missing_ok=True)
-    finally:
-        os.umask(before)
-
-
-async def _serve(settings: ShipperSettings) -> int:
-    shipper = Shipper(settings, Store(settings))
-    settings.socket.unlink(missing_ok=True)
-    with served(settings.metrics, ShipperCollector(shipper.counters, shipper.gauges)):
-        return await shipper.run()
