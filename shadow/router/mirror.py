@@ -13,9 +13,10 @@ from time import monotonic
 from typing import Final
 
 from shadow.contracts import ARM_ERROR, ARM_TIMEOUT, DROPPED, PAIRED, Answer
+from shadow.router.addresses import upstream
 from shadow.router.answers import AnswerReader
 from shadow.router.breaker import Breaker
-from shadow.router.config import Arm, RouterConfig, upstream
+from shadow.router.config import Arm, RouterConfig
 from shadow.router.counters import ArmCounters
 from shadow.router.headers import ArmHeaders
 from shadow.router.pool import Pool

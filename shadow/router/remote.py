@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from shadow.control_contract import NO_GENERATION
+from shadow.router.addresses import address
 from shadow.router.admin import Admin
-from shadow.router.config import address
 from shadow.router.control import ABORTED, LEASE_EXPIRED
 from shadow.router.first_config import First, Waiting, first_of
 from shadow.router.last_good import Keeper

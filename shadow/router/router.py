@@ -12,8 +12,9 @@ from typing import Final
 
 import msgspec
 
-from shadow.router.config import MOST_ARMS, Arm, Primary, RouterConfig, is_private
-from shadow.router.config import upstream as address_of
+from shadow.router.addresses import is_private
+from shadow.router.addresses import upstream as address_of
+from shadow.router.config import MOST_ARMS, Arm, Primary, RouterConfig
 from shadow.router.counters import Counters
 from shadow.router.http1 import Request
 from shadow.router.mirror import Mirror

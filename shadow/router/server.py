@@ -23,9 +23,10 @@ from typing import Any, Final
 
 from shadow.contracts import Hello
 from shadow.router.aborts import keep_aborts
+from shadow.router.addresses import address
 from shadow.router.admin import Admin
 from shadow.router.client import Client
-from shadow.router.config import ConfigError, RouterConfig, address
+from shadow.router.config import ConfigError, RouterConfig
 from shadow.router.control import Control
 from shadow.router.exchange import Exchange
 from shadow.router.lateness import undecided_us

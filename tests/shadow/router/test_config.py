@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shadow.router.config import Arm, ConfigError, Primary, RouterConfig, address, read_config, upstream
+from shadow.router.config import Arm, ConfigError, Primary, RouterConfig, read_config
 
 GOOD: dict[str, Any] = {
     "experiment": "demo",
@@ -121,11 +121,6 @@ def test_an_arm_beside_a_split_copies_more_users_nobody_or_what_is_the_primarys_
     for change in ({}, {"fraction": 0.5}):
         with pytest.raises(ConfigError, match=r"arms\.control\.fraction"):
             read_config(written(tmp_path, arms(**change)))
-
-
-def test_addresses_may_be_ipv6_and_the_port_of_an_upstream_defaults_to_80() -> None:
-    assert address("listen", "[::1]:8700") == ("::1", 8700)
-    assert upstream("url", "http://bento") == ("bento", 80)
 
 
 def test_every_field_of_the_configuration_is_in_the_documentation() -> None:
