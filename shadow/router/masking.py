@@ -159,7 +159,7 @@ class Mask:
         text, (start, end) = found.string, found.span(group)
         before, after = text[:start].rstrip()[-1:] if start else b"", text[end : end + 1]
         bare = before in (b":", b",", b"[") and after in (b",", b"]", b"}", b" ", b"\n", b"\r", b"")
-        return b'"' + self._unit + b'"' if bare and _integer(found[group]).isdigit() else self._unit
+        return b'"' + self._unit + b'"' if bare and _integer(found[group]).removeprefix(b"-").isdigit() else self._unit
 
     def _without_spellings(self, raw: bytes) -> bytes | None:
         """Other spellings of telling ids; a body that still gives one away, once it is decoded, must not be kept."""

@@ -177,6 +177,10 @@ def test_a_short_id_is_masked_behind_a_name_that_speaks_of_a_user_and_nowhere_el
     assert mask_of("17").body(body.encode(), truncated=False) == masked.encode()
 
 
+def test_json_stays_json_where_a_short_id_is_a_negative_number() -> None:
+    assert mask_of("-1").body(b'{"user_id":-1,"n":-1}', truncated=False) == f'{{"user_id":"{UNIT}","n":-1}}'.encode()
+
+
 def test_every_id_of_the_query_is_masked_not_only_the_one_that_counts() -> None:
     mask = Mask(b"/r?user_id=first-user&user_id=second-user", PARAMETER, UNIT)
     assert mask.body(b"not both first-user and second-user", truncated=False) == f"not both {UNIT} and {UNIT}".encode()

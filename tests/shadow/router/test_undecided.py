@@ -19,6 +19,13 @@ def test_without_debts_it_is_now_and_a_request_without_records_is_none() -> None
     assert undecided.since(8) == 8
 
 
+def test_a_request_that_came_after_the_clock_was_set_back_is_the_earliest_of_its_span() -> None:
+    undecided = Undecided()
+    undecided.begin(50, 1)
+    undecided.begin(40, 1)
+    assert undecided.since(60) == 40
+
+
 @given(steps=steps)
 def test_it_is_the_earliest_arrival_in_a_span_that_still_owes_or_earlier_whatever_the_clock_does(
     steps: list[tuple[str, int, int]],
