@@ -8,6 +8,7 @@ import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 import zstandard
 from hypothesis import given, settings
@@ -180,8 +181,6 @@ def test_a_lost_segment_at_the_end_of_a_log_that_never_ended_is_missing(tmp_path
     ],
 )
 def test_a_line_that_is_no_record_is_counted_and_ends_nothing(tmp_path: Path, line: bytes) -> None:
-    import msgspec
-
     from shadow.segment_writer import SegmentWriter
 
     writer = SegmentWriter(tmp_path / "test" / "one", 0, 0.0)
@@ -206,3 +205,33 @@ def test_a_frame_that_would_take_all_memory_is_damage_and_what_is_behind_it_is_r
     tracemalloc.stop()
     assert peak < 4 * FRAME_BYTES
     assert len(log.health.torn) == 1
+
+
+def test_a_frame_without_a_checksum_is_not_ours_and_what_is_behind_it_is_read(tmp_path: Path) -> None:
+    """Nobody could tell a flipped byte in it."""
+    path = next(written.incarnation(tmp_path, SMALL["one"], per_segment=30).glob("*.zst"))
+    line = msgspec.json.encode(SMALL["one"][0]) + b"\n"
+    path.write_bytes(zstandard.ZstdCompressor(write_checksum=False).compress(line) + path.read_bytes())
+    log = read_pairs(tmp_path)
+    assert list(log) == SMALL["one"]
+    assert (len(log.health.torn), log.health.duplicates) == (1, 0)
+
+
+@pytest.mark.parametrize("newer", ["one", "another"])
+def test_of_two_directories_of_a_router_the_manifest_that_tells_more_counts(tmp_path: Path, newer: str) -> None:
+    """A pod that was given another name, say: what only the newer manifest knows is missing, whichever comes first."""
+    for name in ("one", "another"):
+        directory = written.incarnation(tmp_path, SMALL["one"])
+        manifest = written.manifest_of(directory)
+        if name == newer:
+            manifest = msgspec.structs.replace(manifest, records=len(SMALL["one"]) + 7)
+        else:
+            manifest = msgspec.structs.replace(manifest, complete=False, records=-1)
+        written.write_manifest(directory, manifest)
+        if name == "one":
+            shutil.move(directory, tmp_path / "kept")
+    shutil.move(tmp_path / "test" / "one", tmp_path / "test" / "another")
+    shutil.move(tmp_path / "kept", tmp_path / "test" / "one")
+    log = read_pairs(tmp_path)
+    assert list(log) == SMALL["one"]
+    assert (log.health.missing, log.health.duplicates) == (7, len(SMALL["one"]))

@@ -695,6 +695,27 @@ async def test_a_manifest_that_was_given_up_and_arrives_after_a_newer_one_is_put
     assert (manifest.complete, len(manifest.segments)) == (True, 2)
 
 
+async def test_a_put_that_began_within_the_doubt_does_not_end_it(
+    tmp_path: Path, settings: Callable[..., ShipperSettings]
+) -> None:
+    """What was given up may arrive between its beginning and its end."""
+    put_seconds = settings().put_seconds
+
+    class AsTimeGoesBy(Store):
+        async def put(self, name: str, source: Path | bytes) -> None:
+            await super().put(name, source)
+            log._doubt.failed(time.monotonic() - put_seconds)
+
+    shipper = Shipper(settings(), AsTimeGoesBy(settings()))
+    log = shipper.log_of(Hello(experiment="test", incarnation="one", router="here", started_us=1))
+    closed(log, 0)
+    log.finish(Goodbye(incarnation="one", records=1, dropped=0))
+    await log.settle()
+    log._doubt.failed(time.monotonic())
+    assert await shipper.ship()
+    assert (log.shipped, log.cleared) == (True, False)
+
+
 async def test_names_that_are_no_shippers_are_left_alone_and_told_once(
     tmp_path: Path, settings: Callable[..., ShipperSettings], caplog: pytest.LogCaptureFixture
 ) -> None:
