@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import socket
 import subprocess
 import threading
 import time
@@ -36,6 +37,8 @@ from tests.ports import free_port
 
 NAME: Final = "understudy-test"
 NODE_PORT: Final = 30080
+TAKEN: Final = 8
+"""Connections in a row that must reach a router, so that every node and every pod is likely to have had one."""
 MODELS: Final = ("champion", "challenger")
 KEPT: Final = os.environ.get("UNDERSTUDY_TEST_CLUSTER") == "keep"
 STORE: Final = {"destination": "s3://pairs/recommender", "endpoint": "http://store:7070", "region": "us-east-1"}
@@ -63,6 +66,19 @@ def until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
         assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
         pause.wait(0.5)
     return told
+
+
+def takes(port: int) -> bool:
+    """Whether a connection reaches a router, which waits for a request; docker's proxy takes any, and ends it then."""
+    with socket.create_connection((HOST, port), 5) as connection:
+        connection.settimeout(0.3)
+        try:
+            connection.recv(1)
+        except TimeoutError:
+            return True
+        except OSError:
+            return False
+    return False
 
 
 @pytest.fixture(scope="session")
@@ -149,10 +165,11 @@ class Stand:
         self.kind.cluster.apply(children(resource, serving, Platform(self.kind.router)), self.namespace)
 
     def open(self) -> None:
-        """Let the users' Service be reached from this machine, and be told of it when it is."""
+        """Let the users' Service be reached from this machine; returns when it is."""
         ports = [{"name": "http", "port": 80, "targetPort": "users", "nodePort": NODE_PORT}]
         service = json.dumps({"spec": {"type": "NodePort", "ports": ports}})
         self.kubectl("patch", "service", "recommender", "--type", "merge", "--patch", service)
+        until(lambda: all(takes(self.kind.port) for _ in range(TAKEN)), 60, "the Service is reached from here")
 
     def load_features(self) -> None:
         """Both bundles' vectors, through a port-forward."""

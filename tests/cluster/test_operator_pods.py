@@ -30,6 +30,7 @@ def operated(stand: Stand) -> Iterator[Stand]:
     cluster.helm(*chart, *tags, *token, "--wait", "--timeout", "3m")
     yield stand
     # With its finalizer a resource waits for an operator, and its namespace with it.
+    stand.kubectl("scale", OPERATOR, "--replicas=1")
     stand.kubectl("delete", "sd", "--all", "--ignore-not-found", "--timeout=90s")
 
 
