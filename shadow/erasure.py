@@ -87,7 +87,7 @@ class _Erasing:
         self._incarnation = incarnation
         self._units = units
         self._erased = erased
-        self._entries = incarnation.entries
+        self._entries = dict(incarnation.entries)
         self._numbers: set[int] = set()
         """Sequence numbers erased from earlier segments: a record that came twice is counted once."""
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -45,8 +46,8 @@ class Incarnation:
         """How it is called in a report."""
         return f"{self.experiment}/{self.name}"
 
-    @property
-    def entries(self) -> dict[str, SegmentEntry]:
+    @cached_property
+    def entries(self) -> Mapping[str, SegmentEntry]:
         """What the manifest says of the segments, by file name."""
         return {entry.name: entry for entry in self.manifest.segments} if self.manifest else {}
 

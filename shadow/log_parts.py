@@ -32,9 +32,10 @@ class Segment:
 def segments_of(log: PairLog) -> list[Segment]:
     """All segments of a log, in its order."""
     return [
-        Segment(each.store.location, file.name, each.owner, each.label(file), entries.get(file_name(file)), file.bytes)
+        Segment(
+            each.store.location, file.name, each.owner, each.label(file), each.entries.get(file_name(file)), file.bytes
+        )
         for each in log.incarnations
-        for entries in (each.entries,)
         for file in each.files
     ]
 

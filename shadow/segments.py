@@ -96,10 +96,9 @@ class Reading:
 
     def records(self, incarnation: Incarnation) -> Iterator[PairRecord | Exposure]:
         """The trusted records in one router's directory."""
-        entries = incarnation.entries
         self.compare(incarnation)
         for file in incarnation.files:
-            label, entry = incarnation.label(file), entries.get(file_name(file))
+            label, entry = incarnation.label(file), incarnation.entries.get(file_name(file))
             yield from self.segment(incarnation.owner, label, entry, incarnation.chunks(file))
 
     def segment(
