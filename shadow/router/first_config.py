@@ -20,7 +20,7 @@ import msgspec
 
 from shadow.control_contract import NO_GENERATION, Offer
 from shadow.router.config import ConfigError, RouterConfig, parse_config
-from shadow.router.last_good import Keeper
+from shadow.router.last_good import Keeper, LastGood
 from shadow.router.polling import PACE_SECONDS, WAIT_SECONDS, Caller, ServerError, backoff
 
 logger = logging.getLogger(__name__)
@@ -95,21 +95,21 @@ class Waiting:
 async def first_of(caller: Caller, keeper: Keeper, admin: str, waiting: Waiting, seed: Path | None = None) -> First:
     """The server's configuration; when it is away, or says what cannot be, the last good one, or `seed`."""
     kept = keeper.read()
-    # Whatever the server says: an abort by hand lasts until somebody says `resume`, over restarts too.
+    # Wherever the configuration comes from: an abort by hand lasts until somebody says `resume`, over restarts too.
     aborted = kept is not None and kept.aborted
     asking, failures, wait = _Asking(caller, admin, waiting), 0, 0.0
     while True:
+        first = None
         try:
-            if (first := await asking.once(wait)) is not None:
-                return msgspec.structs.replace(first, aborted=aborted)
+            first = await asking.once(wait)
             failures = 0
         except ServerError as error:
             waiting.trouble(str(error), SERVER)
             failures += 1
-        if not wait and (last := _last_good(keeper, admin, waiting)) is not None:
-            return last
-        if not wait and seed is not None and (first := _seeded(seed, admin, waiting)) is not None:
-            return first
+        if first is None and not wait:
+            first = _last_good(kept, admin, waiting) or _seeded(seed, admin, waiting)
+        if first is not None:
+            return msgspec.structs.replace(first, aborted=aborted)
         waiting.still()
         wait = WAIT_SECONDS
         await asyncio.sleep(backoff(failures - 1) if failures else PACE_SECONDS)
@@ -159,8 +159,7 @@ class _Asking:
         self.waiting.well(ACKNOWLEDGEMENT)
 
 
-def _last_good(keeper: Keeper, admin: str, waiting: Waiting) -> First | None:
-    kept = keeper.read()
+def _last_good(kept: LastGood | None, admin: str, waiting: Waiting) -> First | None:
     if kept is None:
         return None
     try:
@@ -170,10 +169,12 @@ def _last_good(keeper: Keeper, admin: str, waiting: Waiting) -> First | None:
         return None
     left = kept.seconds_left(time.time_ns() // 1000)
     logger.warning("starting with generation %d of the disk; %.0f s of its lease are left", kept.generation, left)
-    return First(config, kept.generation, kept.lease_seconds, left, "disk", kept.aborted)
+    return First(config, kept.generation, kept.lease_seconds, left, "disk")
 
 
-def _seeded(seed: Path, admin: str, waiting: Waiting) -> First | None:
+def _seeded(seed: Path | None, admin: str, waiting: Waiting) -> First | None:
+    if seed is None:
+        return None
     try:
         config = checked(seed.read_bytes(), str(seed), admin)
     except ConfigError as error:

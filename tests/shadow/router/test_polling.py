@@ -337,6 +337,16 @@ async def test_without_a_server_and_a_copy_the_seed_is_taken_without_a_lease(
     assert first.config.copy_bytes == 7
 
 
+async def test_an_abort_by_hand_outlasts_a_restart_with_the_seed_though_the_disks_copy_cannot_be_used(
+    tmp_path: Path, server: ConfigServer
+) -> None:
+    await server.stop()
+    keep(tmp_path, aborted=True, config=CONFIG | {"admin": "127.0.0.1:1"})
+    async with starting(tmp_path, server, seeded(tmp_path)) as (task, _):
+        first = await asyncio.wait_for(task, 10)
+    assert (first.source, first.aborted) == ("seed", True)
+
+
 async def test_the_last_good_one_comes_before_the_seed_and_the_server_before_both(
     tmp_path: Path, server: ConfigServer
 ) -> None:
