@@ -15,6 +15,7 @@ import yaml
 from shadow.controller.annotated import annotated
 from shadow.controller.checks import read_resource
 from shadow.controller.crd import crd
+from shadow.controller.kinds import rules
 from shadow.controller.reference import with_reference
 from shadow.controller.render import as_yaml, rendered
 from shadow.controller.resource import Platform
@@ -34,6 +35,7 @@ def wanted() -> dict[str, str]:
     """Content by path from the repository's root. `ResourceError` when an example cannot be."""
     made = f"# Made by `{UPDATE}`"
     found = {CRD_FILE: f"{made} from shadow/controller/resource.py.\n" + as_yaml([crd()])}
+    found[RULES_FILE] = f"{made} from shadow/controller/kinds.py.\n" + yaml.safe_dump(rules())
     found[PAGE] = with_reference((ROOT / PAGE).read_text())
     full = EXAMPLES + "full.yaml"
     note = (

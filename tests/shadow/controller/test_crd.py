@@ -26,6 +26,13 @@ def test_the_committed_files_are_current() -> None:
     assert generated.differences() == []
 
 
+def test_every_file_that_names_the_command_as_its_maker_is_made_by_it() -> None:
+    mark = f"# Made by `{generated.UPDATE}`"
+    files = [path for room in ("helm", "k8s") for path in (generated.ROOT / room).rglob("*.yaml")]
+    said = {str(path.relative_to(generated.ROOT)) for path in files if path.read_text().startswith(mark)}
+    assert said == {name for name, content in generated.wanted().items() if content.startswith(mark)}
+
+
 def test_a_file_that_is_not_current_is_named_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generated, "wanted", lambda: {generated.CRD_FILE: "other\n"})
     (told,) = generated.differences()
