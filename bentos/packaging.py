@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -154,21 +155,30 @@ def _fill(context: Path, bundle: Bundle) -> str:
 
 def served_code() -> list[Path]:
     """The files of our rooms that the service imports, at its start or later, in the order of their names."""
-    waiting, found = [SERVICE, *ROOMS], set[str]()
+    return sorted(_file(module) for module in reached((SERVICE, *ROOMS), ROOMS))
+
+
+def reached(entries: Iterable[str], rooms: Collection[str]) -> dict[str, list[str]]:
+    """The modules of `rooms` that `entries` import, at their start or later, each with the names in its imports."""
+    waiting, found = list(entries), dict[str, list[str]]()
     while waiting:
         module = waiting.pop()
         if module in found or not _file(module).exists():
             continue
-        found.add(module)
-        for node in ast.walk(ast.parse(_file(module).read_text())):
-            if isinstance(node, ast.Import):
-                names = [each.name for each in node.names]
-            elif isinstance(node, ast.ImportFrom):
-                names = [str(node.module), *(f"{node.module}.{each.name}" for each in node.names)]
-            else:
-                continue
-            waiting += [name for name in names if name.partition(".")[0] in ROOMS]
-    return sorted(_file(module) for module in found)
+        found[module] = imported(_file(module))
+        waiting += [name for name in found[module] if name.partition(".")[0] in rooms]
+    return found
+
+
+def imported(path: Path) -> list[str]:
+    """The names in a file's imports, wherever they stand; of `from a import b` a and a.b, for b may be a module."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names += [each.name for each in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names += [str(node.module), *(f"{node.module}.{each.name}" for each in node.names)]
+    return names
 
 
 def _file(module: str) -> Path:

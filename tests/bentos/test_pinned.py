@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import sys
 from importlib.metadata import packages_distributions
-from pathlib import Path
 
 import pytest
 from packaging.utils import canonicalize_name
 
 from bentos.errors import PackagingError
-from bentos.packaging import ROOMS, served_code
+from bentos.packaging import ROOMS, imported, served_code
 from bentos.pinned import SERVED, pinned
 
 LINE = re.compile(r"([a-z0-9-]+)(?:==[^ ;]+|[^ ]+ ; python_full_version .*)")
@@ -30,19 +28,9 @@ def test_every_line_is_pinned_or_conditional_and_none_is_heavy() -> None:
     assert lines == pinned(reversed(SERVED))
 
 
-def imported(path: Path) -> set[str]:
-    """The packages that a file of ours imports, at its start or later."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {each.name.partition(".")[0] for each in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            found.add(str(node.module).partition(".")[0])
-    return found - set(sys.stdlib_module_names) - set(ROOMS)
-
-
 def test_whatever_the_served_code_imports_is_pinned_for_its_own_sake_and_not_because_another_needs_it() -> None:
-    found = {name: path for path in served_code() for name in imported(path)}
+    found = {name.partition(".")[0]: path for path in served_code() for name in imported(path)}
+    found = {name: found[name] for name in found.keys() - set(ROOMS) - sys.stdlib_module_names}
     # Two that are imported late, for GET /model and for the first question to Redis.
     assert {"httpx", "hiredis"} <= found.keys()
     providers = packages_distributions()

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import subprocess
 import sys
+from collections.abc import Iterable, Mapping
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 from packaging.utils import canonicalize_name
 
+from bentos.packaging import reached
 from k8s.images.requirements import HERE, IMAGES, MLFLOW, OURS, ROOT, ROUTER, Image, main, path, requirements
 
 ROOMS = ("analysis", "bentos", "shadow", "training")
@@ -19,47 +20,28 @@ each_of_ours = pytest.mark.parametrize("image", OURS, ids=lambda image: image.na
 each_image = pytest.mark.parametrize("image", IMAGES, ids=lambda image: image.name)
 
 
-def file(module: str) -> Path:
-    found = ROOT.joinpath(*module.split("."))
-    return found / "__init__.py" if found.is_dir() else found.with_suffix(".py")
-
-
-def reached(image: Image) -> tuple[set[str], dict[str, str]]:
-    """The modules of ours that the image's commands import, at their start or later; package: one that imports it."""
-    waiting, found, packages = [each for each in image.entries if file(each).exists()], set[str](), dict[str, str]()
-    while waiting:
-        module = waiting.pop()
-        if module in found or not file(module).exists():
-            continue
-        found.add(module)
-        for node in ast.walk(ast.parse(file(module).read_text())):
-            if isinstance(node, ast.Import):
-                names = [each.name for each in node.names]
-            elif isinstance(node, ast.ImportFrom):
-                names = [str(node.module), *(f"{node.module}.{each.name}" for each in node.names)]
-            else:
-                continue
-            waiting += [name for name in names if name.partition(".")[0] in ROOMS]
-            packages |= {name.partition(".")[0]: module for name in names if name.partition(".")[0] not in ROOMS}
-    return found, {name: module for name, module in packages.items() if name not in sys.stdlib_module_names}
+def packages(modules: Mapping[str, Iterable[str]]) -> dict[str, str]:
+    """The packages of others that `modules` import, each with one that does."""
+    found = {name.partition(".")[0]: module for module, names in modules.items() for name in names}
+    return {name: found[name] for name in found.keys() - set(ROOMS) - sys.stdlib_module_names}
 
 
 @each_of_ours
 def test_what_its_modules_import_is_listed_for_its_own_sake(image: Image) -> None:
-    _, packages = reached(image)
+    found = packages(reached(image.entries, ROOMS))
     providers = packages_distributions()
     unlisted = {
         f"{name} in {module}"
-        for name, module in packages.items()
+        for name, module in found.items()
         if not set(image.packages) & {canonicalize_name(each) for each in providers[name]}
     }
-    assert packages
+    assert found
     assert unlisted == set()
 
 
 @each_of_ours
 def test_its_modules_are_of_the_rooms_that_it_holds(image: Image) -> None:
-    modules, _ = reached(image)
+    modules = reached(image.entries, ROOMS)
     assert {module.partition(".")[0] for module in modules} == set(image.rooms)
     dockerfile = (HERE / image.name / "Dockerfile").read_text()
     copied = re.findall(r"^COPY ([a-z]+)(?:/\S+)? /src/[a-z]", dockerfile, re.MULTILINE)
@@ -67,7 +49,7 @@ def test_its_modules_are_of_the_rooms_that_it_holds(image: Image) -> None:
 
 
 def test_the_routers_image_has_the_modules_that_it_reaches_and_not_the_operators() -> None:
-    modules, _ = reached(ROUTER)
+    modules = reached(ROUTER.entries, ROOMS)
     assert {module.rpartition(".")[0] for module in modules} <= {"", "shadow", "shadow.router"}
 
 
