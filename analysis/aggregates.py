@@ -93,7 +93,7 @@ def numbered(labels: Labels) -> npt.NDArray[np.intp]:
 
 def cell_sums(users: Labels, blocks: Integers, values: Floats) -> CellSums:
     """Sum `values` (one per request) into cells. All arrays have one entry per request."""
-    return _grouped(users, blocks, np.ones(len(values)), values)
+    return Clusters.of(users, blocks).all_sums(values)
 
 
 def combined(parts: Iterable[CellSums]) -> CellSums:
@@ -101,11 +101,12 @@ def combined(parts: Iterable[CellSums]) -> CellSums:
     some = [part for part in parts if len(part.counts)]
     if not some:
         return CellSums(np.array([], dtype=np.str_), np.array([], dtype=np.int64), np.array([]), np.array([]))
-    return _grouped(
-        np.concatenate([part.users for part in some]),
-        np.concatenate([part.blocks for part in some]),
-        np.concatenate([part.counts for part in some]),
-        np.concatenate([part.sums for part in some]),
+    who = Clusters.of(np.concatenate([part.users for part in some]), np.concatenate([part.blocks for part in some]))
+    return CellSums(
+        users=who.users,
+        blocks=who.blocks,
+        counts=totals(who.cells, np.concatenate([part.counts for part in some])),
+        sums=totals(who.cells, np.concatenate([part.sums for part in some])),
     )
 
 
@@ -123,16 +124,3 @@ def same_cells(first: CellSums, second: CellSums) -> bool:
     """Whether both were summed over the same requests, so that their sums may be divided cell by cell."""
     pairs = ((first.users, second.users), (first.blocks, second.blocks), (first.counts, second.counts))
     return all(np.array_equal(one, other) for one, other in pairs)
-
-
-def _grouped(users: Labels, blocks: Integers, counts: Floats, sums: Floats) -> CellSums:
-    user_names, user_codes = np.unique(users, return_inverse=True)
-    block_names, block_codes = np.unique(blocks, return_inverse=True)
-    width = max(len(block_names), 1)
-    cells, codes = np.unique(user_codes.astype(np.int64) * width + block_codes, return_inverse=True)
-    return CellSums(
-        users=user_names[cells // width],
-        blocks=block_names[cells % width].astype(np.int64),
-        counts=totals(codes, counts),
-        sums=totals(codes, sums),
-    )

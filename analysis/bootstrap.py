@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from analysis.aggregates import CellSums, Floats, Labels, totals
+from analysis.aggregates import CellSums, Floats, Labels, numbered, totals
 from analysis.estimates import request_weights
 
 Codes = npt.NDArray[np.intp]
@@ -23,7 +23,7 @@ def cluster_weights(clusters: int, draws: int, rng: np.random.Generator) -> npt.
 
 def bootstrap_mean(cells: CellSums, average: str, draws: int, rng: np.random.Generator) -> Floats:
     """The mean of `analysis.estimates.mean` in each of `draws` resamples of users; shape (draws,)."""
-    users = np.unique(cells.users, return_inverse=True)[1]
+    users = numbered(cells.users)
     weights = request_weights(cells, users, average)
     sums, shares = totals(users, weights * cells.sums), totals(users, weights * cells.counts)
     times = cluster_weights(len(sums), draws, rng)
@@ -38,7 +38,7 @@ def bootstrap_quantile_difference(
     Each arm is sorted once; a draw then only adds up weights in that order. The quantile is the smallest value whose
     share of the weight reaches q.
     """
-    codes = np.unique(clusters, return_inverse=True)[1]
+    codes = numbered(clusters)
     arms = [(arm[order], codes[order]) for arm in (shadow, control) for order in (np.argsort(arm, kind="stable"),)]
     found = np.empty(draws)
     for draw, times in enumerate(cluster_weights(int(codes.max()) + 1, draws, rng)):

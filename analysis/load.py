@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from analysis import list_arrays
 from analysis.adapters import Adapter
-from analysis.aggregates import Clusters, Floats, Integers, Texts
+from analysis.aggregates import Clusters, Floats, Integers, Texts, time_blocks
 from analysis.items import Items, items_of_tail
 from analysis.populations import Exposures, exposures
 from analysis.reading import ABSENT, ANSWERED, FAILED, FAILED_SOURCE, MISSING, read_rows
@@ -183,7 +183,7 @@ class Triples:
     def clusters(self, block_us: int) -> Clusters:
         """Users and blocks of event time, numbered once for all metrics."""
         if block_us not in self._clusters:
-            self._clusters[block_us] = Clusters.of(self.users, self.event_us // block_us)
+            self._clusters[block_us] = Clusters.of(self.users, time_blocks(self.event_us, block_us))
         return self._clusters[block_us]
 
     def exposures(self, arm: str) -> tuple[Exposures, Exposures]:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from analysis.aggregates import CellSums, Floats, Integers, Labels, cell_sums, numbered
+from analysis.aggregates import CellSums, Clusters, Floats, Integers, Labels, numbered
 from analysis.estimates import Estimate, two_way
 
 NO_SLOPE = "the percentile sits on a single repeated value: no interval can be given"
@@ -33,10 +33,7 @@ def quantile_difference(
     log: bool = False,
 ) -> Estimate | None:
     """`difference_of_quantiles` of requests by their `users` and `blocks`, one entry per request in each array."""
-
-    def sums(influence: Floats) -> CellSums:
-        return cell_sums(users, blocks, influence)
-
+    sums = Clusters.of(users, blocks).all_sums
     return difference_of_quantiles(sums, shadow, control, q=q, deadline=deadline, log=log)
 
 
