@@ -40,7 +40,7 @@ def firsts(lists: Lists) -> Flags:
 
 def tail_shares(lists: Lists, items: Items) -> Values:
     """`lists.long_tail_share` of each list."""
-    return _shares(np.append(items.tail, False)[_rows(lists, items)], lists)
+    return _shares(np.append(items.tail, False)[_rows(lists, len(items.tail))], lists)
 
 
 def unknown_shares(lists: Lists) -> Values:
@@ -56,14 +56,14 @@ def duplicate_shares(lists: Lists) -> Values:
 def novelties(lists: Lists, popularity: npt.NDArray[np.int64]) -> Values:
     """`lists.novelty` of each list in bits, with all likes of the catalogue in the place of all users."""
     information = -np.log2(np.maximum(np.append(popularity, 0), 1) / max(int(popularity.sum()), 1))
-    rows = np.where(lists >= 0, lists, len(popularity))
-    return _mean(np.where(lists != PAD, information[rows], 0.0).sum(axis=1), lengths(lists))
+    found = information[_rows(lists, len(popularity))]
+    return _mean(np.where(lists != PAD, found, 0.0).sum(axis=1), lengths(lists))
 
 
 def diversities(lists: Lists, features: npt.NDArray[np.uint64]) -> Values:
     """`lists.intra_list_diversity` of each list."""
     known = np.vstack([features, np.zeros((1, features.shape[1]), dtype=np.uint64)])
-    bits = known[np.where(lists >= 0, lists, len(features))]
+    bits = known[_rows(lists, len(features))]
     filled = lists != PAD
     total, pairs = np.zeros(len(lists)), np.zeros(len(lists), dtype=np.int64)
     for one in range(lists.shape[1]):
@@ -101,7 +101,7 @@ class Matches:
     def displacement(self) -> Values:
         """`lists.displacement`: an id at ranks i and j takes k − max(i, j) off both, which is how often X counts it."""
         most = self.places.sum(axis=0)
-        return np.asarray(np.where(most > 0, _mean(most - 2 * self.shared.sum(axis=1), most), 0.0))
+        return _mean(most - 2 * self.shared.sum(axis=1), most)
 
     def rank_biased_overlap(self, p: float = P) -> Values:
         """`rank_biased_overlap.extrapolated`."""
@@ -121,14 +121,14 @@ def matches(first: Lists, second: Lists) -> Matches:
     """Compare row i of `first` with row i of `second`."""
     k = first.shape[1]
     shared = np.zeros((len(first), k + 1), dtype=np.int16)
+    once = [firsts(each) for each in (first, second)]
     for rows in _chunks(len(first)):
-        one, other = first[rows], second[rows]
-        same = (one[:, :, None] == other[:, None, :]) & firsts(one)[:, :, None] & firsts(other)[:, None, :]
+        same = first[rows][:, :, None] == second[rows][:, None, :]
+        same &= once[0][rows][:, :, None] & once[1][rows][:, None, :]
         for depth in range(1, k + 1):
             # What joins at this depth stands in its last row or column.
             new = same[:, depth - 1, :depth].sum(axis=1) + same[:, : depth - 1, depth - 1].sum(axis=1)
             shared[rows, depth] = shared[rows, depth - 1] + new
-    once = [firsts(each) for each in (first, second)]
     return Matches(
         shared=shared,
         sizes=np.stack([lengths(first), lengths(second)]),
@@ -142,9 +142,9 @@ def _chunks(rows: int) -> Iterator[slice]:
     return (slice(start, start + CHUNK) for start in range(0, rows, CHUNK))
 
 
-def _rows(lists: Lists, items: Items) -> npt.NDArray[np.int64]:
+def _rows(lists: Lists, items: int) -> npt.NDArray[np.int64]:
     """Row numbers into an array of the items with one more at the end, for whatever is none of them."""
-    return np.where(lists >= 0, lists, len(items.tail))
+    return np.where(lists >= 0, lists, items)
 
 
 def _shares(marked: Flags, lists: Lists) -> Values:
