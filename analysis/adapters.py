@@ -1,7 +1,7 @@
 """The only place that knows an answer's shape: bytes of a body in, a ranked list and its source out.
 
 A body that does not fit is a typed failure with its reason, never an exception: what a failure means is decided by
-`analysis.load` and the plan's missing rule. Next module: `analysis.load`.
+`analysis.reading` and the plan's missing rule. Next module: `analysis.reading`.
 """
 
 from __future__ import annotations

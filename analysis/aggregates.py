@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
-Texts = npt.NDArray[np.str_]
 Labels = npt.NDArray[Any]
 """What names users: texts, or integers that mean the same in every shard."""
 

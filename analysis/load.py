@@ -9,7 +9,6 @@ Next module: `analysis.aggregates`.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, Final
@@ -18,13 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis import list_arrays
-from analysis.adapters import Adapter
-from analysis.aggregates import Clusters, Floats, Integers, Texts, time_blocks
-from analysis.items import Items, items_of_tail
+from analysis.aggregates import Clusters, Floats, Integers, time_blocks
+from analysis.items import Items
 from analysis.populations import Exposures, exposures
-from analysis.reading import ABSENT, ANSWERED, FAILED, FAILED_SOURCE, MISSING, read_rows
+from analysis.reading import ABSENT, ANSWERED, FAILED, FAILED_SOURCE, MISSING
 from analysis.rows import EMPTY_LIST, NOTHING, Codes, Hashes, Rows
-from shadow.contracts import PairRecord
 
 __all__ = ["ABSENT", "ANSWERED", "FAILED", "FAILED_SOURCE", "MISSING"]
 
@@ -102,24 +99,9 @@ class ArmColumns:
         return self.table.tail[self.lists]
 
     @property
-    def empty(self) -> Flags:
-        """Whether its list is empty."""
-        return self.table.empty[self.lists]
-
-    @property
     def identical(self) -> Flags:
         """Whether it answered with the primary's very list, of any length."""
         return np.asarray((self.state == ANSWERED) & (self.lists == self.primary))
-
-    @property
-    def source(self) -> Texts:
-        """What each answer came from."""
-        return np.array(self.names, dtype=np.str_)[self.sources]
-
-    @property
-    def overlap(self) -> Floats:
-        """Share of the first K ids that its list has in common with the primary's."""
-        return self.with_primary(self.matches.overlap())
 
     @cached_property
     def _pairs(self) -> tuple[Integers, npt.NDArray[np.intp]]:
@@ -166,16 +148,6 @@ class Triples:
         """Share of the long tail in the primary's lists."""
         return self.table.tail[self.lists]
 
-    @property
-    def empty(self) -> Flags:
-        """Whether the primary's list is empty."""
-        return self.table.empty[self.lists]
-
-    @property
-    def source(self) -> Texts:
-        """What the primary's answers came from."""
-        return np.array(self.names, dtype=np.str_)[self.sources]
-
     @cached_property
     def _clusters(self) -> dict[int, Clusters]:
         return {}
@@ -198,8 +170,7 @@ class Triples:
     def take(self, rows: npt.NDArray[Any]) -> Triples:
         """The requests at `rows` (indices or a mask), as a log of their own."""
         columns = {name: getattr(self, name)[rows] for name in TRIPLE_COLUMNS}
-        arms = {name: arm.take(rows) for name, arm in self.arms.items()}
-        return Triples(**columns, names=self.names, table=self.table, arms=arms)
+        return replace(self, arms={name: arm.take(rows) for name, arm in self.arms.items()}, **columns)
 
 
 ARM_COLUMNS: Final = ("state", "latency_us", "lists", "primary", "sources")
@@ -210,7 +181,6 @@ TRIPLE_COLUMNS: Final = tuple(each.name for each in fields(Triples) if each.name
 class Tally:
     """What was counted in the log, per arm: outcomes, why copies are missing, versions, records that came twice.
 
-    `repeated` records bear a router's number that another bears too: they are the same, and counted nowhere else.
     `clock_back` came after their router's clock was set back, `ahead` have an event time well after their arrival.
     """
 
@@ -221,7 +191,6 @@ class Tally:
     versions: dict[str, Counter[str]] = field(default_factory=dict)
     duplicates: int = 0
     reused_ids: int = 0
-    repeated: int = 0
     unusable_primary: Counter[str] = field(default_factory=Counter)
     client_mistakes: int = 0
     first_event_us: int | None = None
@@ -229,20 +198,6 @@ class Tally:
     last_arrival_us: int | None = None
     clock_back: int = 0
     ahead: int = 0
-
-
-class TripleReader:
-    """Records to triples in one step, with the ids outside the head; `tally` is known once they were read."""
-
-    def __init__(self, adapter: Adapter, tail: Collection[str] | Items) -> None:
-        self.adapter = adapter
-        self.items = tail if isinstance(tail, Items) else items_of_tail(tail)
-        self.tally = Tally()
-
-    def read(self, records: Iterable[PairRecord]) -> Triples:
-        """All triples of `records`."""
-        triples, self.tally = join(read_rows(records, self.adapter, self.items), self.items)
-        return triples
 
 
 def join(rows: Rows, items: Items) -> tuple[Triples, Tally]:
@@ -255,13 +210,12 @@ def join(rows: Rows, items: Items) -> tuple[Triples, Tally]:
     same = np.asarray(_unchanged(ordered.experiment, ordered.incarnation, ordered.sequence, ordered.request))
     known = ordered.take(~same) if same.any() else ordered
     tally = _tally(known)
-    tally.repeated = int(same.sum())
     starts = ~_unchanged(known.event_us, known.user, known.request)
     request_of = np.cumsum(starts) - 1
     first = np.flatnonzero(starts)
     usable = known.fault[first] == known.code("")
     mistakes = np.array([name.startswith("status 4") for name in known.names], dtype=np.bool_)
-    mistaken = mistakes[known.fault[first]] if len(mistakes) else np.zeros(0, dtype=np.bool_)
+    mistaken = mistakes[known.fault[first]]
     _count_requests(tally, known, first, usable, mistaken)
     table = ListTable(known.lists, items)
     arms = {}
@@ -297,7 +251,7 @@ def _order(rows: Rows) -> npt.NDArray[np.intp]:
 def _ranks(rows: Rows) -> npt.NDArray[np.intp]:
     """The place of each record's incarnation in alphabetical order."""
     rank = np.argsort(np.argsort(np.array(rows.names, dtype=np.str_), kind="stable"), kind="stable")
-    return rank[rows.incarnation] if len(rank) else np.zeros(len(rows), dtype=np.intp)
+    return rank[rows.incarnation]
 
 
 def _unchanged(*columns: npt.NDArray[Any]) -> Flags:
@@ -328,13 +282,12 @@ def _columns(
         whole[where] = column[sides]
         return whole
 
-    failed = rows.names.index(FAILED_SOURCE) if FAILED_SOURCE in rows.names else 0
     return ArmColumns(
         state=spread(rows.state, ABSENT),
         latency_us=spread(rows.latency_us, -1),
         lists=spread(rows.arm_list, EMPTY_LIST),
         primary=rows.primary_list[first],
-        sources=spread(rows.arm_source, failed),
+        sources=spread(rows.arm_source, rows.code(FAILED_SOURCE)),
         names=rows.names,
         table=table,
     )

@@ -7,7 +7,7 @@ order, and `analysis.load` joins them. Next module: `analysis.load`.
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, Final
 
@@ -27,7 +27,6 @@ WORTH_BYTES: Final = 16 << 20
 """A log shorter than this is read in this process: others would take longer to start."""
 
 Part = tuple[Rows, Reading]
-Map = Callable[[Sequence[list[Segment]], str, Items], list[Part]]
 
 
 class SchedulerError(Exception):

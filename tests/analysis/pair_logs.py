@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
-from analysis.items import items_of_catalogue
+from analysis.adapters import Adapter
+from analysis.items import Items, items_of_catalogue, items_of_tail
+from analysis.load import Tally, Triples, join
+from analysis.reading import read_rows
 from shadow.contracts import ARM_ERROR, ARM_TIMEOUT, PAIRED, Answer, PairRecord
 from tests.shadow.written import incarnation
 
@@ -155,6 +158,20 @@ def _arm(rng: np.random.Generator, world: World, person: dict, arm: str, pace: f
 
 def _microseconds(rng: np.random.Generator, pace: float) -> int:
     return int(pace * rng.lognormal(0, 0.5))
+
+
+class TripleReader:
+    """Records to triples in one step, with the ids outside the head; `tally` is known once they were read."""
+
+    def __init__(self, adapter: Adapter, tail: Collection[str] | Items) -> None:
+        self.adapter = adapter
+        self.items = tail if isinstance(tail, Items) else items_of_tail(tail)
+        self.tally = Tally()
+
+    def read(self, records: Iterable[PairRecord]) -> Triples:
+        """All triples of `records`."""
+        triples, self.tally = join(read_rows(records, self.adapter, self.items), self.items)
+        return triples
 
 
 def write_log(directory: Path, records: Sequence[PairRecord], per_segment: int = 500) -> Path:

@@ -4,9 +4,8 @@ import pytest
 
 from analysis.adapters import ranked_list
 from analysis.evidence import evidence
-from analysis.load import TripleReader
 from shadow.contracts import ARM_ERROR, ARM_TIMEOUT
-from tests.analysis.pair_logs import START_US, TAIL, answer, record
+from tests.analysis.pair_logs import START_US, TAIL, TripleReader, answer, record
 from tests.analysis.test_gate import ALL, metric, plan
 
 RULES = {entry.name: entry for entry in plan(*(metric(name) for name in ALL)).metrics}

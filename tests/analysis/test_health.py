@@ -6,11 +6,10 @@ import pytest
 
 from analysis.adapters import ranked_list
 from analysis.health import health_checks
-from analysis.load import TripleReader
 from analysis.noise import noise_floor
 from analysis.verdict import OK, VETO, WARN
 from shadow.log_health import LogHealth
-from tests.analysis.pair_logs import START_US, TAIL, World, answer, record, simulated
+from tests.analysis.pair_logs import START_US, TAIL, TripleReader, World, answer, record, simulated
 from tests.analysis.test_gate import metric, plan
 
 PLAN = plan(metric("errors"))

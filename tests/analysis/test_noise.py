@@ -7,11 +7,10 @@ import pytest
 from analysis.adapters import ranked_list
 from analysis.estimates import mean
 from analysis.evidence import sums
-from analysis.load import TripleReader
 from analysis.measures import MEAN_OF_USERS, MEASURES
 from analysis.noise import noise_floor
 from shadow.contracts import ARM_TIMEOUT
-from tests.analysis.pair_logs import CATALOGUE, POPULAR, START_US, TAIL, World, answer, record, simulated
+from tests.analysis.pair_logs import CATALOGUE, POPULAR, START_US, TAIL, TripleReader, World, answer, record, simulated
 
 HOUR_US = 3_600_000_000
 
