@@ -30,11 +30,11 @@ class Cluster:
     config: Path = CONFIG
     kubeconfig: str = ""
 
-    def ensure(self) -> bool:
-        """Have it, with both nodes taking pods; whether it was made now."""
+    def ensure(self) -> None:
+        """Have it, with both nodes taking pods."""
         if self.exists():
             say(f"The cluster {self.name} is there.")
-            return False
+            return
         image = ("--image", self.node_image) if self.node_image else ()
         run(
             *("kind", "create", "cluster", "--name", self.name, "--config", str(self.config), "--wait", "180s"),
@@ -45,7 +45,6 @@ class Cluster:
         )
         self.kubectl("taint", "nodes", "--selector", TAINT, f"{TAINT}-")
         self.kubectl("wait", "--for=condition=Ready", "nodes", "--all", "--timeout=120s", seconds=150)
-        return True
 
     def exists(self) -> bool:
         """Whether kind has it."""

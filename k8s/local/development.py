@@ -17,8 +17,6 @@ from shadow.processes import StepError
 
 DEVELOPMENT: Final = ROOT / "k8s" / "dev"
 PARTS: Final = ("redis", "store", "prometheus", "mlflow")
-STORE: Final = "http://store:7070"
-BUCKET: Final = "s3://pairs"
 REGION: Final = "us-east-1"
 
 

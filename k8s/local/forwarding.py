@@ -14,7 +14,7 @@ from typing import Final
 
 from k8s.local.cluster import Cluster
 from k8s.local.settings import environment
-from shadow.processes import StepError
+from shadow.processes import StepError, interrupt
 
 LINE: Final = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+)")
 START_SECONDS: Final = 30.0
@@ -44,12 +44,7 @@ def forwarded(cluster: Cluster, namespace: str, target: str, port: int) -> Itera
         yield int(match[1])
     finally:
         deadline.cancel()
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        interrupt(process, 10)
         if drain.ident is not None:
             drain.join()
         if process.stdout is not None:

@@ -5,12 +5,13 @@ not change restarts nothing. Next module: `k8s.local.development`.
 from __future__ import annotations
 
 import json
-import sys
+import tomllib
 from pathlib import Path
 from typing import Final
 
 from k8s.local.cluster import ROOT
 from k8s.local.steps import run, say
+from shadow.rehearsal import command
 
 DIGITS: Final = 12
 BUILD_SECONDS: Final = 1_200
@@ -40,15 +41,13 @@ def present(image: str) -> str:
 
 def bento(bundle: Path) -> tuple[str, str]:
     """(tag, image) of the bundle's bento, built by `understudy bento`; the image has the bento's content in its tag."""
-    understudy = (sys.executable, "-m", "shadow")
     remedy = "Is the bundle whole, and Docker well?"
-    printed = run(*understudy, "bento", "build", str(bundle), remedy=remedy, seconds=300)
+    printed = run(*command("bento", "build", bundle), remedy=remedy, seconds=300)
     tag = printed.splitlines()[-1].strip()
     image = f"understudy-bento-{tag}"
-    run(*understudy, "bento", "containerize", tag, "--image", image, remedy=remedy, seconds=BUILD_SECONDS)
+    run(*command("bento", "containerize", tag, "--image", image), remedy=remedy, seconds=BUILD_SECONDS)
     return tag, image
 
 
 def _version() -> str:
-    lines = (ROOT / "pyproject.toml").read_text().splitlines()
-    return next(line.partition('"')[2].rstrip('"') for line in lines if line.startswith("version = "))
+    return str(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"])

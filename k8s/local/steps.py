@@ -57,18 +57,17 @@ def ensure_tools(names: Sequence[str]) -> None:
 
 
 class Steps:
-    """Headlines of the steps, with the seconds since the start; `seconds` of each are kept."""
+    """Headlines of the steps, with the seconds since the start."""
 
     def __init__(self, count: int) -> None:
         self.count = count
+        self.number = 0
         self.started = time.monotonic()
-        self.seconds: list[tuple[str, float]] = []
 
     def tell(self, title: str) -> None:
         """The next step begins."""
-        passed = time.monotonic() - self.started
-        self.seconds.append((title, passed))
-        print(f"\n[{len(self.seconds)}/{self.count}] {title}  ({passed:.0f} s)", flush=True)
+        self.number += 1
+        say(f"\n[{self.number}/{self.count}] {title}  ({time.monotonic() - self.started:.0f} s)")
 
 
 def failed(error: StepError) -> int:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
 
@@ -44,17 +47,13 @@ def test_other_words_are_told_the_usage(capsys: pytest.CaptureFixture[str]) -> N
     assert "up|demo|down" in capsys.readouterr().err
 
 
+@dataclass(frozen=True)
 class Namespace(Cluster):
     """A namespace that holds what was applied to it."""
 
-    def __init__(self, held: dict[str, dict[str, str]]) -> None:
-        super().__init__("none")
-        object.__setattr__(self, "held", held)
+    held: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def kubectl(self, *arguments: str, stdin: str = "", seconds: float = 120, told: bool = True) -> str:
-        import base64
-        import json
-
         if arguments[0] == "get":
             found = self.held.get(arguments[2])
             data = {key: base64.b64encode(value.encode()).decode() for key, value in (found or {}).items()}
@@ -66,7 +65,7 @@ class Namespace(Cluster):
 
 def test_secrets_are_made_once_and_fit_together() -> None:
     held: dict[str, dict[str, str]] = {}
-    ensure_secrets(Namespace(held), "any")
+    ensure_secrets(Namespace("none", held=held), "any")
     assert held.keys() == {"understudy-redis", "understudy-store-accounts", "understudy-store", "understudy-router"}
     lines = held["understudy-redis"]["users.acl"].splitlines()
     assert lines[0] == "user default off"
@@ -77,7 +76,7 @@ def test_secrets_are_made_once_and_fit_together() -> None:
     before = {name: dict(values) for name, values in held.items()}
     # One that went is made again, and fits those that stayed.
     del held["understudy-store"]
-    ensure_secrets(Namespace(held), "any")
+    ensure_secrets(Namespace("none", held=held), "any")
     assert held == before
 
 
