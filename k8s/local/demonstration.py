@@ -6,8 +6,6 @@ The catalogue and the users are SYNTHETIC: the path is shown, not the quality. N
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -15,10 +13,8 @@ from string import Template
 from typing import Any, Final
 
 from k8s.local.cluster import ROOT, Cluster
-from k8s.local.development import found, reader
-from k8s.local.forwarding import forwarded
+from k8s.local.commands import load_features, log_readable, understudy
 from k8s.local.images import bento
-from k8s.local.settings import environment
 from k8s.local.steps import Steps, say
 from shadow.processes import StepError
 
@@ -41,7 +37,7 @@ def demonstrate(cluster: Cluster, namespace: str, steps: Steps) -> None:
     versions = {name: _version(name) for name in MODELS}
     cluster.load(version["image"] for version in versions.values())
     steps.tell("Features into Redis")
-    _load_features(cluster, namespace)
+    load_features(cluster, namespace, (WORK / name for name in MODELS))
     if not _serving(cluster, namespace):
         steps.tell("The champion serves")
         _apply(cluster, namespace, versions["champion"])
@@ -61,7 +57,7 @@ def _version(name: str) -> dict[str, str]:
     if not (bundle / "manifest.json").exists():
         shape = ("--users", str(USERS), "--items", str(ITEMS), "--dimension", str(DIMENSION))
         made = ("--norms", "lognormal", "--interactions", "100000", "--seed", str(MODELS[name]))
-        _understudy("data", "synth", *shape, *made, "--bundle", str(bundle), seconds=300)
+        understudy("data", "synth", *shape, *made, "--bundle", bundle, seconds=300)
     tag, image = bento(bundle)
     return {"name": tag.partition(":")[0], "bento": tag, "image": image}
 
@@ -81,56 +77,31 @@ def _wait(cluster: Cluster, namespace: str, condition: str) -> None:
     cluster.kubectl(*waiting, f"--timeout={READY_SECONDS}s", seconds=READY_SECONDS + 10)
 
 
-def _load_features(cluster: Cluster, namespace: str) -> None:
-    url = found(cluster, namespace, "understudy-redis")["writer-url"]
-    with forwarded(cluster, namespace, "service/redis", 6379) as port:
-        for name in MODELS:
-            here = {"UNDERSTUDY_REDIS_URL": url.replace("@redis:6379", f"@127.0.0.1:{port}")}
-            _understudy("features", "load", str(WORK / name), more=here)
-
-
 def _replay() -> None:
     users = json.loads((WORK / "champion" / "user_ids.json").read_bytes())
     lines = ({"event_time_us": n * 1_000, "user_id": users[n % len(users)]} for n in range(1, REQUESTS + 1))
     requests = WORK / "requests.jsonl"
     requests.write_text("".join(json.dumps(line) + "\n" for line in lines))
     paced = ("--rhythm", "constant", "--rps", str(RPS))
-    _understudy("replay", "--requests", str(requests), "--to", f"http://127.0.0.1:{PORT}", *paced, seconds=300)
+    understudy("replay", "--requests", requests, "--to", f"http://127.0.0.1:{PORT}", *paced, seconds=300)
 
 
 def _read_pairs(cluster: Cluster, namespace: str, seconds: float = 120) -> None:
     """Print what the log has, once its segments are up."""
     pause, deadline = threading.Event(), time.monotonic() + seconds
-    with forwarded(cluster, namespace, "service/store", 7070) as port:
-        here = {**reader(cluster, namespace), "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}
+    with log_readable(cluster, namespace) as here:
         while _pairs(here) < REQUESTS:
             if time.monotonic() > deadline:
                 raise StepError(
                     f"fewer than {REQUESTS} pairs came to {PAIRS}: kubectl logs deploy/{NAME}-primary shipper"
                 )
             pause.wait(2)
-        say(_understudy("pairs", "stats", PAIRS, more=here))
+        say(understudy("pairs", "stats", PAIRS, more=here))
 
 
 def _pairs(here: Mapping[str, str]) -> int:
     try:
-        stats: Any = json.loads(_understudy("pairs", "stats", PAIRS, "--json", more=here, told=False))
+        stats: Any = json.loads(understudy("pairs", "stats", PAIRS, "--json", more=here, told=False))
     except StepError:
         return 0
     return int(sum(stats["arms"].get("shadow", {}).get("outcomes", {}).values()))
-
-
-def _understudy(*arguments: str, more: Mapping[str, str] | None = None, seconds: float = 120, told: bool = True) -> str:
-    """What a command of ours prints; `more` for its environment. `StepError` when it fails."""
-    if told:
-        say(f"$ understudy {' '.join(arguments)}")
-    command = [sys.executable, "-m", "shadow", *arguments]
-    try:
-        done = subprocess.run(
-            command, env=environment() | dict(more or {}), capture_output=True, text=True, timeout=seconds, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise StepError(f"understudy {arguments[0]} took longer than {seconds:.0f} s") from error
-    if done.returncode != 0:
-        raise StepError(f"understudy {' '.join(arguments)} failed:\n{(done.stdout + done.stderr).strip()[-2_000:]}")
-    return done.stdout

@@ -1,6 +1,6 @@
 """A way from this machine to one Service, through the API server: no port of it stands open meanwhile.
 
-Next module: `k8s.local.demonstration`.
+Next module: `k8s.local.commands`.
 """
 
 from __future__ import annotations

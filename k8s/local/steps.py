@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from k8s.local.settings import environment
@@ -25,13 +25,24 @@ REMEDIES: Final = {
 LAST_LINES: Final = 20
 
 
-def run(*command: str, remedy: str, seconds: float = 120, stdin: str = "", told: bool = True) -> str:
-    """What `command` prints. `StepError` with its last lines and `remedy` when it fails or takes longer."""
+def run(
+    *command: str,
+    remedy: str,
+    seconds: float = 120,
+    stdin: str = "",
+    told: bool = True,
+    more: Mapping[str, str] | None = None,
+) -> str:
+    """What `command` prints, with `more` in its environment.
+
+    `StepError` with its last lines and `remedy` when it fails or takes longer.
+    """
     if told:
         say(f"$ {shlex.join(command)}")
+    names = environment() | dict(more or {})
     try:
         done = subprocess.run(
-            command, input=stdin, capture_output=True, text=True, timeout=seconds, check=False, env=environment()
+            command, input=stdin, capture_output=True, text=True, timeout=seconds, check=False, env=names
         )
     except FileNotFoundError as error:
         raise StepError(f"{command[0]} is not on the PATH: {REMEDIES.get(command[0], remedy)}") from error

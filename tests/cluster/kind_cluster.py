@@ -10,7 +10,6 @@ import json
 import os
 import secrets
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,14 +22,13 @@ import pytest
 import yaml
 
 from k8s.local.cluster import CONFIG, Cluster
-from k8s.local.development import apply_parts, ensure_secrets, found, reader
-from k8s.local.forwarding import forwarded
+from k8s.local.commands import load_features, log_readable, understudy
+from k8s.local.development import apply_parts, ensure_secrets
 from k8s.local.images import STAND_INS, bento, built, present
 from shadow.accounting import RouterCounts
 from shadow.controller.children import children
 from shadow.controller.parts import Version
 from shadow.controller.resource import Platform, Serving, ServingArm, convert
-from shadow.rehearsal import command
 from tests.bentos.bundles import synthetic_bundle
 from tests.cluster.traffic import HOST
 from tests.ports import free_port
@@ -173,13 +171,7 @@ class Stand:
 
     def load_features(self) -> None:
         """Both bundles' vectors, through a port-forward."""
-        held = found(self.kind.cluster, self.namespace, "understudy-redis")["writer-url"]
-        with forwarded(self.kind.cluster, self.namespace, "service/redis", 6379) as port:
-            for bundle in self.kind.bundles.values():
-                here = os.environ | {"UNDERSTUDY_REDIS_URL": held.replace("@redis:6379", f"@{HOST}:{port}")}
-                load = command("features", "load", bundle)
-                done = subprocess.run(load, env=here, capture_output=True, text=True, timeout=120)
-                assert done.returncode == 0, done.stderr
+        load_features(self.kind.cluster, self.namespace, self.kind.bundles.values())
 
     def ready(self, *arms: str) -> None:
         """Wait until the newest pods of the arms are ready."""
@@ -198,13 +190,8 @@ class Stand:
 
     def stats(self) -> Any:
         """`understudy pairs stats` of the log in the store, by the account that may only read."""
-        with forwarded(self.kind.cluster, self.namespace, "service/store", 7070) as port:
-            credentials = reader(self.kind.cluster, self.namespace)
-            names = os.environ | credentials | {"AWS_ENDPOINT_URL": f"http://{HOST}:{port}"}
-            asked = command("pairs", "stats", STORE["destination"], "--json")
-            done = subprocess.run(asked, env=names, capture_output=True, text=True, timeout=120)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        with log_readable(self.kind.cluster, self.namespace) as here:
+            return json.loads(understudy("pairs", "stats", STORE["destination"], "--json", more=here))
 
 
 COUNTERS: Final = """\
