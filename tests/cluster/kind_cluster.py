@@ -25,6 +25,7 @@ from k8s.local.cluster import CONFIG, Cluster
 from k8s.local.commands import load_features, log_readable, understudy
 from k8s.local.development import apply_parts, ensure_secrets
 from k8s.local.images import STAND_INS, bento, built, present
+from k8s.local.settings import node_image
 from shadow.accounting import RouterCounts
 from shadow.controller.children import children
 from shadow.controller.parts import Version
@@ -40,7 +41,6 @@ TAKEN: Final = 8
 MODELS: Final = ("champion", "challenger")
 KEPT: Final = os.environ.get("UNDERSTUDY_TEST_CLUSTER") == "keep"
 STORE: Final = {"destination": "s3://pairs/recommender", "endpoint": "http://store:7070", "region": "us-east-1"}
-NODE_IMAGE: Final = Path(__file__).parents[3] / "shared" / "cluster" / "node-image"
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,7 @@ def kind(docker_there: None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     directory = Path("/tmp/understudy-test-cluster") if KEPT else tmp_path_factory.mktemp("kind")
     directory.mkdir(exist_ok=True)
     config, kubeconfig = directory / "kind.yaml", directory / "kubeconfig"
-    image = os.environ.get("KIND_NODE_IMAGE") or (NODE_IMAGE.read_text().strip() if NODE_IMAGE.exists() else "")
-    cluster = Cluster(NAME, image, config, str(kubeconfig))
+    cluster = Cluster(NAME, node_image(), config, str(kubeconfig))
     if not cluster.exists():
         document = yaml.safe_load(CONFIG.read_text())
         document["nodes"][0]["extraPortMappings"] = [
