@@ -4,7 +4,6 @@ provides them."""
 from __future__ import annotations
 
 import fcntl
-import os
 import shutil
 import subprocess
 import tempfile
@@ -12,13 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from tests import ci_machine
 from tests.cluster.api_server import api_server as api_server
 from tests.cluster.api_server import namespace as namespace
 from tests.cluster.kind_cluster import kind as kind
 from tests.cluster.kind_cluster import stand as stand
 
-TOOLS = Path(__file__).parents[3] / "shared" / "cluster" / "install"
-"""What CI's machine offers to install Docker with (.ci/run)."""
 NEEDED = ("python:3.11-slim", "redis:7-bookworm")
 
 
@@ -32,10 +30,10 @@ def docker(*arguments: str, seconds: float = 60, check: bool = True) -> str:
 @pytest.fixture(scope="session")
 def tools() -> None:
     """What CI's machine can install, installed there; by one worker after the other."""
-    if TOOLS.exists() and os.environ.get("CI") == "true":
+    if ci_machine.provides():
         with (Path(tempfile.gettempdir()) / "understudy-tools.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            subprocess.run([TOOLS, "images"], check=True, timeout=900)
+            subprocess.run([ci_machine.TOOLS, "images"], check=True, timeout=900)
 
 
 @pytest.fixture(scope="session")
@@ -46,9 +44,9 @@ def docker_there(tools: None) -> None:
         reason = "the docker daemon does not answer"
     if not reason:
         missing = [name for name in NEEDED if not docker("image", "ls", "--quiet", name)]
-        if missing and TOOLS.exists():
-            reason = f"images are missing: {', '.join(missing)} ({TOOLS.name} images)"
-    if reason and TOOLS.exists() and os.environ.get("CI") == "true":
+        if missing and ci_machine.TOOLS.exists():
+            reason = f"images are missing: {', '.join(missing)} ({ci_machine.TOOLS.name} images)"
+    if reason and ci_machine.provides():
         pytest.fail(reason)
     if reason:
         pytest.skip(reason)

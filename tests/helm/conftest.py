@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -10,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests import ci_machine
+
 ROOT = Path(__file__).parents[2]
-TOOLS = Path(__file__).parents[3] / "shared" / "cluster" / "install"
-"""What CI's machine offers to install them with (.ci/run)."""
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -24,7 +23,7 @@ def run() -> Run:
         tool = str(arguments[0])
         if shutil.which(tool) is None:
             reason = f"{tool} is not on the PATH"
-            if TOOLS.exists() and os.environ.get("CI") == "true":
+            if ci_machine.provides():
                 pytest.fail(reason)
             pytest.skip(reason)
         text = [str(each) for each in arguments]
