@@ -8,8 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.cluster.kind_cluster import Stand, until
-from tests.cluster.test_rolling import RPS, pause, told
-from tests.cluster.traffic import Traffic
+from tests.cluster.traffic import Traffic, pause
 
 pytestmark = [pytest.mark.timeout(1_200), pytest.mark.xdist_group("kind")]
 SHADOW = "recommender-shadow"
@@ -71,12 +70,12 @@ def test_users_do_not_notice_a_shadow_that_is(stand: Stand, fault: Callable[[Sta
     stand.play("shadow", replicas=1)
     stand.open()
     stand.ready("primary", "shadow")
-    with Traffic(stand.kind.port, RPS) as traffic:
+    with Traffic(stand.kind.port) as traffic:
         pause(2)
         fault(stand)
         pause(5)
-    print(f"{fault.__name__}: {len(traffic.sent)} requests")
-    assert not traffic.failed, told(traffic)
+    print(f"{fault.__name__}: {traffic.sent} requests")
+    assert not traffic.failed, traffic.told()
     (pod,) = stand.pods("primary")
     assert {each["restartCount"] for each in pod["status"]["initContainerStatuses"]} == {0}
     assert [each["restartCount"] for each in pod["status"]["containerStatuses"]] == [0]

@@ -10,8 +10,7 @@ import pytest
 
 from shadow.controller.parts import Version
 from tests.cluster.kind_cluster import Stand, until
-from tests.cluster.test_rolling import RPS, pause, told
-from tests.cluster.traffic import Traffic
+from tests.cluster.traffic import Traffic, pause
 from tests.helm.conftest import ROOT
 
 pytestmark = [pytest.mark.timeout(1_500), pytest.mark.xdist_group("kind")]
@@ -65,7 +64,7 @@ def test_a_declared_state_becomes_real_and_stays_so_without_its_operator(operate
     status = stand.read("sd", "recommender")["status"]
     assert status["primary"]["bento"] == stand.kind.champion.bento
     assert status["shadow"]["bento"] == stand.kind.challenger.bento
-    with Traffic(stand.kind.port, RPS) as traffic:
+    with Traffic(stand.kind.port) as traffic:
         pause(5)
         copied = until(lambda: sum(each.arms["shadow"].received for each in stand.counters()), 30, "copies are made")
         stand.kubectl(
@@ -73,7 +72,7 @@ def test_a_declared_state_becomes_real_and_stays_so_without_its_operator(operate
         )
         pause(5)
         stand.kubectl("rollout", "status", OPERATOR, "--timeout=120s")
-    assert not traffic.failed, told(traffic)
+    assert not traffic.failed, traffic.told()
     assert copied
     assert {pod["metadata"]["uid"] for pod in stand.pods("primary")} == before
 
@@ -87,7 +86,7 @@ def test_a_pod_that_starts_while_the_operator_is_away_serves_and_copies_nothing(
     stand.kubectl("scale", "deployment/recommender-primary", "--replicas=2")
     stand.ready("primary")
     stand.open()
-    with Traffic(stand.kind.port, RPS) as traffic:
+    with Traffic(stand.kind.port) as traffic:
         pause(4)
-    assert not traffic.failed, told(traffic)
+    assert not traffic.failed, traffic.told()
     stand.kubectl("scale", OPERATOR, "--replicas=1")

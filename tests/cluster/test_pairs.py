@@ -14,8 +14,7 @@ import pytest
 from shadow.accounting import ArmCounts, PairLogCounts, RouterCounts, discrepancies
 from shadow.rehearsal import command
 from tests.cluster.kind_cluster import Stand, until
-from tests.cluster.test_rolling import RPS, pause, told
-from tests.cluster.traffic import HOST, Traffic
+from tests.cluster.traffic import HOST, Traffic, pause
 
 pytestmark = [pytest.mark.timeout(1_200), pytest.mark.xdist_group("kind")]
 REQUESTS = 600
@@ -53,10 +52,10 @@ def test_client_routers_and_store_agree_to_the_last_pair(stand: Stand, tmp_path:
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "replay.json").read_text())["requests"] == REQUESTS
     # A replay keeps its connections, and may so stay with one pod: fresh ones go to both.
-    with Traffic(stand.kind.port, RPS) as traffic:
+    with Traffic(stand.kind.port) as traffic:
         pause(5)
-    assert not traffic.failed, told(traffic)
-    sent = REQUESTS + len(traffic.sent)
+    assert not traffic.failed, traffic.told()
+    sent = REQUESTS + traffic.sent
 
     until(lambda: all(router.settled for router in stand.counters()), 60, "every copy is decided")
     routers = stand.counters()

@@ -14,23 +14,25 @@ from shadow.replay.client import Reader
 
 HOST: Final = "127.0.0.1"
 DEADLINE_SECONDS: Final = 15.0
+RPS: Final = 40.0
+USERS: Final = 50
 KEPT: Final = 8
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
+def pause(seconds: float) -> None:
+    """Let load run for a while on what is there."""
+    threading.Event().wait(seconds)
+
+
 @dataclass
 class Traffic:
-    """GETs of `/recommend` at `rps` from entering the block to leaving it; what is under way then is waited for."""
+    """GETs of `/recommend` at `RPS` from entering the block to leaving it; what is under way then is waited for."""
 
     port: int
-    rps: float = 50.0
-    users: int = 50
-    sent: list[str] = field(default_factory=list)
-    """The request ids, in the order of their start."""
-    answered: list[str] = field(default_factory=list)
-    """Those that got 200."""
+    sent: int = 0
     failed: list[str] = field(default_factory=list)
-    """What became of the others: seconds since the start, the kind of connection, why."""
+    """What became of those that did not get 200: seconds since the start, the kind of connection, why."""
 
     def __enter__(self) -> Self:
         self._stop = threading.Event()
@@ -47,13 +49,17 @@ class Traffic:
         self._thread.join(DEADLINE_SECONDS + 5)
         assert not self._thread.is_alive(), "requests are still under way"
 
+    def told(self) -> str:
+        """How many failed, and the first of them."""
+        return f"{len(self.failed)} of {self.sent} failed: {self.failed[:5]}"
+
     async def _run(self) -> None:
         under_way: set[asyncio.Task[None]] = set()
         number = 0
         while not self._stop.is_set():
             # What came late is not made up for: after a pause of this machine there is no burst.
-            await asyncio.sleep(max(0.0, self._started + number / self.rps - time.monotonic()))
-            number = max(number + 1, int((time.monotonic() - self._started) * self.rps))
+            await asyncio.sleep(max(0.0, self._started + number / RPS - time.monotonic()))
+            number = max(number + 1, int((time.monotonic() - self._started) * RPS))
             task = asyncio.create_task(self._one(number))
             under_way.add(task)
             task.add_done_callback(under_way.discard)
@@ -62,25 +68,24 @@ class Traffic:
             writer.close()
 
     async def _one(self, number: int) -> None:
-        request, fresh, began = secrets.token_hex(8), number % 2 == 0, time.monotonic()
-        self.sent.append(request)
+        fresh, began = number % 2 == 0, time.monotonic()
+        self.sent += 1
         try:
             async with asyncio.timeout(DEADLINE_SECONDS):
-                status = await self._ask(request, f"u{number % self.users:04d}", fresh)
+                status = await self._ask(f"u{number % USERS:04d}", fresh)
         except (OSError, asyncio.IncompleteReadError, TimeoutError) as error:
             status, why = 0, repr(error)
         else:
             why = f"status {status}"
-        if status == 200:
-            self.answered.append(request)
-        else:
+        if status != 200:
             kind = "fresh" if fresh else "kept"
             self.failed.append(f"{began - self._started:.2f} s, {kind}, after {time.monotonic() - began:.2f} s: {why}")
 
-    async def _ask(self, request: str, user: str, fresh: bool) -> int:
+    async def _ask(self, user: str, fresh: bool) -> int:
         reader, writer = await self._connection(fresh)
         try:
             close = "Connection: close\r\n" if fresh else ""
+            request = secrets.token_hex(8)
             head = f"GET /recommend?user_id={user}&k=5 HTTP/1.1\r\nHost: recommender\r\nX-Request-Id: {request}\r\n"
             writer.write(f"{head}{close}\r\n".encode())
             answer = Reader()
