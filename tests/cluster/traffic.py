@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, Self
 
+import httptools
+
 from shadow.replay.client import Reader
 
 HOST: Final = "127.0.0.1"
@@ -73,7 +75,7 @@ class Traffic:
         try:
             async with asyncio.timeout(DEADLINE_SECONDS):
                 status = await self._ask(f"u{number % USERS:04d}", fresh)
-        except (OSError, asyncio.IncompleteReadError, TimeoutError) as error:
+        except (OSError, TimeoutError, httptools.HttpParserError) as error:
             status, why = 0, repr(error)
         else:
             why = f"status {status}"
