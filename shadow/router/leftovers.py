@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -33,9 +33,9 @@ def left_over(spool: Spool) -> Iterator[IncarnationLog]:
     """The logs in the spool, every segment of them closed; what cannot be read, or is no shipper's, is left alone."""
     root = spool.settings.spool
     foreign: list[Path] = []
-    experiments = _named(root, foreign) if root.is_dir() else []
-    for directory in [each for experiment in experiments for each in _named(experiment, foreign)]:
-        segments = _segments(directory, foreign)
+    experiments = _named(root, NAME, Path.is_dir, foreign) if root.is_dir() else []
+    for directory in [each for experiment in experiments for each in _named(experiment, NAME, Path.is_dir, foreign)]:
+        segments = _named(directory, _SEGMENT, Path.is_file, foreign)
         manifest = read_manifest(directory / MANIFEST)
         if manifest is None and not segments:
             continue  # Nothing of a log: an empty manifest must not replace the one that was uploaded.
@@ -56,22 +56,12 @@ def left_over(spool: Spool) -> Iterator[IncarnationLog]:
         logger.warning("%s: %d names are no shipper's, and ignored: %s", root, len(foreign), names)
 
 
-def _named(directory: Path, foreign: list[Path]) -> list[Path]:
-    """The directories in one that may be an experiment's or a router's."""
+def _named(directory: Path, name: re.Pattern[str], is_kind: Callable[[Path], bool], foreign: list[Path]) -> list[Path]:
+    """What a shipper may have put into a directory: of that kind, by such a name. What is nobody's is added to
+    `foreign`."""
     found = []
     for path in sorted(directory.iterdir()):
-        if NAME.fullmatch(path.name) and path.is_dir():
-            found.append(path)
-        elif path.name not in _OURS:
-            foreign.append(path)
-    return found
-
-
-def _segments(directory: Path, foreign: list[Path]) -> list[Path]:
-    """The files in a router's directory that a shipper named."""
-    found = []
-    for path in sorted(directory.iterdir()):
-        if _SEGMENT.fullmatch(path.name) and path.is_file():
+        if name.fullmatch(path.name) and is_kind(path):
             found.append(path)
         elif path.name not in _OURS:
             foreign.append(path)
