@@ -7,12 +7,11 @@ then says so. Next module: `shadow.router.admin`.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from pathlib import Path
 from typing import Final
 
 from shadow.router.control import ABORTED, Control
-from shadow.router.last_good import BY_HAND, ByHand, FileKeeper
+from shadow.router.last_good import BY_HAND, ByHand, FileKeeper, in_loop
 
 DISK_SECONDS: Final = 2.0
 """How long whoever aborts waits to hear that the disk has it; nothing is copied meanwhile."""
@@ -21,16 +20,10 @@ NOWHERE: Final = "a restart takes an abort back: no --state was given to keep it
 
 def keep_aborts(control: Control, directory: Path | None) -> None:
     """Keep aborts of a router whose configuration is a file in `directory`, and take up the one that is there."""
-    loop = asyncio.get_running_loop()
-
-    def trouble(text: str) -> None:  # from the disk's thread, or from here
-        with contextlib.suppress(RuntimeError):  # the loop may have ended meanwhile
-            loop.call_soon_threadsafe(control.trouble, "disk", text)
-
     if directory is None:
         control.unkept = NOWHERE
         return
-    keeper = FileKeeper(directory / BY_HAND, ByHand, trouble)
+    keeper = FileKeeper(directory / BY_HAND, ByHand, in_loop(lambda text: control.trouble("disk", text)))
     kept = keeper.read()
     # A file that cannot be read may have been an abort: copying is what can wait until somebody has looked.
     if kept.aborted if kept is not None else keeper.path.exists():

@@ -6,6 +6,8 @@ this copy, nothing else. Next module: `shadow.router.polling`.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -98,6 +100,17 @@ class FileKeeper(Generic[Kept]):
             except OSError as error:
                 self._error = f"{self.path}: {error.strerror or error}"
                 self._trouble(self._error)
+
+
+def in_loop(tell: Callable[[str], None]) -> Callable[[str], None]:
+    """`tell` for a keeper: it is called in the loop that runs now, whatever thread has something to say."""
+    loop = asyncio.get_running_loop()
+
+    def told(text: str) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop may have ended meanwhile
+            loop.call_soon_threadsafe(tell, text)
+
+    return told
 
 
 class Keeper(FileKeeper[LastGood]):

@@ -16,7 +16,7 @@ from shadow.router.addresses import address
 from shadow.router.admin import Admin
 from shadow.router.control import ABORTED, LEASE_EXPIRED
 from shadow.router.first_config import First, Waiting, first_of
-from shadow.router.last_good import Keeper
+from shadow.router.last_good import Keeper, in_loop
 from shadow.router.polling import Caller, Poller
 from shadow.router.server import Server, new_incarnation
 from shadow.router.settings import RouterSettings
@@ -38,12 +38,8 @@ async def serve_remote(
         else:
             server.control.trouble("disk", text)
 
-    def trouble_of_disk(text: str) -> None:  # in the disk's thread
-        with contextlib.suppress(RuntimeError):  # the loop may have ended meanwhile
-            loop.call_soon_threadsafe(trouble, text)
-
+    keeper = Keeper(state, in_loop(trouble))
     loop = asyncio.get_running_loop()
-    keeper = Keeper(state, trouble_of_disk)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, waiting.left.set)
     first = await until_left(first_of(caller, keeper, admin_address, waiting, seed), waiting.left)
