@@ -19,7 +19,7 @@ from shadow.segment_writer import FrameLostError, SegmentWriter
 FLUSH_SECONDS: Final = 0.8
 """A record is in a frame on disk so long after it came, and a tick later at most: a kill costs at most a second."""
 REFUSED_SECONDS: Final = 1.0
-"""How long a disk that would not open a segment is left alone."""
+"""How long a disk that refused is left alone."""
 
 
 @dataclass

@@ -15,19 +15,15 @@ from bisect import insort
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
 from shadow.contracts import Manifest, SegmentEntry
 from shadow.durable_files import write_atomically
-from shadow.router.growing import Spool
+from shadow.router.growing import REFUSED_SECONDS, Spool
 from shadow.segments import MANIFEST
 
 logger = logging.getLogger(__name__)
-
-REFUSED_SECONDS: Final = 1.0
-"""How long a disk that refused is left alone."""
 
 
 @dataclass(frozen=True)
