@@ -96,9 +96,9 @@ def compact(
     _tidy(store, state)  # whatever becomes of the rest: days expire also when the log is gone
     incarnations = find_incarnations(location, experiment)
     # Of what was found, not asked again: a segment uploaded since is not read, and must not be claimed.
-    marks, source = _watermarks(incarnations), LogStore(location).identity
+    marks, source = _watermarks(incarnations), incarnations[0].store.identity
     if not keep_expired:
-        _forget(state, source, experiment, {"/".join(each.owner) for each in incarnations})
+        _forget(state, source, experiment, {each.path for each in incarnations})
     for owner, group in groupby(sorted(incarnations, key=lambda each: each.owner), key=lambda each: each.owner):
         directories, name = list(group), "/".join(owner)
         before, digest = state.routers.get(name), _source(directories)

@@ -66,7 +66,7 @@ def watermark(
     """
     untold_us = int(undecided_seconds * 1e6)
     unfinished = [manifest for manifest in manifests if not manifest.complete]
-    live = [each for each in unfinished if now_us - heard_us(each) <= silence_us(each, silent_seconds)]
+    live = [each for each in unfinished if now_us - _heard_us(each) <= silence_us(each, silent_seconds)]
     latest = now_us - max([untold_us, *(_undecided(each, untold_us) for each in manifests)])
     arrival, event = _of_ended(manifests, latest)
     if live:
@@ -98,7 +98,7 @@ def silence_us(manifest: Manifest | None, least_seconds: float = SILENT_SECONDS)
     return max(int(least_seconds * 1e6), SILENT_RENEWALS * (manifest.segment_us if manifest is not None else 0))
 
 
-def heard_us(manifest: Manifest) -> int:
+def _heard_us(manifest: Manifest) -> int:
     """When the shipper last told of the router."""
     return manifest.written_us or max(map(_arrived, manifest.segments), default=manifest.started_us)
 
