@@ -61,9 +61,10 @@ class Shipper:
         for name in key:
             if not NAME.fullmatch(name):
                 raise StreamError(f"hello names {name!r}, which cannot be a directory")
-        if key not in self.logs:
+        if key in self.logs:
+            self.logs[key].greet(hello)
+        else:
             self.logs[key] = IncarnationLog.open(self._spool, hello)
-        self.logs[key].greet(hello)
         return self.logs[key]
 
     def malformed(self, error: Exception) -> None:

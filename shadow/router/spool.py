@@ -66,15 +66,10 @@ class IncarnationLog:
     @staticmethod
     def open(spool: Spool, hello: Hello) -> IncarnationLog:
         """A new log for the router that said `hello`. It touches no disk: one that refuses costs records, no stream."""
-        manifest = Manifest(
-            experiment=hello.experiment,
-            incarnation=hello.incarnation,
-            router=hello.router,
-            started_us=hello.started_us,
-            undecided_us=hello.undecided_us,
-            key_id=hello.key_id,
-        )
-        return IncarnationLog(spool.settings.spool / hello.experiment / hello.incarnation, spool, manifest)
+        unknown = Manifest(experiment=hello.experiment, incarnation=hello.incarnation, router="", started_us=0)
+        log = IncarnationLog(spool.settings.spool / hello.experiment / hello.incarnation, spool, unknown)
+        log.greet(hello)
+        return log
 
     @property
     def manifest(self) -> Manifest:
