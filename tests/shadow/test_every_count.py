@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from shadow.log_health import LogHealth
 from shadow.segment_writer import SegmentWriter, open_path
 from shadow.segments import MANIFEST, read_exposures, read_pairs
 from tests.shadow import written
-from tests.shadow.buckets import BUCKET, bucket
+from tests.shadow.buckets import BUCKET
 
 FIRST, LAST = "000000000000.jsonl.zst", "000000000020.jsonl.zst"
 LABEL = "test/one/"
@@ -236,15 +236,6 @@ CASES: tuple[tuple[Callable[[Path], None], Counts], ...] = (
     (known_key, {"key_ids": {"test/one": "0badcafe"}}),
     (dropped, {"missing": 10, "lost": 2, "dropped_before_shipping": 3, "dropped_by_shipper": 5}),
 )
-
-
-@pytest.fixture(scope="module")
-def bucket_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """What `s3://pair-logs` holds, with its credentials in the environment."""
-    with bucket(tmp_path_factory.mktemp("s3")) as (directory, environment), pytest.MonkeyPatch.context() as patch:
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        yield directory
 
 
 def counted(location: Path | str) -> Counts:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -16,11 +14,10 @@ from shadow.contracts import Goodbye, SpoolDrop
 from shadow.durable_files import write_atomically
 from shadow.incarnations import MANIFEST
 from shadow.log_store import LogStore, PairLogError
-from shadow.processes import Stage
 from shadow.segments import read_pairs
 from tests.shadow import written
 from tests.shadow.buckets import BUCKET, bucket
-from tests.shadow.router.test_shipper import Shippers, frame, hello, record
+from tests.shadow.router.test_shipper import Shippers, frame, hello, on_a_stage, record  # noqa: F401 - a fixture
 
 GROWTH = 1_500
 """Records that come while a log is read again and again."""
@@ -141,15 +138,6 @@ def test_numbers_that_a_living_routers_manifest_tells_beyond_its_segments_are_aw
     log = read_pairs(tmp_path)
     assert len(list(log)) == 20
     assert (log.health.missing, log.health.dropped_by_shipper, log.health.awaited) == (20, 4, 0)
-
-
-@pytest.fixture
-def shippers(tmp_path: Path) -> Iterator[Shippers]:
-    with (
-        tempfile.TemporaryDirectory(dir="/tmp") as sockets,
-        Stage(tmp_path / "logs", dict(os.environ)) as stage,
-    ):
-        yield Shippers(stage, tmp_path, Path(sockets))
 
 
 def feed(shippers: Shippers, end: threading.Event) -> int:

@@ -15,19 +15,10 @@ from shadow import log_store
 from shadow.log_store import LogStore, PairLogError, ReplacedError
 from shadow.segments import read_pairs
 from tests.shadow import written
-from tests.shadow.buckets import BUCKET, bucket
+from tests.shadow.buckets import BUCKET
 from tests.shadow.slow_link import SlowLink, slow_link
 
 PAIRS = [written.pair(number) for number in range(40)]
-
-
-@pytest.fixture(scope="module")
-def bucket_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """What `s3://pair-logs` holds, with its credentials in the environment."""
-    with bucket(tmp_path_factory.mktemp("s3")) as (directory, environment), pytest.MonkeyPatch.context() as patch:
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        yield directory
 
 
 def test_a_log_in_a_bucket_is_read_as_one_on_disk(bucket_directory: Path, tmp_path: Path) -> None:

@@ -122,8 +122,8 @@ class Shippers:
         process.wait()
 
 
-@pytest.fixture
-def shippers(tmp_path: Path) -> Iterator[Shippers]:
+@pytest.fixture(name="shippers")
+def on_a_stage(tmp_path: Path) -> Iterator[Shippers]:
     with (
         tempfile.TemporaryDirectory(dir="/tmp") as sockets,
         Stage(tmp_path / "logs", dict(os.environ)) as stage,
