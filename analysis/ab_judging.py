@@ -18,10 +18,8 @@ from analysis.ab import (
     DataError,
     Effect,
     Part,
-    benjamini_hochberg,
     compare,
     cuped,
-    holm,
     of_mean,
     of_ratio,
     part,
@@ -30,6 +28,7 @@ from analysis.ab import (
 )
 from analysis.ab_data import Rows, Users, by_user
 from analysis.looks import LAN_DEMETS_OBRIEN_FLEMING, looks
+from analysis.multiplicity import benjamini_hochberg, holm
 
 WINS: Final = "wins"
 LOSES: Final = "loses"

@@ -18,6 +18,7 @@ from typing import Final
 from analysis.estimates import Estimate
 from analysis.limits import upper as harmful_limit
 from analysis.measures import LOWER, MEASURES, SHADOW_ON_PRIMARY
+from analysis.multiplicity import holm
 from analysis.needed import in_words, needed
 from analysis.plan import MetricPlan, Plan
 from analysis.schedule import WHOLE, Look, last
@@ -82,7 +83,8 @@ def judge(
         return Judgement(ERROR, tuple(broken), ())
     ordered = [known[metric.name] for metric in plan.metrics]
     guardrails = [each for each in ordered if each.metric.role == "guardrail"]
-    adjusted = _holm({each.metric.name: look.adjusted(_p_harm(each)) for each in guardrails})
+    p_values = holm([look.adjusted(_p_harm(each)) for each in guardrails])
+    adjusted = {each.metric.name: p for each, p in zip(guardrails, p_values, strict=True)}
     metrics = tuple(_metric(plan, each, adjusted.get(each.metric.name), hours, look) for each in ordered)
     vetoes = [f"health: {check.name}: {check.found} (expected: {check.expected})" for check in checks if _vetoes(check)]
     weighty = [metric for metric in metrics if metric.role == "guardrail"]
@@ -109,15 +111,6 @@ def _harmful(each: Evidence) -> Estimate | None:
 def _p_harm(each: Evidence) -> float:
     harm = _harmful(each)
     return 1.0 if harm is None else harm.p_above_zero()
-
-
-def _holm(p_values: dict[str, float]) -> dict[str, float]:
-    """Holm's step-down adjusted p-values (1979)."""
-    adjusted, largest = {}, 0.0
-    for rank, name in enumerate(sorted(p_values, key=lambda each: (p_values[each], each))):
-        largest = max(largest, min(1.0, p_values[name] * (len(p_values) - rank)))
-        adjusted[name] = largest
-    return adjusted
 
 
 def _metric(plan: Plan, each: Evidence, p_holm: float | None, hours: float, look: Look) -> MetricResult:

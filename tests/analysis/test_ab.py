@@ -6,15 +6,12 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 from analysis.ab import (
     DataError,
     Part,
-    benjamini_hochberg,
     compare,
     cuped,
-    holm,
     of_ratio,
     part,
     sample_ratio,
@@ -81,14 +78,6 @@ def test_strata_of_one_kind_change_nothing_and_others_take_their_difference_out(
     assert same == Part(*(pytest.approx(each) for each in (part(values).mean, part(values).variance, 599)), 600)
     assert stratified(values, strata, np.array([0.5, 0.5])).variance < 0.2 * part(values).variance
     assert stratified(values, strata, np.array([0.5, 0.5])).mean == pytest.approx(2.5, abs=0.15)
-
-
-def test_adjusted_p_values_are_statsmodels():
-    p_values = [0.01, 0.04, 0.03, 0.005, 0.5, 0.04]
-    assert holm(p_values) == pytest.approx(list(multipletests(p_values, method="holm")[1]), abs=1e-15)
-    assert benjamini_hochberg(p_values) == pytest.approx(list(multipletests(p_values, method="fdr_bh")[1]), abs=1e-15)
-    assert holm([]) == []
-    assert benjamini_hochberg([]) == []
 
 
 def test_the_sample_ratio_is_the_chi_square_test_of_fabijans_example():
