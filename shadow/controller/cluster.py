@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from shadow.controller.api import Api, ClusterError
 from shadow.controller.conflicts import Kept, told, without
-from shadow.controller.kinds import CHILDREN, RESOURCE, Kind, kind_of
+from shadow.controller.kinds import CHILDREN, RESOURCE, Kind, kind_called
 from shadow.controller.names import HASH_ANNOTATION, MANAGER
 from shadow.controller.objects import Ref, own_fields, ref_of
 from shadow.controller.resource import GROUP
@@ -63,8 +63,7 @@ class Cluster:
         query = {"label_selector": selector} if selector else {}
         answer = await self._api.get(kind.path(self._namespace), **query)
         # The items of a list come without these two.
-        own = {"apiVersion": kind.api_version, "kind": kind.name}
-        return [own | item for item in answer.get("items") or []]
+        return [kind.head | item for item in answer.get("items") or []]
 
     def kept(self, wanted: Manifest) -> tuple[Kept, ...]:
         """What the last apply of this child had to leave to others."""
@@ -104,16 +103,16 @@ class Cluster:
         raise ClusterError("conflict", f"{ref_of(wanted)}: others change it all the time: {kept[-1]}")
 
     async def _send(self, body: Manifest, force: bool) -> Manifest:
-        path = kind_of(body).path(self._namespace, body["metadata"]["name"])
+        path = kind_called(body["kind"]).path(self._namespace, body["metadata"]["name"])
         answer: Manifest = await self._api.apply(path, body, MANAGER, force)
         return answer
 
     async def delete(self, reference: Ref) -> None:
         """Take this very object away: not one that has its name meanwhile. What is gone already is gone."""
-        kind = next(each for each in CHILDREN if each.name == reference.kind)
+        path = kind_called(reference.kind).path(self._namespace, reference.name)
         options = {"preconditions": {"uid": reference.uid}, "propagationPolicy": "Background"}
         try:
-            await self._api.write("delete", kind.path(self._namespace, reference.name), options)
+            await self._api.write("delete", path, options)
         except ClusterError as error:
             if error.kind not in ("not_found", "conflict"):
                 raise
@@ -134,8 +133,7 @@ class Cluster:
     async def _patch(self, found: Manifest, part: str, body: Manifest, metadata: Manifest) -> Manifest:
         """Apply to this very resource: an apply to one that is gone would make it anew, without the uid."""
         name = found["metadata"]["name"]
-        own: Manifest = {"apiVersion": RESOURCE.api_version, "kind": RESOURCE.name}
-        own["metadata"] = {"name": name, "uid": found["metadata"]["uid"]} | metadata
+        own = RESOURCE.head | {"metadata": {"name": name, "uid": found["metadata"]["uid"]} | metadata}
         path = RESOURCE.path(self._namespace, name, part)
         answer: Manifest = await self._api.apply(path, own | body, MANAGER, force=True)
         return answer

@@ -14,11 +14,11 @@ from typing import Any, Final
 import msgspec
 from msgspec import inspect as types
 
+from shadow.controller.kinds import RESOURCE
 from shadow.controller.resource import API_VERSION, GROUP, KIND, ShadowDeployment
 from shadow.controller.rules import RULES
 from shadow.controller.wire import Manifest
 
-PLURAL: Final = "shadowdeployments"
 COLUMNS: Final = (
     ("Model", "string", ".spec.model.bento", "What should serve", 0),
     ("Serving", "string", ".status.primary.bento", "What serves", 0),
@@ -44,19 +44,20 @@ def crd() -> Manifest:
         for name, kind, path, text, rank in COLUMNS
     ]
     version = {
-        "name": API_VERSION.partition("/")[2],
+        "name": RESOURCE.version,
         "served": True,
         "storage": True,
         "schema": {"openAPIV3Schema": schema()},
         "subresources": {"status": {}},
         "additionalPrinterColumns": columns,
     }
-    names = {"kind": KIND, "listKind": f"{KIND}List", "plural": PLURAL, "singular": KIND.lower(), "shortNames": ["sd"]}
+    plural = RESOURCE.plural
+    names = {"kind": KIND, "listKind": f"{KIND}List", "plural": plural, "singular": KIND.lower(), "shortNames": ["sd"]}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
         # Helm would otherwise take all resources, and with them production, along with the chart.
-        "metadata": {"name": f"{PLURAL}.{GROUP}", "annotations": {"helm.sh/resource-policy": "keep"}},
+        "metadata": {"name": f"{plural}.{GROUP}", "annotations": {"helm.sh/resource-policy": "keep"}},
         "spec": {"group": GROUP, "names": names, "scope": "Namespaced", "versions": [version]},
     }
 

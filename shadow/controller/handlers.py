@@ -137,9 +137,8 @@ def watches(operator: Operator, settings: OperatorSettings, connection: client.A
 def _watch(registry: kopf.OperatorRegistry, kind: Kind, operator: Operator) -> None:
     @kopf.on.event(kind.group, kind.version, kind.plural, registry=registry, id=kind.plural)
     async def saw(event: Any, **_: Any) -> None:  # a plain function would run in another thread
-        own = {"apiVersion": kind.api_version, "kind": kind.name}
         with suppress(KeyError):  # no metadata: nothing that could be named
-            operator.saw(kind.name, event["type"] or "", own | dict(event["object"]))
+            operator.saw(kind.name, event["type"] or "", kind.head | dict(event["object"]))
 
 
 def as_kopf(configuration: client.Configuration) -> kopf.ConnectionInfo:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from shadow.controller.resource import GROUP, KIND
+from shadow.controller.resource import API_VERSION, GROUP, KIND
 from shadow.controller.wire import Manifest
 
 
@@ -37,21 +37,25 @@ class Kind:
         """As in a manifest."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
+    @property
+    def head(self) -> Manifest:
+        """What an object of this kind begins with."""
+        return {"apiVersion": self.api_version, "kind": self.name}
+
 
 CHILD_VERBS: Final = ("list", "watch", "create", "patch", "delete")
 """A server-side apply is a `patch`, and a `create` beside it where there is nothing yet."""
+CONFIG_MAP: Final = Kind("", "v1", "ConfigMap", "configmaps", CHILD_VERBS)
+SERVICE: Final = Kind("", "v1", "Service", "services", CHILD_VERBS)
 DEPLOYMENT: Final = Kind("apps", "v1", "Deployment", "deployments", CHILD_VERBS)
-CHILDREN: Final = (
-    Kind("", "v1", "ConfigMap", "configmaps", CHILD_VERBS),
-    Kind("", "v1", "Service", "services", CHILD_VERBS),
-    DEPLOYMENT,
-    Kind("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers", CHILD_VERBS),
-    Kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", CHILD_VERBS),
-    Kind("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", CHILD_VERBS),
-)
+AUTOSCALER: Final = Kind("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers", CHILD_VERBS)
+DISRUPTION_BUDGET: Final = Kind("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", CHILD_VERBS)
+NETWORK_POLICY: Final = Kind("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", CHILD_VERBS)
+CHILDREN: Final = (CONFIG_MAP, SERVICE, DEPLOYMENT, AUTOSCALER, DISRUPTION_BUDGET, NETWORK_POLICY)
 """What a resource's children may be, in the order in which they are read."""
+_VERSION: Final = API_VERSION.removeprefix(f"{GROUP}/")
 RESOURCE: Final = Kind(
-    GROUP, "v1alpha1", KIND, "shadowdeployments", ("list", "watch", "patch"), (("status", ("patch",)),)
+    GROUP, _VERSION, KIND, "shadowdeployments", ("list", "watch", "patch"), (("status", ("patch",)),)
 )
 LEASE: Final = Kind("coordination.k8s.io", "v1", "Lease", "leases", ("get", "create", "update"))
 EVENT: Final = Kind("events.k8s.io", "v1", "Event", "events", ("create",))
@@ -59,9 +63,9 @@ ALL: Final = (RESOURCE, *CHILDREN, LEASE, EVENT)
 _BY_NAME: Final = {kind.name: kind for kind in ALL}
 
 
-def kind_of(manifest: Manifest) -> Kind:
-    """Of an object; `KeyError` for one that is never a child."""
-    return _BY_NAME[manifest["kind"]]
+def kind_called(name: str) -> Kind:
+    """The kind that a manifest calls so; `KeyError` for one that the operator does not touch."""
+    return _BY_NAME[name]
 
 
 Rule = dict[str, list[str]]

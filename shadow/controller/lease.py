@@ -64,9 +64,7 @@ class Claim:
         if found is not None:
             # Whoever was faster makes this one a conflict.
             metadata["resourceVersion"] = found["metadata"]["resourceVersion"]
-        return {
-            "apiVersion": LEASE.api_version,
-            "kind": LEASE.name,
+        return LEASE.head | {
             "metadata": metadata,
             "spec": {
                 "holderIdentity": self.identity,

@@ -9,7 +9,8 @@ import hashlib
 import json
 from typing import Any, Final
 
-from shadow.controller.resource import API_VERSION, GROUP, KIND, ShadowDeployment
+from shadow.controller.kinds import RESOURCE, Kind
+from shadow.controller.resource import GROUP, ShadowDeployment
 from shadow.controller.wire import Manifest
 
 PRIMARY: Final = "primary"
@@ -52,8 +53,7 @@ def labels(resource: ShadowDeployment, component: str, arm: str) -> dict[str, st
 
 def manifest(
     resource: ShadowDeployment,
-    api_version: str,
-    kind: str,
+    kind: Kind,
     name: str,
     component: str,
     arm: str,
@@ -68,7 +68,7 @@ def manifest(
         metadata["annotations"] = annotations
     if owner := _owners(resource, component):
         metadata["ownerReferences"] = owner
-    return {"apiVersion": api_version, "kind": kind, "metadata": metadata} | body
+    return kind.head | {"metadata": metadata} | body
 
 
 def _owners(resource: ShadowDeployment, component: str) -> list[dict[str, Any]]:
@@ -76,8 +76,8 @@ def _owners(resource: ShadowDeployment, component: str) -> list[dict[str, Any]]:
     metadata = resource.metadata
     if not metadata.uid or (component == PRIMARY and resource.spec.deletion_policy != "Delete"):
         return []
-    owner = {"apiVersion": API_VERSION, "kind": KIND, "name": metadata.name, "uid": metadata.uid}
-    return [owner | {"controller": True, "blockOwnerDeletion": False}]
+    owner = {"name": metadata.name, "uid": metadata.uid, "controller": True, "blockOwnerDeletion": False}
+    return [RESOURCE.head | owner]
 
 
 def hashed(child: Manifest) -> Manifest:

@@ -236,16 +236,12 @@ class Operator:
     async def _tell(self, about: Manifest, note: Note) -> None:
         """Post an Event; a lost one is counted, no more."""
         metadata = about["metadata"]
-        regarding = {
-            "apiVersion": RESOURCE.api_version,
-            "kind": RESOURCE.name,
+        regarding = RESOURCE.head | {
             "name": metadata["name"],
             "namespace": self._namespace,
             "uid": metadata.get("uid", ""),
         }
-        body = {
-            "apiVersion": EVENT.api_version,
-            "kind": EVENT.name,
+        body = EVENT.head | {
             "metadata": {"name": f"{metadata['name']}.{secrets.token_hex(8)}", "namespace": self._namespace},
             "eventTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
             "reportingController": "understudy.dev/operator",

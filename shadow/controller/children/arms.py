@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from shadow.controller.children.overlaid import overlaid
 from shadow.controller.children.pods import TEMPORARY_VOLUME, bento, pod_spec, progress_seconds, volume
+from shadow.controller.kinds import DEPLOYMENT
 from shadow.controller.limits import ARM_GRACE_SECONDS, ARM_SLEEP_SECONDS, TEMPORARY
 from shadow.controller.names import BENTO_ANNOTATION, EXCEPTIONS, arm_name, labels, manifest, selector
 from shadow.controller.resource import Platform, ServingArm, ShadowDeployment
@@ -43,6 +44,5 @@ def arm_deployment(resource: ShadowDeployment, arm: ServingArm, platform: Platfo
             resource.spec.mirror.pod_template,
         ),
     }
-    return manifest(
-        resource, "apps/v1", "Deployment", arm_name(resource, arm.name), arm.role, arm.name, {"spec": spec}, EXCEPTIONS
-    )
+    name = arm_name(resource, arm.name)
+    return manifest(resource, DEPLOYMENT, name, arm.role, arm.name, {"spec": spec}, EXCEPTIONS)

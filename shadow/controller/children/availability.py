@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from shadow.controller.kinds import AUTOSCALER, DEPLOYMENT, DISRUPTION_BUDGET
 from shadow.controller.names import PRIMARY, arm_name, manifest, selector
 from shadow.controller.parts import Autoscaling
 from shadow.controller.resource import ServingArm, ShadowDeployment
@@ -32,14 +33,14 @@ def _budget(resource: ShadowDeployment, component: str, arm: str) -> Manifest:
         "unhealthyPodEvictionPolicy": "AlwaysAllow",
         "selector": {"matchLabels": selector(resource, arm)},
     }
-    name = arm_name(resource, arm)
-    return manifest(resource, "policy/v1", "PodDisruptionBudget", name, component, arm, {"spec": spec})
+    return manifest(resource, DISRUPTION_BUDGET, arm_name(resource, arm), component, arm, {"spec": spec})
 
 
 def autoscaler(resource: ShadowDeployment, scaling: Autoscaling) -> Manifest:
     """Doubles at once, and takes one pod a minute away: a pod's end takes half of one."""
+    name = arm_name(resource, PRIMARY)
     spec = {
-        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": arm_name(resource, PRIMARY)},
+        "scaleTargetRef": DEPLOYMENT.head | {"name": name},
         "minReplicas": scaling.min_replicas,
         "maxReplicas": scaling.max_replicas,
         "metrics": [_cpu(container, scaling.cpu_percent) for container in SCALED],
@@ -58,9 +59,7 @@ def autoscaler(resource: ShadowDeployment, scaling: Autoscaling) -> Manifest:
             },
         },
     }
-    name = arm_name(resource, PRIMARY)
-    kind = ("autoscaling/v2", "HorizontalPodAutoscaler")
-    return manifest(resource, *kind, name, PRIMARY, PRIMARY, {"spec": spec})
+    return manifest(resource, AUTOSCALER, name, PRIMARY, PRIMARY, {"spec": spec})
 
 
 def _cpu(container: str, percent: int) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from shadow.controller.children.primary import CONFIG_FILE, config_map_name
+from shadow.controller.kinds import CONFIG_MAP
 from shadow.controller.names import PRIMARY, manifest
 from shadow.controller.resource import Platform, Serving, ShadowDeployment
 from shadow.controller.router_config import router_config
@@ -19,4 +20,4 @@ def config_map(resource: ShadowDeployment, serving: Serving, platform: Platform)
     """`<name>-router`."""
     text = msgspec.json.format(msgspec.json.encode(router_config(resource, serving, platform)), indent=2).decode()
     body = {"data": {CONFIG_FILE: text + "\n"}}
-    return manifest(resource, "v1", "ConfigMap", config_map_name(resource), PRIMARY, PRIMARY, body)
+    return manifest(resource, CONFIG_MAP, config_map_name(resource), PRIMARY, PRIMARY, body)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from shadow.controller.kinds import NETWORK_POLICY
 from shadow.controller.names import BENTO_PORT, PRIMARY, arm_name, manifest, selector
 from shadow.controller.parts import Peer, Way
 from shadow.controller.resource import Platform, ShadowDeployment
@@ -48,8 +49,8 @@ def _policy(
     egress: list[dict[str, Any]],
 ) -> Manifest:
     spec = {"podSelector": pods, "policyTypes": ["Ingress", "Egress"], "ingress": ingress, "egress": egress}
-    kind, full_name = ("networking.k8s.io/v1", "NetworkPolicy"), arm_name(resource, name)
-    return manifest(resource, *kind, full_name, component, name, {"spec": spec}, MAY_BE_ALONE)
+    full_name = arm_name(resource, name)
+    return manifest(resource, NETWORK_POLICY, full_name, component, name, {"spec": spec}, MAY_BE_ALONE)
 
 
 def _arms(resource: ShadowDeployment) -> dict[str, Any]:

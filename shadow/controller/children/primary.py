@@ -21,6 +21,7 @@ from shadow.controller.children.pods import (
     variable,
     volume,
 )
+from shadow.controller.kinds import DEPLOYMENT
 from shadow.controller.limits import (
     LOGS,
     STATE,
@@ -63,9 +64,8 @@ def primary(resource: ShadowDeployment, serving: Serving, platform: Platform) ->
         "selector": {"matchLabels": selector(resource, PRIMARY)},
         "template": _template(resource, serving, platform),
     }
-    return manifest(
-        resource, "apps/v1", "Deployment", arm_name(resource, PRIMARY), PRIMARY, PRIMARY, {"spec": body}, EXCEPTIONS
-    )
+    name = arm_name(resource, PRIMARY)
+    return manifest(resource, DEPLOYMENT, name, PRIMARY, PRIMARY, {"spec": body}, EXCEPTIONS)
 
 
 def _template(resource: ShadowDeployment, serving: Serving, platform: Platform) -> dict[str, Any]:

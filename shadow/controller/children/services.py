@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shadow.controller.kinds import SERVICE
 from shadow.controller.names import BENTO_PORT, PRIMARY, arm_name, manifest, selector
 from shadow.controller.resource import ServingArm, ShadowDeployment
 from shadow.controller.wire import Manifest
@@ -20,4 +21,4 @@ def arm_service(resource: ShadowDeployment, arm: ServingArm) -> Manifest:
 def _service(resource: ShadowDeployment, name: str, component: str, arm: str, port: int, target: str) -> Manifest:
     ports = [{"name": "http", "port": port, "targetPort": target, "protocol": "TCP"}]
     body = {"spec": {"type": "ClusterIP", "selector": selector(resource, arm), "ports": ports}}
-    return manifest(resource, "v1", "Service", name, component, arm, body)
+    return manifest(resource, SERVICE, name, component, arm, body)

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from shadow.controller.kinds import CONFIG_MAP
 from shadow.controller.names import HASH_ANNOTATION, hashed, labels, manifest, selector
 from tests.shadow.controller.resources import resource
 
@@ -15,7 +16,7 @@ def child(component: str, **changes: Any) -> dict[str, Any]:
     sd = resource(**{name: value for name, value in changes.items() if name == "deletionPolicy"})
     metadata = msgspec.structs.replace(sd.metadata, uid=changes.get("uid", ""))
     sd = msgspec.structs.replace(sd, metadata=metadata)
-    return manifest(sd, "v1", "ConfigMap", "recommender-x", component, "x", {"data": {}})
+    return manifest(sd, CONFIG_MAP, "recommender-x", component, "x", {"data": {}})
 
 
 def test_a_selector_is_part_of_the_labels_and_names_no_version() -> None:
