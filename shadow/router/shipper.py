@@ -154,15 +154,16 @@ class Shipper:
             async with asyncio.timeout_at(max(deadline, loop.time() + 1.0)):
                 while True:
                     await self._each(lambda log: log.settle())
-                    if await self.ship() and all(log.shipped for log in self.logs.values()):
+                    # A disk that refused a second ago may let them go now.
+                    if await self.ship() and all(log.shipped and log.emptied for log in self.logs.values()):
                         return 0
                     await asyncio.sleep(backoff.failed())
         except TimeoutError:
             pass
-        for log in self.logs.values():
-            if not log.shipped:
-                logger.error("%s: %d segments stay in the spool for the next shipper", log.name, len(log.waiting))
-        return 1
+        unshipped = [log for log in self.logs.values() if not log.shipped]
+        for log in unshipped:
+            logger.error("%s: %d segments stay in the spool for the next shipper", log.name, len(log.waiting))
+        return int(bool(unshipped))
 
     # --- the turns ---------------------------------------------------------------------------------------------------
 

@@ -99,7 +99,12 @@ class IncarnationLog:
     @property
     def cleared(self) -> bool:
         """Whether the spool has nothing of it but the manifest, nor needs that: the one in the store is sure."""
-        return self.settled and self._shelf.empty and not self._doubt.stands and not self._untold
+        return self.settled and self.emptied and not self._doubt.stands and not self._untold
+
+    @property
+    def emptied(self) -> bool:
+        """Whether no closed segment of it is on the disk any more."""
+        return self._shelf.empty
 
     @property
     def pending(self) -> int:
