@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
 
@@ -26,7 +28,7 @@ with ThreadPoolExecutor(len(places)) as pool:
 """
 STRANGER = "stranger"
 ALLOWED = {
-    "primary": {"shadow", "control", "redis", "store"},
+    "primary": {"shadow", "shadow's pod", "control", "redis", "store"},
     "shadow": {"redis"},
     "control": {"redis"},
     # Users come to the Service; a pod without a policy of its own also to what is not ours.
@@ -34,9 +36,9 @@ ALLOWED = {
 }
 
 
-def places(stand: Stand) -> list[tuple[str, str, int]]:
-    """(name, address, port) of whatever could be asked."""
-    address = {arm: stand.pods(arm)[0]["status"]["podIP"] for arm in ("primary", "shadow", "control")}
+def places(pods: Mapping[str, Any]) -> list[tuple[str, str, int]]:
+    """(name, address, port) of whatever could be asked; `pods` by arm."""
+    address = {arm: pod["status"]["podIP"] for arm, pod in pods.items()}
     return [
         ("users", "recommender", 80),
         ("bento behind the router", address["primary"], 3000),
@@ -52,10 +54,10 @@ def places(stand: Stand) -> list[tuple[str, str, int]]:
     ]
 
 
-def reached(stand: Stand, pod: str, container: str) -> set[str]:
-    """The names of the places that take a connection from there."""
+def reached(stand: Stand, pod: str, container: str, asked: Sequence[tuple[str, str, int]]) -> set[str]:
+    """The names of the places of `asked` that take a connection from there."""
     tried = ("exec", "--stdin", pod, "--container", container, "--", "python", "-c", TRIES)
-    told = json.loads(stand.kubectl(*tried, stdin=json.dumps(places(stand))))
+    told = json.loads(stand.kubectl(*tried, stdin=json.dumps(asked)))
     return {name for name, got in told.items() if got}
 
 
@@ -71,22 +73,22 @@ def test_each_allowed_way_is_open_and_each_other_is_shut(stand: Stand) -> None:
     stand.kind.cluster.apply([stranger], stand.namespace)
     stand.ready("primary", "shadow", "control")
     stand.kubectl("wait", "pod", STRANGER, "--for=condition=Ready", "--timeout=60s")
-    froms = {arm: (stand.pods(arm)[0]["metadata"]["name"], "bento") for arm in ("primary", "shadow", "control")}
-    froms[STRANGER] = (STRANGER, "it")
-    found = {name: reached(stand, *where) for name, where in froms.items()}
+    pods = {arm: stand.pods(arm)[0] for arm in ("primary", "shadow", "control")}
+    asked = places(pods)
+    found = {arm: reached(stand, pod["metadata"]["name"], "bento", asked) for arm, pod in pods.items()}
+    found[STRANGER] = reached(stand, STRANGER, "it", asked)
     # A pod reaches itself whatever a policy says: the shadow its own address, the primary its own ports.
     own = {
-        "primary": {name for name, _, _ in places(stand) if "router" in name or name in ("shipper's metrics",)},
+        "primary": {name for name, _, _ in asked if "router" in name or name == "shipper's metrics"},
         "shadow": {"shadow's pod", "shadow"},
         "control": {"control"},
     }
     # And every pod its own node, as Kubernetes says of policies: there the API server may be.
-    for arm in ("primary", "shadow", "control"):
-        if "control-plane" in stand.pods(arm)[0]["spec"]["nodeName"]:
+    for arm, pod in pods.items():
+        if "control-plane" in pod["spec"]["nodeName"]:
             own[arm].add("API server")
-    wanted = ALLOWED | {"primary": ALLOWED["primary"] | {"shadow's pod"}}
     assert {name: got - own.get(name, set()) - {"users"} for name, got in found.items()} == {
-        name: each - {"users"} for name, each in wanted.items()
+        name: each - {"users"} for name, each in ALLOWED.items()
     }
     assert "users" in found[STRANGER]
     assert "users" not in found["shadow"] | found["control"]
