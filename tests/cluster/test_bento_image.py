@@ -19,11 +19,7 @@ from tests.cluster.conftest import docker
 from tests.integration.served import environment
 from tests.ports import free_port
 
-pytestmark = [
-    pytest.mark.timeout(900),
-    pytest.mark.xdist_group("docker"),
-    pytest.mark.usefixtures("docker_there"),
-]
+pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("docker")]
 MOST_MEGABYTES = 550
 READY_SECONDS = 8.0
 STARTS = 3
