@@ -6,6 +6,7 @@ import json
 import sys
 from typing import Final
 
+from k8s.local import charts
 from k8s.local.cluster import ROOT, Cluster
 from k8s.local.demonstration import demonstrate
 from k8s.local.development import PARTS, apply_parts, ensure_secrets
@@ -18,7 +19,6 @@ NAMESPACE: Final = "recommender"
 TOOLS: Final = ("docker", "kind", "kubectl", "helm")
 OURS: Final = ("control", "router", "mlflow")
 PROMETHEUS: Final = {"app.kubernetes.io/name": "prometheus"}
-CHARTS: Final = ROOT / "helm"
 USAGE: Final = "usage: python -m k8s.local up|demo|down, or secrets [NAMESPACE]"
 
 
@@ -38,13 +38,8 @@ def up(cluster: Cluster) -> None:
     apply_parts(cluster, NAMESPACE, *PARTS, mlflow_image=images["mlflow"])
     cluster.kubectl("apply", "--namespace", NAMESPACE, "--filename", str(ROOT / "k8s/dev/ports/looked-at.yaml"))
     steps.tell("The charts")
-    cluster.helm("upgrade", "--install", "understudy-crds", str(CHARTS / "understudy-crds"), "--wait")
-    tags = {"image.tag": images["control"], "router.image.tag": images["router"]}
-    values = [part for key, image in tags.items() for part in ("--set-string", f"{key}={image.partition(':')[2]}")]
-    chart = ("upgrade", "--install", "understudy", str(CHARTS / "understudy"), "--namespace", NAMESPACE)
     watched = ("--set-json", f"networkPolicy.monitoring={json.dumps([{'podSelector': {'matchLabels': PROMETHEUS}}])}")
-    token = ("--set", "control.existingSecret=understudy-router")
-    cluster.helm(*chart, *values, *watched, *token, "--wait", "--timeout", "3m")
+    charts.install(cluster, NAMESPACE, images["control"], images["router"], *watched)
     say("\nIt stands. Prometheus: http://127.0.0.1:19090, MLflow: http://127.0.0.1:15000. Go on: make kind-demo")
 
 

@@ -1,6 +1,6 @@
 """What k8s/dev needs that no file may hold: passwords, made up once per namespace and kept in Secrets.
 
-Next module: `k8s.local.forwarding`.
+Next module: `k8s.local.charts`.
 """
 
 from __future__ import annotations

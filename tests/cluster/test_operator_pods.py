@@ -1,4 +1,4 @@
-"""The charts on a cluster: the operator makes a declared state real, is not missed while away, and leaves clean."""
+"""The charts on a cluster: the operator makes a declared state real, and is not missed while away."""
 
 from __future__ import annotations
 
@@ -8,25 +8,19 @@ from typing import Any
 
 import pytest
 
+from k8s.local import charts
 from shadow.controller.parts import Version
 from tests.cluster.kind_cluster import Stand, until
 from tests.cluster.traffic import Traffic, pause
-from tests.helm.conftest import ROOT
 
 pytestmark = [pytest.mark.timeout(1_500), pytest.mark.xdist_group("kind")]
-RELEASE = "understudy"
-OPERATOR = f"deployment/{RELEASE}-operator"
+OPERATOR = f"deployment/{charts.RELEASE}-operator"
 
 
 @pytest.fixture
 def operated(stand: Stand) -> Iterator[Stand]:
     """A namespace with the operator."""
-    cluster, tag = stand.kind.cluster, stand.kind.control.partition(":")[2]
-    cluster.helm("upgrade", "--install", "understudy-crds", str(ROOT / "helm/understudy-crds"), "--wait")
-    tags = ("--set-string", f"image.tag={tag},router.image.tag={stand.kind.router.partition(':')[2]}")
-    token = ("--set", "control.existingSecret=understudy-router")
-    chart = ("install", RELEASE, str(ROOT / "helm/understudy"), "--namespace", stand.namespace)
-    cluster.helm(*chart, *tags, *token, "--wait", "--timeout", "3m")
+    charts.install(stand.kind.cluster, stand.namespace, stand.kind.control, stand.kind.router)
     yield stand
     # With its finalizer a resource waits for an operator, and its namespace with it.
     stand.kubectl("scale", OPERATOR, "--replicas=1")
@@ -41,17 +35,9 @@ def condition(stand: Stand, name: str) -> None:
     stand.kubectl("wait", "sd/recommender", f"--for=condition={name}", "--timeout=240s", seconds=250)
 
 
-def named(stand: Stand) -> set[str]:
-    """What belongs to the resource."""
-    kinds = "deployments,services,configmaps,networkpolicies,poddisruptionbudgets,horizontalpodautoscalers"
-    return set(
-        stand.kubectl("get", kinds, "--selector", "app.kubernetes.io/instance=recommender", "-o", "name").split()
-    )
-
-
 def test_a_declared_state_becomes_real_and_stays_so_without_its_operator(operated: Stand) -> None:
     stand = operated
-    stand.kind.cluster.helm("test", RELEASE, "--namespace", stand.namespace)
+    stand.kind.cluster.helm("test", charts.RELEASE, "--namespace", stand.namespace)
     declared(stand, stand.kind.champion)
     condition(stand, "Ready")
     stand.open()
