@@ -16,6 +16,7 @@ from tests.cluster.api_server import api_server as api_server
 from tests.cluster.api_server import namespace as namespace
 from tests.cluster.kind_cluster import kind as kind
 from tests.cluster.kind_cluster import stand as stand
+from tests.helm.conftest import run as run
 
 NEEDED = ("python:3.11-slim", "redis:7-bookworm")
 

@@ -28,8 +28,8 @@ each_chart = pytest.mark.parametrize("chart", CHARTS)
 each_scenario = pytest.mark.parametrize("scenario", SCENARIOS)
 
 
-def rendered(run: Run, *arguments: str) -> str:
-    done = run("helm", "template", "understudy", "helm/understudy", "--namespace", "reco", *arguments)
+def rendered(run: Run, *arguments: str, chart: str = "understudy", namespace: str = "reco") -> str:
+    done = run("helm", "template", "understudy", f"helm/{chart}", "--namespace", namespace, *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
