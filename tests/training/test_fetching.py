@@ -191,7 +191,10 @@ def test_a_full_disk_is_told_with_the_directory_and_what_is_needed(tmp_path: Pat
 def test_a_stopped_fetch_leaves_nothing_behind(
     served: tuple[type[Handler], str], tmp_path: Path, signals: list[signal.Signals]
 ) -> None:
-    """Ctrl-C at a terminal, followed at once by the SIGTERM of the story that waits for the fetch."""
+    """Ctrl-C at a terminal, followed at once by the SIGTERM of the story that waits for the fetch.
+
+    Which of two signals at once a process with threads hears first is the kernel's choice, so either may name the end.
+    """
     handler, url = served
     held = threading.Event()
 
@@ -217,7 +220,7 @@ def test_a_stopped_fetch_leaves_nothing_behind(
         wait_until(lambda: any(path.stat().st_size for path in tmp_path.glob("cache/.fetch-*/ml-1m.zip")))
         for number in signals:
             process.send_signal(number)
-        assert process.wait(10) == 128 + signals[0]
+        assert process.wait(10) in {128 + number for number in signals}
     finally:
         held.set()
         process.kill()
