@@ -21,7 +21,6 @@ from scipy.special import chdtrc, ndtr, ndtri
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.intp]
 
-SRM_ALPHA: Final = 0.001
 LEAST_USERS: Final = 2
 
 
@@ -63,11 +62,6 @@ class Effect:
         """The lower and the upper limit, each with a one-sided error of `alpha`."""
         reach = quantile(self.degrees, alpha) * self.error
         return self.absolute - reach, self.absolute + reach
-
-
-def of_mean(values: Floats) -> Floats:
-    """A user's contribution to a mean is the value itself."""
-    return values
 
 
 def of_ratio(numerators: Floats, denominators: Floats) -> Floats:

@@ -14,19 +14,18 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.ab import (
-    SRM_ALPHA,
     DataError,
     Effect,
     Part,
     compare,
     cuped,
-    of_mean,
     of_ratio,
     part,
     sample_ratio,
     stratified,
 )
 from analysis.ab_data import Rows, Users, by_user
+from analysis.formulas_counts import SRM_ALPHA
 from analysis.looks import LAN_DEMETS_OBRIEN_FLEMING, looks
 from analysis.multiplicity import benjamini_hochberg, holm
 
@@ -163,9 +162,10 @@ def _effect(users: Users, metric: Metric, settings: Settings, arm: int, level: f
 
 
 def _contributions(users: Users, metric: Metric, chosen: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """A user's contribution to a mean is the value itself; to a ratio see `of_ratio`."""
     numerators = users.sums[metric.numerator][chosen]
     if metric.denominator is None:
-        return of_mean(numerators)
+        return numerators
     return of_ratio(numerators, users.sums[metric.denominator][chosen])
 
 

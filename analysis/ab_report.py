@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from analysis.ab import SRM_ALPHA
 from analysis.ab_judging import HARM, OPEN, WINS, Judged, Line
+from analysis.formulas_counts import SRM_ALPHA
 from analysis.power_report import short, table
 
 SCHEMA_VERSION: Final = 1

@@ -8,12 +8,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from scipy.special import chdtri, chndtr
 
 from analysis.formulas import Design, Formula, between, check, formulas, positive
 from analysis.formulas_proportions import as_proportion
+
+SRM_ALPHA: Final = 0.001
+"""Below this a sample ratio is called mismatched (Fabijan et al. 2019; GrowthBook)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +61,7 @@ class SampleRatioMismatch(Design):
     """
 
     convention: str = "chi-square"
-    alpha: float = 0.001
+    alpha: float = SRM_ALPHA
     sides: int = 1
     share: float = 0.5
     arms: int = 2

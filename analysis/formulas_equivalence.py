@@ -16,11 +16,11 @@ from scipy.special import ndtr
 from analysis.formulas import Design, Formula, between, check, formulas, near_tail, positive
 from analysis.formulas_exact import equivalence_binomial_power
 from analysis.formulas_means import ARM, CHOW
+from analysis.formulas_noninferiority import JULIOUS
 from analysis.formulas_student import equivalence_noncentral, equivalence_power, t_power
 
 SCHUIRMANN: Final = "Schuirmann 1987, J. Pharmacokin. Biopharm. 15, 657–680"
 OWEN: Final = "Owen 1965, Biometrika 52, 437–446; PowerTOST: power.TOST"
-JULIOUS: Final = "Julious 2004, Statistics in Medicine 23, 1921–1986"
 
 _MEANS: Final[tuple[tuple[str, str, str, str, str], ...]] = (
     ("exact", "two one-sided t tests, exact by Owen's Q", "power = E[Φ((Δ − ε)/SE − tS) − Φ((−Δ − ε)/SE + tS)]₊",

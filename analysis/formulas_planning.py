@@ -14,8 +14,6 @@ from scipy.special import ndtr
 
 from analysis.formulas import Design, Formula, between, check, formulas, positive
 
-DAYS_OF_A_WEEK = 7
-
 
 @dataclass(frozen=True, kw_only=True)
 class Quantile(Design):

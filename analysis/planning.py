@@ -25,8 +25,6 @@ AB: Final = "ab"
 SHADOW: Final = "shadow"
 SUCCESS: Final = "success"
 GUARDRAIL: Final = "guardrail"
-SRM_ALPHA: Final = 0.001
-"""Below this a sample ratio is called mismatched (Fabijan et al. 2019; GrowthBook)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +144,7 @@ class Sized:
     @property
     def mismatch(self) -> float:
         """The deviation of an arm's share that the check of the sample ratio finds with power .8."""
-        test = SampleRatioMismatch(alpha=SRM_ALPHA, share=1 / self.request.arms, arms=self.request.arms)
+        test = SampleRatioMismatch(share=1 / self.request.arms, arms=self.request.arms)
         return for_effect(Question(test=test), self.users).effect
 
     @property

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
 from analysis.formulas import check
+from analysis.formulas_counts import SRM_ALPHA
 from analysis.measures import MEASURES
-from analysis.planning import GUARDRAIL, SHADOW, SRM_ALPHA, SUCCESS, Metric, Sized
+from analysis.plan import plan_hash
+from analysis.planning import GUARDRAIL, SHADOW, SUCCESS, Metric, Sized
 from analysis.power_report import short
 
 
@@ -90,11 +91,6 @@ def _metric(found: Sized, metric: Metric) -> dict[str, Any]:
     harm = {"harm": metric.harm, "reason": metric.reason} if metric.role == GUARDRAIL else {}
     design = {"design": question.test.formula.design, "convention": question.test.convention}
     return {key: value for key, value in (said | size | harm | design).items() if value is not None}
-
-
-def plan_hash(text: bytes) -> str:
-    """SHA-256 of the YAML, as `sha256sum` prints it."""
-    return hashlib.sha256(text).hexdigest()
 
 
 def to_markdown(found: Sized, words: Words, text: bytes, place: str) -> str:
