@@ -19,8 +19,8 @@ from analysis.items import Items
 from analysis.load import FAILED, Tally, Triples, join
 from analysis.measures import SHADOW_CONTROL
 from analysis.noise import noise_floor
-from analysis.plan import CONTROL, SHADOW, Plan
-from analysis.promises import HOUR_US, broken_promises, hours_seen, time_promised, until_look, versions_promised
+from analysis.plan import CONTROL, HOUR_US, SHADOW, Plan
+from analysis.promises import broken_promises, hours_seen, time_promised, until_look, versions_promised
 from analysis.reading import read_rows
 from analysis.report.result import (
     BundleSummary,

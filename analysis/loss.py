@@ -15,10 +15,10 @@ import numpy.typing as npt
 from scipy import stats
 
 from analysis.load import ABSENT, ANSWERED, JUMP_US, MISSING, Tally, Triples
-from analysis.plan import Plan
+from analysis.plan import HOUR_US, Plan
+from analysis.sources import UNNAMED
 from analysis.verdict import OK, VETO, WARN, Check
 
-HOUR_US: Final = 3_600_000_000
 TENTHS: Final = 10
 CHANCE: Final = 0.001
 """Over all groups of one kind: what chance gives more rarely is none (as for the sample ratio)."""
@@ -56,7 +56,7 @@ def _tenths(latency_us: npt.NDArray[np.int64]) -> tuple[Groups, list[str]]:
 
 
 def _sources(triples: Triples, shown: npt.NDArray[np.bool_]) -> tuple[Groups, list[str]]:
-    return triples.sources[shown].astype(np.int64), [name or "(not named)" for name in triples.names]
+    return triples.sources[shown].astype(np.int64), [name or UNNAMED for name in triples.names]
 
 
 def _hours(event_us: npt.NDArray[np.int64]) -> tuple[Groups, list[str]]:

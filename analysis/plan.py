@@ -21,7 +21,7 @@ from analysis.measures import MEASURES, NONE
 SHADOW: Final = "shadow"
 CONTROL: Final = "control"
 
-
+HOUR_US: Final = 3_600_000_000
 MOST_LOOKS: Final = 20
 EARLIEST: Final = 0.1
 """No look before this part of the whole time: what it could show would be nothing."""
@@ -159,7 +159,7 @@ class Plan(_Strict):
     @property
     def block_us(self) -> int:
         """Length of a time block in microseconds, at least 1."""
-        return max(1, round(self.block_hours * 3_600_000_000))
+        return max(1, round(self.block_hours * HOUR_US))
 
     @property
     def guardrails(self) -> int:

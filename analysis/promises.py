@@ -7,15 +7,12 @@ come is a veto. Next module: `analysis.judging`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from analysis.load import Tally, Triples
-from analysis.plan import Plan
+from analysis.plan import HOUR_US, Plan
 from analysis.report.result import BundleSummary, CatalogueSummary
 from analysis.schedule import Look
 from analysis.verdict import OK, VETO, Check
-
-HOUR_US: Final = 3_600_000_000
 
 
 def broken_promises(plan: Plan, digest: str, promised: str, catalogue: CatalogueSummary) -> tuple[str, ...]:
