@@ -16,6 +16,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from analysis.aggregates import CellSums, Floats, numbered, same_cells, totals
+from analysis.formulas_student import t_critical
 from analysis.measures import MEAN_OF_USERS
 
 ROUNDING: Final = 1e-24
@@ -107,7 +108,7 @@ class Estimate:
         return float((1 - share) ** self.spread.effective_users)
 
     def _student(self, alpha: float) -> float:
-        return float(stats.t.isf(alpha, self.spread.degrees_of_freedom)) * self.standard_error
+        return t_critical(self.spread.degrees_of_freedom, alpha) * self.standard_error
 
     def _unseen(self, alpha: float) -> float:
         return self.span * float(1 - alpha ** (1 / max(self.spread.effective_users, 1.0)))
