@@ -8,6 +8,7 @@ Next module: `analysis.simulation`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -33,15 +34,11 @@ class Design:
     blocks: Codes
     cells: Codes
 
-    @property
-    def cell_users(self) -> Codes:
-        """The user of each cell."""
-        return self.users[np.unique(self.cells, return_index=True)[1]]
-
-    @property
-    def cell_blocks(self) -> Codes:
-        """The block of each cell."""
-        return self.blocks[np.unique(self.cells, return_index=True)[1]]
+    @cached_property
+    def cell_clusters(self) -> tuple[Codes, Codes]:
+        """The user and the block of each cell."""
+        first = np.unique(self.cells, return_index=True)[1]
+        return self.users[first], self.blocks[first]
 
     def until(self, block: int) -> Design:
         """The part of the log before `block`, with its users, blocks and cells numbered anew."""
@@ -121,8 +118,7 @@ def quantile_differences(who: Design, shadow: Floats, control: Floats, q: float 
 
 def _batch(who: Design, found: Floats, influence: Floats, weights: Floats, naive: Floats) -> Batch:
     by_cell = _sums(who.cells, influence)
-    sizes = [(_sums(codes, by_cell), codes) for codes in (who.cell_users, who.cell_blocks)]
-    one_way = [_corrected(totals) for totals, _ in sizes]
+    one_way = [_corrected(_sums(codes, by_cell)) for codes in who.cell_clusters]
     both = one_way[0] + one_way[1] - _corrected(by_cell)
     variance = np.where(both > 0, both, np.maximum(*one_way))
     clusters = [

@@ -8,6 +8,7 @@ gained by peeking; no memory of earlier runs is needed. The bounds spend α like
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -65,7 +66,7 @@ def due(plan_hours: tuple[float, ...], hours: float) -> Look | None:
 
 def last(plan_hours: tuple[float, ...]) -> Look:
     """The last planned look."""
-    return due(plan_hours, plan_hours[-1]) or WHOLE if plan_hours else WHOLE
+    return due(plan_hours, math.inf) or WHOLE
 
 
 @cache

@@ -68,9 +68,18 @@ SMALL: Final = Size(600, 400, ((400, 48),), (400, 96))
 FULL: Final = Size(2000, 2000, ((400, 48), (800, 60), (1600, 108)), (800, 96))
 
 
-def rate(promise: str, setting: str, count: int, runs: int, **limits: float) -> Rate:
+def rate(
+    promise: str,
+    setting: str,
+    count: int,
+    runs: int,
+    *,
+    least: float = 0.0,
+    most: float = 1.0,
+    slack: float = 0.0,
+    naive: float | None = None,
+) -> Rate:
     """A rate with its acceptance; `least`, `most` as promised, `slack` widens both, `naive` is told beside."""
-    least, most, slack = limits.get("least", 0.0), limits.get("most", 1.0), limits.get("slack", 0.0)
     low = stats.binomtest(count, runs, max(0.0, least - slack), alternative="less").pvalue
     high = stats.binomtest(count, runs, min(1.0, most + slack), alternative="greater").pvalue
     return Rate(
@@ -81,7 +90,7 @@ def rate(promise: str, setting: str, count: int, runs: int, **limits: float) -> 
         least=least,
         most=most,
         kept=bool(min(low, high) > SURE),
-        naive=limits.get("naive"),
+        naive=naive,
     )
 
 
@@ -154,7 +163,7 @@ def _gates(rng: np.random.Generator, size: Size, correlation: float, tick: Calla
         tick()
         quarter += _guardrails(rng, users // 4, blocks // 4, correlation, [blocks // 4])
         tick()
-    ends, quarters = whole[LOOKS - 1 :: LOOKS], quarter
+    ends = whole[LOOKS - 1 :: LOOKS]
     found = []
     for guardrails in range(1, MOST_GUARDRAILS + 1):
         margin = planned_margin(ends, guardrails, WHOLE)
@@ -164,7 +173,7 @@ def _gates(rng: np.random.Generator, size: Size, correlation: float, tick: Calla
             effect: np.concatenate([verdicts(each[:guardrails], margin, effect * margin) for each in ends])
             for effect in (0.0, 1.0, 2.0)
         }
-        small = np.concatenate([verdicts(each[:guardrails], margin, 0.0) for each in quarters])
+        small = np.concatenate([verdicts(each[:guardrails], margin, 0.0) for each in quarter])
         found += _told(guardrails, correlation, outcomes, small, any_pass)
     return found
 
