@@ -14,14 +14,12 @@ from typing import Any, Final
 from shadow.controller.api import Api, ClusterError
 from shadow.controller.conflicts import Kept, told, without
 from shadow.controller.kinds import CHILDREN, RESOURCE, Kind, kind_called
-from shadow.controller.names import HASH_ANNOTATION, MANAGER
+from shadow.controller.names import HASH_ANNOTATION, MANAGED_LABEL, MANAGER, TAKE_BACK
 from shadow.controller.objects import Ref, own_fields, ref_of
 from shadow.controller.resource import GROUP
 from shadow.controller.wire import Manifest
 
-SELECTOR: Final = f"app.kubernetes.io/managed-by={MANAGER}"
-TAKE_BACK: Final = f"{GROUP}/take-back"
-"""A person annotates a child with it to give its fields back to the operator."""
+SELECTOR: Final = f"{MANAGED_LABEL}={MANAGER}"
 DONE: Final = "done"
 ATTEMPTS: Final = 4
 """An apply that leaves out what is kept may meet a hand that was faster, so many times."""

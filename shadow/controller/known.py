@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, TypeVar
+from typing import TypeVar
 
-from shadow.controller.names import MANAGER
+from shadow.controller.names import INSTANCE_LABEL, MANAGED_LABEL, MANAGER
 from shadow.controller.objects import ref_of
 from shadow.controller.resource import KIND
 from shadow.controller.wire import Manifest
-
-INSTANCE: Final = "app.kubernetes.io/instance"
-MANAGED: Final = "app.kubernetes.io/managed-by"
 
 Key = tuple[str, str]
 Name = TypeVar("Name", str, Key)
@@ -57,12 +54,12 @@ class Known:
 def is_child(found: Manifest) -> bool:
     """Whether it has the labels of a child."""
     labels = found["metadata"].get("labels") or {}
-    return labels.get(MANAGED) == MANAGER and bool(labels.get(INSTANCE))
+    return labels.get(MANAGED_LABEL) == MANAGER and bool(labels.get(INSTANCE_LABEL))
 
 
 def instance_of(child: Manifest) -> str:
     """The name of the resource it belongs to."""
-    return str((child["metadata"].get("labels") or {}).get(INSTANCE, ""))
+    return str((child["metadata"].get("labels") or {}).get(INSTANCE_LABEL, ""))
 
 
 def version_of(found: Manifest) -> int:

@@ -13,8 +13,15 @@ from shadow.controller.kinds import RESOURCE, Kind
 from shadow.controller.resource import GROUP, ShadowDeployment
 from shadow.controller.wire import Manifest
 
-PRIMARY: Final = "primary"
 BENTO_PORT: Final = 3000
+PRIMARY: Final = "primary"
+SHADOW: Final = "shadow"
+CONTROL: Final = "control"
+INSTANCE_LABEL: Final = "app.kubernetes.io/instance"
+"""The name of the resource."""
+COMPONENT_LABEL: Final = "app.kubernetes.io/component"
+"""What the arm is to it: primary, shadow or control."""
+MANAGED_LABEL: Final = "app.kubernetes.io/managed-by"
 ARM_LABEL: Final = f"{GROUP}/arm"
 BENTO_ANNOTATION: Final = f"{GROUP}/bento"
 EXCEPTIONS: Final = {
@@ -23,11 +30,13 @@ EXCEPTIONS: Final = {
 """Of Deployments, to kube-score: images have exact tags, so there is no need to ask the registry at every start; the
 number of BentoML's user is its image's."""
 HASH_ANNOTATION: Final = f"{GROUP}/spec-hash"
+TAKE_BACK: Final = f"{GROUP}/take-back"
+"""A person annotates a child with it to give its fields back to the operator."""
 MANAGER: Final = "understudy-operator"
 """Field manager of server-side apply, and app.kubernetes.io/managed-by."""
 LONGEST_NAME: Final = 40
 """Of a resource: with an arm of at most 20 characters behind it, it is a label of 61."""
-RESERVED_ARMS: Final = (PRIMARY, "shadow", "control", "router")
+RESERVED_ARMS: Final = (PRIMARY, SHADOW, CONTROL, "router")
 RESERVED: Final = ("app.kubernetes.io/", f"{GROUP}/")
 """Prefixes of labels and annotations that are the operator's."""
 
@@ -39,16 +48,13 @@ def arm_name(resource: ShadowDeployment, arm: str) -> str:
 
 def selector(resource: ShadowDeployment, arm: str | None = None) -> dict[str, str]:
     """Labels by which pods of `arm` are found; without one, all pods of the resource."""
-    found = {"app.kubernetes.io/name": "understudy", "app.kubernetes.io/instance": resource.metadata.name}
+    found = {"app.kubernetes.io/name": "understudy", INSTANCE_LABEL: resource.metadata.name}
     return found | ({ARM_LABEL: arm} if arm is not None else {})
 
 
 def labels(resource: ShadowDeployment, component: str, arm: str) -> dict[str, str]:
     """All labels of what belongs to `arm`; `component` is primary, shadow or control."""
-    return selector(resource, arm) | {
-        "app.kubernetes.io/component": component,
-        "app.kubernetes.io/managed-by": MANAGER,
-    }
+    return selector(resource, arm) | {COMPONENT_LABEL: component, MANAGED_LABEL: MANAGER}
 
 
 def manifest(

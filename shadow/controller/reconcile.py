@@ -13,18 +13,17 @@ from typing import Final
 import msgspec
 
 from shadow.controller.children import children
-from shadow.controller.names import BENTO_ANNOTATION, PRIMARY, arm_name
+from shadow.controller.names import BENTO_ANNOTATION, COMPONENT_LABEL, CONTROL, PRIMARY, SHADOW, arm_name
 from shadow.controller.notes import notes_of
 from shadow.controller.objects import Ref, own_fields, ref_of
 from shadow.controller.observed import Observed, Outcome
 from shadow.controller.parts import Version
 from shadow.controller.resource import Platform, Routers, Serving, ServingArm, ShadowDeployment
-from shadow.controller.router_config import CONTROL, SHADOW, router_config
+from shadow.controller.router_config import router_config
 from shadow.controller.statuses import status_of
 from shadow.controller.wire import Manifest
 from shadow.router.config import RouterConfig
 
-COMPONENT: Final = "app.kubernetes.io/component"
 FAREWELL: Final = timedelta(seconds=15)
 """How long a resource that is deleted waits for its routers to hear that they copy no more."""
 PRODUCTION: Final = ("Deployment", "Service")
@@ -35,7 +34,7 @@ def reconcile(resource: ShadowDeployment, seen: Observed, now: datetime, platfor
     """What is to be done about `resource`; all that it depends on is in the arguments."""
     leaving = bool(resource.metadata.deletion_timestamp)
     serving = serving_of(resource, seen.children)
-    config = router_config(resource, serving, platform)
+    config = router_config(resource, serving)
     routers = _routers(resource, config, seen, now)
     wanted = () if leaving and _all_goes(resource) else children(resource, serving, platform)
     delete = _orphans(resource, seen.children, wanted)
@@ -119,7 +118,7 @@ def _orphans(resource: ShadowDeployment, found: tuple[Manifest, ...], wanted: tu
 
 def is_production(child: Manifest) -> bool:
     """Whether users are served by it."""
-    return child["kind"] in PRODUCTION and child["metadata"].get("labels", {}).get(COMPONENT) == PRIMARY
+    return child["kind"] in PRODUCTION and child["metadata"].get("labels", {}).get(COMPONENT_LABEL) == PRIMARY
 
 
 def _all_goes(resource: ShadowDeployment) -> bool:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from shadow.controller.names import BENTO_PORT, arm_name
+from shadow.controller.names import BENTO_PORT, CONTROL, arm_name
 from shadow.controller.parts import Mirror
-from shadow.controller.resource import Platform, Serving, ServingArm, ShadowDeployment
+from shadow.controller.resource import Serving, ServingArm, ShadowDeployment
 from shadow.controller.wire import size_of
 from shadow.router.config import Arm, Primary, Route, RouterConfig
 
@@ -18,11 +18,9 @@ ADMIN: Final = "127.0.0.1:8701"
 OBSERVE_PORT: Final = 8702
 SHIPPER_PORT: Final = 8703
 SOCKET: Final = "/run/understudy/shipper.sock"
-CONTROL: Final = "control"
-SHADOW: Final = "shadow"
 
 
-def router_config(resource: ShadowDeployment, serving: Serving, platform: Platform) -> RouterConfig:  # noqa: ARG001
+def router_config(resource: ShadowDeployment, serving: Serving) -> RouterConfig:
     """What every router of `resource` should have in force while `serving` plays.
 
     Never different for two routers of one resource. Paused: `mode` is off, and the arms stay.

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
-from shadow.controller.names import PRIMARY, arm_name
+from shadow.controller.names import PRIMARY, SHADOW, TAKE_BACK, arm_name
 from shadow.controller.observed import Observed
 from shadow.controller.resource import Condition, Routers, Serving, ShadowDeployment, Status
-from shadow.controller.router_config import SHADOW, mirrored
+from shadow.controller.router_config import mirrored
 from shadow.controller.wire import Manifest
 
 Truth = Literal["True", "False", "Unknown"]
@@ -149,7 +149,7 @@ def _kept(resource: ShadowDeployment, seen: Observed) -> str:
     return (
         f"{first.kind} {first.name}: {first.manager} keeps {first.field}{f' and {more} more' if more else ''}, "
         f"and the operator leaves it so. To give it back: kubectl -n {resource.metadata.namespace} annotate {target} "
-        "understudy.dev/take-back=yes"
+        f"{TAKE_BACK}=yes"
     )
 
 

@@ -21,7 +21,7 @@ def children(resource: ShadowDeployment, serving: Serving, platform: Platform) -
     scaling = resource.spec.autoscaling
     found = [
         *network_policies(resource, platform),
-        config_map(resource, serving, platform),
+        config_map(resource, serving),
         users_service(resource),
         *(arm_service(resource, arm) for arm in serving.arms),
         primary(resource, serving, platform),

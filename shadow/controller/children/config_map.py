@@ -11,13 +11,13 @@ import msgspec
 from shadow.controller.children.primary import CONFIG_FILE, config_map_name
 from shadow.controller.kinds import CONFIG_MAP
 from shadow.controller.names import PRIMARY, manifest
-from shadow.controller.resource import Platform, Serving, ShadowDeployment
+from shadow.controller.resource import Serving, ShadowDeployment
 from shadow.controller.router_config import router_config
 from shadow.controller.wire import Manifest
 
 
-def config_map(resource: ShadowDeployment, serving: Serving, platform: Platform) -> Manifest:
+def config_map(resource: ShadowDeployment, serving: Serving) -> Manifest:
     """`<name>-router`."""
-    text = msgspec.json.format(msgspec.json.encode(router_config(resource, serving, platform)), indent=2).decode()
+    text = msgspec.json.format(msgspec.json.encode(router_config(resource, serving)), indent=2).decode()
     body = {"data": {CONFIG_FILE: text + "\n"}}
     return manifest(resource, CONFIG_MAP, config_map_name(resource), PRIMARY, PRIMARY, body)

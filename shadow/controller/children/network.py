@@ -10,18 +10,19 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from shadow.controller.kinds import NETWORK_POLICY
-from shadow.controller.names import BENTO_PORT, PRIMARY, arm_name, manifest, selector
+from shadow.controller.names import BENTO_PORT, COMPONENT_LABEL, CONTROL, PRIMARY, SHADOW, arm_name, manifest, selector
 from shadow.controller.parts import Peer, Way
 from shadow.controller.resource import Platform, ShadowDeployment
-from shadow.controller.router_config import CONTROL, LISTEN_PORT, OBSERVE_PORT, SHADOW, SHIPPER_PORT
+from shadow.controller.router_config import LISTEN_PORT, OBSERVE_PORT, SHIPPER_PORT
 from shadow.controller.wire import Manifest, plain
 
 ARMS: Final = "arms"
+NAMESPACE_LABEL: Final = "kubernetes.io/metadata.name"
 MAY_BE_ALONE: Final = {"kube-score/ignore": "networkpolicy-targets-pod"}
 """To kube-score: between trials there are no arms."""
 DNS_PORT: Final = 53
 DNS: Final[dict[str, Any]] = {
-    "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
+    "namespaceSelector": {"matchLabels": {NAMESPACE_LABEL: "kube-system"}},
     "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
 }
 
@@ -55,7 +56,7 @@ def _policy(
 
 def _arms(resource: ShadowDeployment) -> dict[str, Any]:
     """The pods of shadow, control and further shadows."""
-    component = {"key": "app.kubernetes.io/component", "operator": "In", "values": [SHADOW, CONTROL]}
+    component = {"key": COMPONENT_LABEL, "operator": "In", "values": [SHADOW, CONTROL]}
     return {"matchLabels": selector(resource), "matchExpressions": [component]}
 
 
@@ -92,7 +93,7 @@ def _operator(platform: Platform) -> dict[str, Any]:
     pods: dict[str, Any] = {"podSelector": {"matchLabels": dict(platform.control_labels)}}
     if not platform.control_namespace:
         return pods
-    return pods | {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": platform.control_namespace}}}
+    return pods | {"namespaceSelector": {"matchLabels": {NAMESPACE_LABEL: platform.control_namespace}}}
 
 
 def _shared_ways(resource: ShadowDeployment) -> list[dict[str, Any]]:

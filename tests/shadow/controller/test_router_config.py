@@ -9,11 +9,11 @@ import pytest
 from shadow.controller.resource import Serving
 from shadow.controller.router_config import router_config
 from shadow.router.config import RouterConfig
-from tests.shadow.controller.resources import CHALLENGER, CHAMPION, ON_TRIAL, PLATFORM, resource
+from tests.shadow.controller.resources import CHALLENGER, CHAMPION, ON_TRIAL, resource
 
 
 def config(serving: Serving = ON_TRIAL, **spec: Any) -> RouterConfig:
-    return router_config(resource(**spec), serving, PLATFORM)
+    return router_config(resource(**spec), serving)
 
 
 def shares(**spec: Any) -> list[float]:

@@ -134,4 +134,4 @@ def test_what_an_overlay_may_not_set_is_what_the_operator_sets(sd: ShadowDeploym
 @MANY
 @given(resources())
 def test_the_configuration_is_one_that_a_router_takes(sd: ShadowDeployment) -> None:
-    parse_config(msgspec.json.encode(router_config(sd, plays(sd), PLATFORM)), "test")
+    parse_config(msgspec.json.encode(router_config(sd, plays(sd))), "test")

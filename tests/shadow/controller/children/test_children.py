@@ -72,7 +72,7 @@ def test_the_hash_changes_with_the_child_and_only_with_it() -> None:
 
 
 def test_the_configuration_is_one_that_a_router_takes() -> None:
-    config = router_config(resource(mirror={"percent": 5}, control={"percent": 2}), ON_TRIAL, PLATFORM)
+    config = router_config(resource(mirror={"percent": 5}, control={"percent": 2}), ON_TRIAL)
     taken = parse_config(msgspec.json.encode(config), "test")
     assert [(arm.name, arm.url, arm.fraction) for arm in taken.arms] == [
         ("shadow", "http://recommender-shadow:3000", 0.05),
