@@ -78,12 +78,6 @@ class SequenceRuns:
         runs = zip(self._firsts, self._lasts, strict=True)
         return sum(min(last + 1, number) - first for first, last in runs if first < number)
 
-    def gaps(self, limit: int = 3) -> list[tuple[int, int]]:
-        """The first `limit` gaps between what was seen, as (first missing, last missing)."""
-        starts = [0, *(last + 1 for last in self._lasts)]
-        found = [(start, first - 1) for start, first in zip(starts, self._firsts, strict=False) if first > start]
-        return found[:limit]
-
 
 class LogHealth(msgspec.Struct, kw_only=True):
     """The state of a pair log after reading all of it once.
