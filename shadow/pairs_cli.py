@@ -60,16 +60,16 @@ def stats(location: str, experiment: str | None, as_json: bool) -> None:
 @json_option
 def show(location: str, request_id: str, experiment: str | None, as_json: bool) -> None:
     """Print both answers to one request side by side, and what differs; an exposure among them."""
-    from itertools import chain
-
-    from shadow.contracts import Exposure, PairRecord
+    from shadow.contracts import Exposure
+    from shadow.incarnations import find_incarnations
     from shadow.pairs_view import as_document, side_by_side
-    from shadow.segments import Log, read_pairs
+    from shadow.segments import Reading
 
     with told():
-        log = read_pairs(location, experiment)
-        both = chain[PairRecord | Exposure](log, Log(log.incarnations, Exposure))
-        found = [record for record in both if record.request_id == request_id]
+        reading, incarnations = Reading(), find_incarnations(location, experiment)
+        records = (record for incarnation in incarnations for record in reading.records(incarnation))
+        found = [record for record in records if record.request_id == request_id]
+    found.sort(key=lambda record: isinstance(record, Exposure))
     for record in found:
         click.echo(as_document(record) if as_json else "\n".join(side_by_side(record)))
     if not found:
