@@ -76,6 +76,17 @@ async def until(condition: Callable[[], object]) -> None:
             await asyncio.sleep(0.001)
 
 
+async def closed(port: int) -> None:
+    """Until nobody accepts at `port` any more."""
+    while True:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except ConnectionRefusedError:
+            return
+        writer.close()
+        await asyncio.sleep(0.001)
+
+
 def in_pieces(data: bytes, sizes: Iterable[int], feed: Callable[[bytes], None]) -> None:
     """Feed pieces of these sizes, and then the rest."""
     start = 0

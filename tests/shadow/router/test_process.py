@@ -97,7 +97,7 @@ async def test_sigterm_lets_the_copies_under_way_and_in_the_queue_end_and_logs_t
             if number < CONCURRENCY:
                 await asked.acquire()
         router.process.terminate()
-        await closed(port)
+        await harness.closed(port)
         assert router.process.poll() is None, router.tail()
         released.set()
         assert await asyncio.to_thread(router.process.wait, 10) == 0
@@ -107,17 +107,6 @@ async def test_sigterm_lets_the_copies_under_way_and_in_the_queue_end_and_logs_t
     assert [record["outcome"] for record in collector.records] == ["paired"] * REQUESTS
     assert collector.frames[-1]["record"] == "goodbye"
     assert collector.frames[-1]["records"] == REQUESTS
-
-
-async def closed(port: int) -> None:
-    """Until nobody accepts at `port` any more."""
-    while True:
-        try:
-            _, writer = await asyncio.open_connection(HOST, port)
-        except ConnectionRefusedError:
-            return
-        writer.close()
-        await asyncio.sleep(0.01)
 
 
 @asynccontextmanager

@@ -491,18 +491,6 @@ async def test_a_primary_that_is_not_there_is_502_and_served_again_when_it_is_ba
         assert (await stage.get("/recommend?user_id=1"))[0] == 200
 
 
-async def refused(port: int) -> None:
-    """Until nothing listens there: the socket is closed some turns of the loop after the drain began."""
-    async with asyncio.timeout(5):
-        while True:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except ConnectionRefusedError:
-                return
-            writer.close()
-            await asyncio.sleep(0.001)
-
-
 async def test_a_drain_answers_what_is_under_way_lets_the_copies_end_and_takes_nothing_new() -> None:
     gates = asyncio.Event(), asyncio.Event()
 
@@ -518,7 +506,8 @@ async def test_a_drain_answers_what_is_under_way_lets_the_copies_end_and_takes_n
         writer.write(request("/recommend?user_id=1"))
         await until(lambda: stage.primary.heads)
         drain = asyncio.create_task(stage.server.drain())
-        await refused(stage.port)
+        # Its socket is closed some turns of the loop after the drain began.
+        await asyncio.wait_for(harness.closed(stage.port), 5)
         gates[0].set()
         status, headers, _ = await read_answer(reader)
         assert (status, headers["connection"]) == (200, "close")
