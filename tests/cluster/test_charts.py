@@ -8,7 +8,7 @@ from tests.cluster.api_server import ApiServer
 from tests.helm.conftest import ROOT, Run
 from tests.helm.test_charts import SCENARIOS, rendered
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("api_server")]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("api-server")]
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)

@@ -13,7 +13,7 @@ from tests.cluster.api_server import ApiServer
 from tests.shadow.controller.cases import BROKEN, MODEL, OTHER
 from tests.shadow.controller.resources import document
 
-pytestmark = pytest.mark.xdist_group("api_server")
+pytestmark = pytest.mark.xdist_group("api-server")
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -11,7 +11,7 @@ import pytest
 from shadow.controller.generated import CRD_FILE, EXAMPLES, RENDERED, ROOT
 from tests.cluster.api_server import ApiServer
 
-pytestmark = pytest.mark.xdist_group("api_server")
+pytestmark = pytest.mark.xdist_group("api-server")
 
 
 @pytest.fixture(scope="module", autouse=True)
