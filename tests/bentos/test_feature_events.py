@@ -261,7 +261,7 @@ async def test_a_redis_that_is_away_or_silent_fails_a_write_within_the_deadline(
             started = time.monotonic()
             with pytest.raises(StoreWriteError, match=WRITE_FAULTS[fault]) as failed:
                 await store.add("u", "e", Event("i", 4.0, 1))
-            assert time.monotonic() - started < 1
+            assert time.monotonic() - started < 5
             assert failed.value.fault == fault
             await store.close()
 

@@ -55,13 +55,13 @@ async def test_the_primarys_answer_comes_back_and_the_pair_is_logged() -> None:
     ],
 )
 async def test_no_fault_of_the_shadow_reaches_the_client(fault: harness.Answer, outcome: str, error: str) -> None:
-    async with running(shadow=fault, deadline_ms=300) as stage:
+    async with running(shadow=fault, deadline_ms=3000) as stage:
         for number in range(3):
             started = time.monotonic()
             status, _, body = await stage.get(f"/recommend?user_id={number}")
             assert status == 200
             assert json.loads(body) == {"target": f"/recommend?user_id={number}"}
-            assert time.monotonic() - started < 0.25
+            assert time.monotonic() - started < 2.5
         await stage.settled()
         assert stage.outcomes == {outcome: 3}
         assert stage.arm.balance == 0
