@@ -162,3 +162,10 @@ MEASURES: Final[dict[str, Measure]] = {
     )
 }
 """By name. What each is compared with, weighted by and counted as is in docs/gate.md too; a test holds both equal."""
+
+GUARDRAILS: Final = ("long_tail_share", "latency_p95", "errors", "empty_lists", "unknown_items")
+"""What a plan gates by default: one metric of the tail, the 95th percentile, errors, empties, violations. All else is
+described: guardrails on one construct only spend α and β (docs/gate.md, The plan)."""
+
+TAIL_METRICS: Final = ("long_tail_share", "coverage", "gini", "entropy", "novelty")
+"""One construct: how much of the catalogue is shown. The first of them may be a guardrail."""

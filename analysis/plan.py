@@ -16,7 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from analysis.adapters import ADAPTERS
-from analysis.measures import MEASURES, NONE
+from analysis.measures import MEASURES, NONE, TAIL_METRICS
 
 SHADOW: Final = "shadow"
 CONTROL: Final = "control"
@@ -71,6 +71,11 @@ class MetricPlan(_Strict):
     def _role_fits(self) -> MetricPlan:
         if self.role == "descriptive" and self.margin is not None:
             raise ValueError(f"{self.name} is descriptive, so it has no margin")
+        if self.role == "guardrail" and self.name in TAIL_METRICS[1:]:
+            raise ValueError(
+                f"{self.name} tells the same as {TAIL_METRICS[0]}, and one metric of the tail is gated: make it "
+                f"descriptive, and {TAIL_METRICS[0]} the guardrail"
+            )
         if self.role == "guardrail" and MEASURES[self.name].harm == NONE:
             raise ValueError(f"{self.name} has no harmful direction, so it can only be descriptive")
         if self.role == "guardrail" and self.margin is None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from analysis.margins_cli import margins
 from analysis.power_cli import SPENDINGS, refuse
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ SHOWN: Final = "4 weeks, 240,000 users (188,886 needed, most by clicked): plans/
 @click.group()
 def plan() -> None:
     """Plan an experiment: what is tested, by which margins, on how many users, for how long."""
+
+
+plan.add_command(margins)
 
 
 @plan.command(epilog=EXAMPLE + f"  {SHOWN}")

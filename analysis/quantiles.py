@@ -58,7 +58,7 @@ def difference_of_quantiles(
     first, second = (float(np.quantile(arm, q)) for arm in (shadow, control))
     if second >= deadline or (log and min(first, second) <= 0):
         return None
-    influence = _influence(shadow, q, deadline, log) - _influence(control, q, deadline, log)
+    influence = quantile_influence(shadow, q, deadline, log) - quantile_influence(control, q, deadline, log)
     value = float(np.log(first / second)) if log else first - second
     spread = two_way(*_cells(sums(influence)))
     notes = tuple(NO_SLOPE if spread.variance == 0 else note for note in spread.notes)
@@ -71,7 +71,7 @@ def _cells(cells: CellSums) -> tuple[Floats, Floats, npt.NDArray[np.intp], Integ
     return cells.sums, cells.counts, numbered(cells.users), cells.blocks
 
 
-def _influence(values: Floats, q: float, deadline: float, log: bool) -> Floats:
+def quantile_influence(values: Floats, q: float, deadline: float, log: bool = False) -> Floats:
     """Each request's influence on the quantile of `values` (or on its logarithm), summing to about 0."""
     at = float(np.quantile(values, q))
     below = (values < deadline) if at >= deadline else (values <= at)

@@ -75,6 +75,10 @@ def test_the_committed_plan_is_valid_and_gives_a_reason_for_every_margin():
         (guardrail(unit="ms"), "measured in rate"),
         (guardrail(role="descriptive"), "has no margin"),
         (guardrail(name="overlap_at_10", comparison="shadow with primary", unit="share"), "no harmful direction"),
+        (
+            guardrail(name="novelty", comparison="shadow - primary", unit="bits"),
+            "novelty tells the same as long_tail_share, and one metric of the tail is gated: make it descriptive",
+        ),
     ],
 )
 def test_a_wrong_plan_is_refused_by_the_name_of_what_is_wrong(document, said):
