@@ -25,7 +25,7 @@ CHUNKED: Final = -1
 LAST_CHUNK: Final = b"0\r\n\r\n"
 STATUS_LINES: Final = {int(each): b"HTTP/1.1 %d %b" % (each, each.phrase.encode()) for each in HTTPStatus}
 _HOST: Final = re.compile(rb"[A-Za-z0-9._~%-]+(:[0-9]{0,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{0,5})?")
-_RTSP: Final = re.compile(rb"(?:\A|\n)([A-Z_-]+) +([^ \r\n]*) +RTSP/")
+_RTSP: Final = re.compile(rb" RTSP/")
 REQUEST_ID: Final = b"x-request-id"
 EVENT_TIME: Final = b"x-understudy-event-time"
 HOPS: Final = b"x-understudy-hops"
@@ -71,11 +71,10 @@ class RequestReader:
         """Whether the bytes so far end with a whole request: nothing of a next one has come."""
         self._silent_bytes = 0
         self._in_head = False
-        self._raw = b""
-        """The bytes that hold the head under way."""
-        self._rtsp: frozenset[tuple[bytes, bytes]] | None = None
-        """The method and target of each line of them that names RTSP: llhttp reads that too, and does not tell it from
-        HTTP. Looked for once in what came, not for each request of it: in a long pipeline that took seconds."""
+        self._first_line = True
+        """Whether the line under way began outside a head: a head in it is still at its request line."""
+        self._end = b""
+        """The last bytes of a head under way: " RTSP/" may go on from there."""
         self._target = b""
         self._headers: Headers = []
         self._refusal: RefusalError | None = None
@@ -84,18 +83,20 @@ class RequestReader:
     def feed(self, data: bytes) -> None:
         """Take bytes; what they complete goes to `events`."""
         before = len(self.events)
-        self._raw = self._raw + data if self._in_head else data
-        self._rtsp = None
         try:
-            self._parser.feed_data(data)
+            rest = self._past_rtsp(data) if b" RTSP/" in self._end + data else data
+            if line := rest.rfind(b"\n") + 1:
+                self._parser.feed_data(rest[:line])
+                self._first_line = not self._in_head
+            if line < len(rest):
+                self._parser.feed_data(rest[line:])
         except httptools.HttpParserUpgrade:
             raise RefusalError(501, "upgrades and CONNECT are not supported") from None
         except httptools.HttpParserError as error:
             raise self._refusal or _meaning(error) from None
         # What never ends (a header, a trailer, a chunk's extension) reaches no callback, so it is counted here.
         self._silent_bytes = 0 if self.idle or len(self.events) > before else self._silent_bytes + len(data)
-        if not self._in_head:
-            self._raw = b""
+        self._end = (self._end + data)[-5:] if self._in_head else b""
         if self._silent_bytes > HEAD_BYTES:
             raise RefusalError(431, f"the request's head is longer than {HEAD_BYTES} bytes")
 
@@ -132,10 +133,6 @@ class RequestReader:
         method, version = self._parser.get_method(), self._parser.get_http_version()
         if version not in ("1.1", "1.0"):
             self._refuse(400, f"HTTP/{version} is not spoken here, HTTP/1.1 is")
-        if self._rtsp is None:
-            self._rtsp = frozenset(_RTSP.findall(self._raw)) if b"RTSP/" in self._raw else frozenset()
-        if (method, self._target) in self._rtsp:
-            self._refuse(400, "RTSP is not spoken here, HTTP/1.1 is")
         if method not in METHODS:
             supported = ", ".join(sorted(each.decode() for each in METHODS))
             self._refuse(501, f"method {method.decode('latin-1')} is not supported; {supported} are")
@@ -153,6 +150,25 @@ class RequestReader:
     def on_message_complete(self) -> None:  # noqa: D102
         self.idle = True
         self.events.append(None)
+
+    def _past_rtsp(self, data: bytes) -> bytes:
+        """Take `data` as far as RTSP is named in it, the rest is returned; refuse RTSP in a request line.
+
+        llhttp reads RTSP too, and does not tell it from HTTP. What it has read up to there tells a request line from a
+        header or a body that holds the same words.
+        """
+        taken = 0
+        for found in _RTSP.finditer(self._end + data):
+            end = found.end() - len(self._end)
+            if line := data.rfind(b"\n", taken, end) + 1:
+                self._parser.feed_data(data[taken:line])
+                self._first_line = not self._in_head
+                taken = line
+            self._parser.feed_data(data[taken:end])
+            taken = end
+            if self._in_head and self._first_line:
+                raise RefusalError(400, "RTSP is not spoken here, HTTP/1.1 is")
+        return data[taken:]
 
     def _known(self) -> dict[bytes, bytes]:
         """The headers that the router reads, once those that rule over the message are clear."""

@@ -135,6 +135,49 @@ def test_framing_that_never_ends_is_refused(endless: bytes) -> None:
     assert caught.value.status == 431
 
 
+PLAIN = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
+RTSP = b"GET /x RTSP/1.0\r\nHost: a\r\n\r\n"
+WITH_BODY = b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%b"
+IN_CHUNKS = b"POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\nX: RTSP/\r\n\r\n"
+QUOTED = b"words\r\nPOST /x RTSP/1.0"
+"""A body that says what its own request line would be."""
+
+
+@pytest.mark.parametrize(
+    ("raw", "served", "refused"),
+    [
+        (RTSP, 0, True),
+        (b"\r\n" + RTSP, 0, True),
+        (PLAIN + RTSP + PLAIN, 1, True),
+        (PLAIN * 2 + b"GET /x  RTSP/1.1\r\nHost: a\r\n\r\n", 2, True),
+        (WITH_BODY % (3, b"abc") + RTSP, 1, True),
+        (WITH_BODY % (2, b"x:") + RTSP, 1, True),
+        (WITH_BODY % (len(QUOTED), QUOTED) + PLAIN, 2, False),
+        (WITH_BODY % (len(QUOTED), QUOTED) + RTSP, 1, True),
+        (IN_CHUNKS % (len(QUOTED), QUOTED) + PLAIN, 2, False),
+        (IN_CHUNKS % (len(QUOTED), QUOTED) + RTSP, 1, True),
+        (b"GET /x HTTP/1.1\r\nX:GET /x RTSP/1.0\r\nHost: a\r\nY: RTSP/\r\n\r\n" + PLAIN, 2, False),
+        (b"GET /RTSP/?RTSP/ HTTP/1.1\r\nHost: a\r\n\r\n", 1, False),
+    ],
+)
+def test_what_names_rtsp_is_refused_where_it_is_a_request_line_and_only_there_however_the_stream_is_cut(
+    raw: bytes, served: int, refused: bool
+) -> None:
+    """It once was looked for in all that came with a head: a body of the right words cost its own request."""
+    cuts = [[len(raw)], [1] * len(raw), *([[at] for at in range(1, len(raw))])]
+    assert {_read(raw, sizes) for sizes in cuts} == {(served, refused)}
+
+
+def _read(raw: bytes, sizes: list[int]) -> tuple[int, bool]:
+    """Whole requests until the first that is refused as RTSP, and whether there was one."""
+    reader, refused = RequestReader(), False
+    try:
+        in_pieces(raw, sizes, reader.feed)
+    except RefusalError as refusal:
+        refused = "RTSP" in refusal.detail
+    return list(reader.events).count(None), refused
+
+
 def test_a_request_costs_the_same_in_a_long_pipeline_as_in_a_short_one() -> None:
     """What came with it was searched once for each: a client could hold up all others for seconds."""
 
