@@ -57,7 +57,7 @@ _VERSION: Final = API_VERSION.removeprefix(f"{GROUP}/")
 RESOURCE: Final = Kind(
     GROUP, _VERSION, KIND, "shadowdeployments", ("list", "watch", "patch"), (("status", ("patch",)),)
 )
-LEASE: Final = Kind("coordination.k8s.io", "v1", "Lease", "leases", ("get", "create", "update"))
+LEASE: Final = Kind("coordination.k8s.io", "v1", "Lease", "leases", ("get", "create", "update", "delete"))
 EVENT: Final = Kind("events.k8s.io", "v1", "Event", "events", ("create",))
 ALL: Final = (RESOURCE, *CHILDREN, LEASE, EVENT)
 _BY_NAME: Final = {kind.name: kind for kind in ALL}

@@ -187,14 +187,18 @@ class Lease:
         self.changed(False)
 
     async def release(self, api: Api) -> None:
-        """Give it back, so that the next need not wait. Only when nothing is written any more."""
+        """Take it away, so that the next need not wait and a namespace that loses its operator keeps nothing of it.
+
+        Only when nothing is written any more. What somebody else wrote since stays.
+        """
         if not self.held:
             return
         self._give_up()
         with suppress(ClusterError):
             found = await self._read(api)
             if found is not None and found.get("spec", {}).get("holderIdentity") == self._claim.identity:
-                await api.election("put", self._path, found | {"spec": found["spec"] | {"holderIdentity": ""}}, 2.0)
+                seen = {name: found["metadata"][name] for name in ("uid", "resourceVersion")}
+                await api.election("delete", self._path, {"preconditions": seen}, 2.0)
 
     def _tell(self, text: str) -> None:
         if text != self._trouble:
