@@ -1,4 +1,4 @@
-"""`understudy ab analyze`: an A/B test from a CSV, judged as it was planned."""
+"""`understudy ab analyze`: an A/B test from a table, or from a split's exposures and a table, judged as planned."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from analysis.ab_source import LEAVE_OUT, RULES, Source
 from analysis.power_cli import SPENDINGS, refuse
 
 if TYPE_CHECKING:
@@ -33,7 +34,20 @@ def ab() -> None:
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option("--unit", default="user", show_default=True, help="Column of the unit that was assigned.")
 @click.option("--arm", default="arm", show_default=True, help="Column of the arm.")
-@click.option("--control", default="control", show_default=True, help="Name of the control in it.")
+@click.option("--control", default=None, help="Name of the control: control, or with --exposures primary.")
+@click.option("--exposures", default=None, metavar="LOCATION", help="Pair log of a router in split mode: path or URL.")
+@click.option("--experiment", default=None, help="Which of the log's experiments.")
+@click.option("--since", default=None, metavar="TIME", help="Exposures from then on (after the ramp): 2026-11-30T06Z.")
+@click.option("--raw-ids", is_flag=True, help="The unit column has ids: hash them with UNDERSTUDY_UNIT_KEY.")
+@click.option("--fraction", type=float, default=None, help="The split's share of users; instead of --share.")
+@click.option(
+    "--crossed",
+    type=click.Choice(RULES),
+    default=LEAVE_OUT,
+    help="Users in two arms: left out, or all users placed by bucket (of a split).",
+    show_default=True,
+)
+@click.option("--crossed-limit", type=float, default=0.01, show_default=True, help="Share that may be left out.")
 @click.option("--plan", type=click.Path(path_type=Path), default=None, help="plan.yaml of `understudy plan new`.")
 @click.option("--success", multiple=True, metavar="NAME or KEY=VALUE,…", help="A column, or a ratio of two.")
 @click.option("--guardrail", multiple=True, metavar="KEY=VALUE,…", help="The same with margin or relative, and harm.")
@@ -49,30 +63,35 @@ def ab() -> None:
 @click.option("--test", type=click.Choice(("welch", "z")), default="welch", show_default=True, help="Which test.")
 @click.option("--format", "form", type=click.Choice(("table", "json", "markdown")), default="table", help="Output.")
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
-def analyze(data: Path, form: str, as_json: bool, unit: str, arm: str, control: str, **given: Any) -> None:
-    """Analyse DATA, a CSV with a head: one row for each user, or several, which are added up.
+def analyze(data: Path, form: str, as_json: bool, **given: Any) -> None:
+    """Analyse DATA, CSV with a head or Parquet: one row for each user, or several, which are added up.
 
-    The sample ratio comes first, on users; where it mismatches (p < 0.001) nothing else is said. Effects are intervals,
-    absolute and relative. Success metrics share α by Holm, at a look by its bound; every guardrail is judged by
-    non-inferiority. Exits 0 when it was analysed, 4 when it cannot be, 2 for a usage error.
+    With --exposures the log of a router in split mode says who took part and in which arm, and DATA, by the same
+    unit, what they did; who has no row did nothing (0). The sample ratio comes first, on users; where it mismatches
+    (p < 0.001) nothing else is said. Effects are intervals, absolute and relative. Success metrics share α by Holm, at
+    a look by its bound; every guardrail is judged by non-inferiority. Exits 0 when it was analysed, 4 when it cannot
+    be, 2 for a usage error.
     """
     from analysis import ab_report
     from analysis.ab import DataError
-    from analysis.ab_data import read_rows
     from analysis.ab_judging import judge
+    from analysis.ab_source import read
+    from shadow.segments import PairLogError
 
     try:
+        source = Source.of(given)
         settings = _settings(given)
     except (ValueError, KeyError) as error:
         refuse(str(error))
     except OSError as error:
         refuse(f"{error.filename}: {error.strerror or error}")
     try:
-        with data.open(newline="", encoding="utf-8-sig") as lines:
-            judged = judge(read_rows(lines, unit, arm, control, settings.numbers, settings.words), settings)
+        judged = judge(read(data, source, settings), settings)
     except DataError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(CANNOT_BE_JUDGED)
+    except (PairLogError, ValueError) as error:
+        refuse(str(error))
     except (OSError, UnicodeDecodeError) as error:
         refuse(f"{data}: {getattr(error, 'strerror', None) or error}")
     forms = {"table": ab_report.to_text, "json": ab_report.to_json, "markdown": ab_report.to_markdown}
@@ -94,11 +113,27 @@ def _settings(given: dict[str, Any]) -> Settings:
     fractions = tuple(float(each) for each in given["at"].split(",")) if given["at"] else ()
     _check_fractions(fractions, given["spending"])
     return Settings(
-        success=success, guardrails=guardrails, shares=given["shares"], covariates=given["covariates"],
+        success=success, guardrails=guardrails, shares=_shares(given), covariates=given["covariates"],
         alpha=_error(given["alpha"], planned.get("alpha", 0.05)), strata=given["strata"], segments=given["segments"],
         guardrail_alpha=_error(given["guardrail_alpha"], planned.get("guardrail_alpha", 0.05)), day=given["day"],
         fractions=fractions, spending=given["spending"], normal=given["test"] == "z",
+        crossed_limit=given["crossed_limit"],
     )  # fmt: skip
+
+
+def _shares(given: dict[str, Any]) -> tuple[float, ...]:
+    """The planned shares; of a split they must be said, for it is hardly ever half."""
+    shares: tuple[float, ...] = given["shares"]
+    fraction = given["fraction"]
+    if fraction is not None:
+        if shares:
+            raise ValueError("say --fraction or --share, not both")
+        if not 0 < fraction < 1:
+            raise ValueError(f"a fraction lies between 0 and 1, not {fraction:g}")
+        return 1 - fraction, fraction
+    if given["exposures"] and not shares:
+        raise ValueError("say --fraction, the split's share of users: the sample ratio is checked against it")
+    return shares
 
 
 def _check_fractions(fractions: tuple[float, ...], spending: str) -> None:

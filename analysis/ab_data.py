@@ -1,30 +1,38 @@
-"""Rows of an A/B test (CSV) to one row for each user, whole or by day.
+"""Rows of an A/B test to one row for each user, whole or by day.
 
-A unit that is seen in two arms is left out and counted. Next module: `analysis.ab`.
+A unit that is seen in two arms is left out and counted. Next module: `analysis.ab_exposures`.
 """
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from analysis.ab import Codes, DataError, Floats
+from analysis.ab_columns import Columns, Words, of_csv
+
+NO_ROW: Final = "(no row)"
+"""The word of a user whom no row of the outcomes names."""
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The columns that are asked for: numbers as floats, words as they stand. `units` and `arms` are codes."""
+    """The columns that are asked for: numbers as floats, words as they stand. `units` and `arms` are codes.
+
+    `crossed` units were in two arms; `notes` are sentences on where the rows come from.
+    """
 
     units: Codes
     arms: Codes
     arm_names: tuple[str, ...]
     numbers: Mapping[str, Floats]
-    words: Mapping[str, npt.NDArray[np.str_]]
+    words: Mapping[str, Words]
     crossed: int
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -34,58 +42,31 @@ class Users:
     arms: Codes
     sums: Mapping[str, Floats]
     covariates: Floats
-    words: Mapping[str, npt.NDArray[np.str_]]
+    words: Mapping[str, Words]
 
 
 def read_rows(
     lines: Iterable[str], unit: str, arm: str, control: str, numbers: Sequence[str], words: Sequence[str]
 ) -> Rows:
     """The rows of a CSV with a head; `DataError` names the line and the column that is wrong."""
-    reader = csv.DictReader(lines)
-    missing = [name for name in (unit, arm, *numbers, *words) if name not in (reader.fieldnames or ())]
-    if missing:
-        raise DataError(f"no column {missing[0]!r}; there are {', '.join(reader.fieldnames or ()) or 'none'}")
-    rows = list(reader)
-    if not rows:
-        raise DataError("there is no row")
-    names, arms = np.unique([row[arm] for row in rows], return_inverse=True)
+    return rows_of(of_csv(lines, (unit, arm, *words), numbers), unit, arm, control, words)
+
+
+def rows_of(columns: Columns, unit: str, arm: str, control: str, words: Sequence[str]) -> Rows:
+    """The rows of a table that says each unit's arm; those of units in two arms are left out."""
+    names, arms = np.unique(columns.words[arm], return_inverse=True)
     if control not in names:
         raise DataError(f"no row of the control {control!r}; the arms are {', '.join(names)}")
     order = [control, *(str(name) for name in names if name != control)]
     arms = np.array([order.index(str(name)) for name in names])[arms]
-    units = np.unique([row[unit] for row in rows], return_inverse=True)[1]
-    return _without_crossed(
-        units, arms, tuple(order), {name: _floats(rows, name) for name in numbers},
-        {name: np.array([row[name] for row in rows]) for name in words},
-    )  # fmt: skip
-
-
-def _floats(rows: Sequence[Mapping[str, str]], name: str) -> Floats:
-    values = np.empty(len(rows))
-    for number, row in enumerate(rows):
-        try:
-            values[number] = float(row[name])
-        except (TypeError, ValueError):
-            raise DataError(f"line {number + 2}: {name} is {row[name]!r}, which is no number") from None
-    if not np.isfinite(values).all():
-        raise DataError(f"line {int(np.argmin(np.isfinite(values))) + 2}: {name} is not finite")
-    return values
-
-
-def _without_crossed(
-    units: Codes,
-    arms: Codes,
-    names: tuple[str, ...],
-    numbers: dict[str, Floats],
-    words: dict[str, npt.NDArray[np.str_]],
-) -> Rows:
+    units = np.unique(columns.words[unit], return_inverse=True)[1]
     pairs = np.unique(np.column_stack([units, arms]), axis=0)
     seen = np.bincount(pairs[:, 0])
     keep = seen[units] == 1
     kept = np.unique(units[keep], return_inverse=True)[1].astype(np.intp)
     return Rows(
-        kept, arms[keep].astype(np.intp), names, {name: each[keep] for name, each in numbers.items()},
-        {name: each[keep] for name, each in words.items()}, int((seen > 1).sum()),
+        kept, arms[keep].astype(np.intp), tuple(order), {name: each[keep] for name, each in columns.numbers.items()},
+        {name: columns.words[name][keep] for name in words}, int((seen > 1).sum()),
     )  # fmt: skip
 
 

@@ -24,7 +24,7 @@ from analysis.ab import (
     sample_ratio,
     stratified,
 )
-from analysis.ab_data import Rows, Users, by_user
+from analysis.ab_data import NO_ROW, Rows, Users, by_user
 from analysis.formulas_counts import SRM_ALPHA
 from analysis.looks import LAN_DEMETS_OBRIEN_FLEMING, looks
 from analysis.multiplicity import benjamini_hochberg, holm
@@ -58,7 +58,8 @@ class Metric:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How it is judged. `fractions`: of the planned users at the looks so far, the present one last."""
+    """How it is judged. `fractions`: of the planned users at the looks so far, the present one last. `crossed_limit`:
+    the share of users in two arms up to which they may be left out."""
 
     success: tuple[Metric, ...]
     guardrails: tuple[Metric, ...] = ()
@@ -72,6 +73,7 @@ class Settings:
     fractions: tuple[float, ...] = ()
     spending: str = LAN_DEMETS_OBRIEN_FLEMING
     normal: bool = False
+    crossed_limit: float = 0.01
 
     @property
     def words(self) -> list[str]:
@@ -107,6 +109,7 @@ class Judged:
 
     users: Mapping[str, int]
     crossed: int
+    notes: tuple[str, ...] = ()
     sample_ratio_p: float
     level: float
     lines: tuple[Line, ...] = ()
@@ -128,16 +131,26 @@ def judge(rows: Rows, settings: Settings) -> Judged:
     shares = settings.shares or (1.0,) * len(counts)
     if len(shares) != len(counts):
         raise DataError(f"{len(counts)} arms are in the data, {len(shares)} shares were given")
+    _check_crossed(rows.crossed, int(counts.sum()), settings.crossed_limit)
     level = _level(settings, len(counts))
     found = Judged(
         users=dict(zip(rows.arm_names, map(int, counts), strict=True)), crossed=rows.crossed,
-        sample_ratio_p=sample_ratio([int(count) for count in counts], shares), level=level,
+        notes=rows.notes, sample_ratio_p=sample_ratio([int(count) for count in counts], shares), level=level,
     )  # fmt: skip
     if found.mismatched:
         return found
     lines = [*_success(rows, users, settings, level), *_guardrails(rows, users, settings)]
     return replace(found, lines=tuple(lines), days=_days(rows, settings, level),
                    segments=_segments(rows, users, settings, level))  # fmt: skip
+
+
+def _check_crossed(crossed: int, kept: int, limit: float) -> None:
+    """Few users in two arms may be left out; of many it is a choice who stays."""
+    if crossed > limit * (crossed + kept):
+        raise DataError(
+            f"{crossed:,} of {crossed + kept:,} users were in two arms, more than {100 * limit:g} %: leaving them out "
+            "would choose who stays; find out why, or say --crossed bucket (of a split) or a higher --crossed-limit"
+        )
 
 
 def _level(settings: Settings, arms: int) -> float:
@@ -214,6 +227,8 @@ def _days(rows: Rows, settings: Settings, level: float) -> tuple[Line, ...]:
         return ()
     found: list[Line] = []
     for day in np.unique(rows.words[settings.day]):
+        if day == NO_ROW:
+            continue
         users = by_user(rows, settings.covariates, rows.words[settings.day] == day)
         found += _described(rows, users, replace(settings, strata=None), level, str(day))
     return tuple(found)

@@ -46,9 +46,10 @@ def _names(lines: Sequence[Line]) -> str:
 
 
 def health(judged: Judged) -> str:
-    """Users of each arm, the sample ratio, and who was in two arms."""
+    """Users of each arm, the sample ratio, who was in two arms, and where the rows come from."""
     arms = ", ".join(f"{name} {count:,}" for name, count in judged.users.items())
-    return f"Users: {arms}; sample ratio p = {judged.sample_ratio_p:.3g}; {judged.crossed:,} in two arms left out."
+    said = f"Users: {arms}; sample ratio p = {judged.sample_ratio_p:.3g}; {judged.crossed:,} in two arms left out."
+    return "\n".join([said, *judged.notes])
 
 
 def row(line: Line) -> tuple[str, ...]:
@@ -94,7 +95,7 @@ def to_text(judged: Judged) -> str:
 
 def to_markdown(judged: Judged) -> str:
     """For a pull request."""
-    parts = [f"**{verdict(judged)}**", health(judged)]
+    parts = [f"**{verdict(judged)}**", *health(judged).splitlines()]
     for title, lines in _blocks(judged):
         rows = [HEAD, ("---",) * len(HEAD), *map(row, lines)]
         cells = [[cell.replace("|", "\\|") for cell in texts] for texts in rows]
@@ -109,6 +110,7 @@ def to_json(judged: Judged) -> str:
         "verdict": verdict(judged),
         "users": dict(judged.users),
         "crossed": judged.crossed,
+        "notes": list(judged.notes),
         "sample_ratio_p": judged.sample_ratio_p,
         "mismatched": judged.mismatched,
         "level": judged.level,
