@@ -15,7 +15,9 @@ from tests import ci_machine
 from tests.cluster.api_server import api_server as api_server
 from tests.cluster.api_server import namespace as namespace
 from tests.cluster.kind_cluster import kind as kind
+from tests.cluster.kind_cluster import shared_stand as shared_stand
 from tests.cluster.kind_cluster import stand as stand
+from tests.cluster.metrics_server import metrics_server as metrics_server
 from tests.helm.conftest import run as run
 
 NEEDED = ("python:3.11-slim", "redis:7-bookworm")

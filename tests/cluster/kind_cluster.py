@@ -13,6 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -84,7 +85,7 @@ def kind(docker_there: None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """The cluster; pods of two bentos made of a synthetic bundle each can run in it at once."""
     directory = Path("/tmp/understudy-test-cluster") if KEPT else tmp_path_factory.mktemp("kind")
     directory.mkdir(exist_ok=True)
-    config, kubeconfig = directory / "kind.yaml", directory / "kubeconfig"
+    config, kubeconfig, notes = (directory / name for name in ("kind.yaml", "kubeconfig", "images.json"))
     cluster = Cluster(NAME, node_image(), config, str(kubeconfig))
     if not cluster.exists():
         document = yaml.safe_load(CONFIG.read_text())
@@ -92,10 +93,10 @@ def kind(docker_there: None, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             {"listenAddress": HOST, "hostPort": free_port(), "containerPort": NODE_PORT}
         ]
         config.write_text(yaml.safe_dump(document))
+        notes.unlink(missing_ok=True)  # of a cluster that is gone
     port = yaml.safe_load(config.read_text())["nodes"][0]["extraPortMappings"][0]["hostPort"]
     try:
         cluster.ensure()
-        notes = directory / "images.json"
         if not (KEPT and notes.exists()):
             notes.write_bytes(msgspec.json.encode(_images(cluster, directory)))
         images = msgspec.json.decode(notes.read_bytes(), type=tuple[str, str, Version, Version])
@@ -214,6 +215,20 @@ SMALL: Final = {
 
 @pytest.fixture
 def stand(kind: Kind) -> Iterator[Stand]:
+    """A namespace for one test."""
+    with standing(kind) as stand:
+        yield stand
+
+
+@pytest.fixture(scope="module")
+def shared_stand(kind: Kind) -> Iterator[Stand]:
+    """A namespace for the tests of one module, which begin with what the one before has left."""
+    with standing(kind) as stand:
+        yield stand
+
+
+@contextmanager
+def standing(kind: Kind) -> Iterator[Stand]:
     """A new namespace with Secrets, Redis and the store, features loaded; removed in the background."""
     namespace = f"test-{secrets.token_hex(4)}"
     kind.cluster.kubectl("create", "namespace", namespace)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import secrets
 import threading
 import time
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, Self
@@ -35,6 +37,10 @@ class Traffic:
     sent: int = 0
     failed: list[str] = field(default_factory=list)
     """What became of those that did not get 200: seconds since the start, the kind of connection, why."""
+    sources: Counter[str] = field(default_factory=Counter)
+    """By what the answers say of themselves: the rung that gave them."""
+    newest: deque[str] = field(default_factory=lambda: deque(maxlen=USERS))
+    """The sources of the answers that came last."""
 
     def __enter__(self) -> Self:
         self._stop = threading.Event()
@@ -74,16 +80,19 @@ class Traffic:
         self.sent += 1
         try:
             async with asyncio.timeout(DEADLINE_SECONDS):
-                status = await self._ask(f"u{number % USERS:04d}", fresh)
-        except (OSError, TimeoutError, httptools.HttpParserError) as error:
-            status, why = 0, repr(error)
+                answer = await self._ask(f"u{number % USERS:04d}", fresh)
+                source = json.loads(answer.body)["source"] if answer.status == 200 else ""
+        except (OSError, TimeoutError, ValueError, LookupError, httptools.HttpParserError) as error:
+            source, why = "", repr(error)
         else:
-            why = f"status {status}"
-        if status != 200:
+            why = f"status {answer.status}"
+            self.sources[source] += 1
+            self.newest.append(source)
+        if not source:
             kind = "fresh" if fresh else "kept"
             self.failed.append(f"{began - self._started:.2f} s, {kind}, after {time.monotonic() - began:.2f} s: {why}")
 
-    async def _ask(self, user: str, fresh: bool) -> int:
+    async def _ask(self, user: str, fresh: bool) -> Reader:
         reader, writer = await self._connection(fresh)
         try:
             close = "Connection: close\r\n" if fresh else ""
@@ -103,7 +112,7 @@ class Traffic:
             writer.close()
         else:
             self._idle.append((reader, writer))
-        return answer.status
+        return answer
 
     async def _connection(self, fresh: bool) -> Connection:
         while self._idle and not fresh:
