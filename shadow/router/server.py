@@ -65,7 +65,7 @@ class Server:
     ) -> None:
         self.file = file
         """What SIGHUP reads."""
-        self.draining = self.closing = False
+        self.open = self.draining = self.closing = False
         self.clients: set[Client] = set()
         incarnation = incarnation or new_incarnation()
         hello = Hello(
@@ -132,7 +132,7 @@ class Server:
 
     def unready(self) -> str:
         """Why users should not be sent here; "" when they should."""
-        return "draining" if self.draining else ""
+        return "draining" if self.draining else "" if self.open else "the port for users is not open yet"
 
     async def start(self) -> None:
         """Listen on all ports; `OSError` names the port that is taken."""
@@ -143,6 +143,7 @@ class Server:
             self._listeners.append(await self.observer.start(*address("observe", self.config.observe)))
         host, port = address("listen", self.config.listen)
         self._listeners.insert(0, await loop.create_server(lambda: Client(self), host, port, backlog=1024))
+        self.open = True
 
     async def run(self, beside: Coroutine[Any, Any, None] | None = None) -> None:
         """Serve until SIGTERM or SIGINT, then drain; `beside` runs until then."""

@@ -15,9 +15,11 @@ import pytest
 from shadow.router import admin as module
 from shadow.router.aborts import keep_aborts
 from shadow.router.admin import BODY_BYTES, Admin
-from shadow.router.config import RouterConfig
+from shadow.router.config import Primary, RouterConfig
 from shadow.router.last_good import BY_HAND
-from tests.shadow.router.harness import Gate, Set, read_answer, request, running, silent, until
+from shadow.router.server import Server
+from tests.ports import free_port
+from tests.shadow.router.harness import KEY, Gate, Set, abandon, read_answer, request, running, silent, until
 
 TOKEN = "a-token-for-tests-only"
 BEARER = f"Authorization: Bearer {TOKEN}\r\n"
@@ -351,6 +353,22 @@ async def test_the_admin_port_answers_before_there_is_a_configuration() -> None:
     found = [(await get(port, path, BEARER))[0] for path in ("/livez", "/readyz", "/metrics", "/config")]
     await admin.close()
     assert found == [200, 503, 200, 503]
+
+
+async def test_a_router_is_not_ready_before_users_can_connect(tmp_path: Path) -> None:
+    admin = Admin(House())
+    listener = await admin.start("127.0.0.1", 0)
+    port = listener.sockets[0].getsockname()[1]
+    config = RouterConfig(
+        experiment="test", listen=f"127.0.0.1:{free_port()}", admin="127.0.0.1:0", shipper=str(tmp_path / "s"),
+        primary=Primary(url="http://127.0.0.1:9", version="champion:1"), arms=(),
+    )  # fmt: skip
+    server = Server(config, KEY, admin=admin)
+    assert (await get(port, "/readyz"))[0] == 503
+    await server.start()
+    assert (await get(port, "/readyz"))[0] == 200
+    await abandon(server)
+    await admin.close()
 
 
 async def test_requests_of_users_do_not_wait_for_one_who_asks_slowly() -> None:
