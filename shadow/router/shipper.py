@@ -43,6 +43,7 @@ class Shipper:
         self._settings = settings
         self._store = store
         self._spool = Spool.of(settings)
+        self._told_to_end = asyncio.Event()
         self._stopping = asyncio.Event()
         self.counters = self._spool.counters
         self.streams: set[Stream] = set()
@@ -88,14 +89,13 @@ class Shipper:
     async def run(self) -> int:
         """Serve until SIGTERM or SIGINT; 0 when all was uploaded, 1 when something stays in the spool."""
         loop = asyncio.get_running_loop()
-        stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
+            loop.add_signal_handler(number, self.stop)
         server = await loop.create_unix_server(lambda: Stream(self), str(self._settings.socket))
         logger.info("shipper ready at %s", self._settings.socket)
         keepers = [loop.create_task(turn()) for turn in (self._flush, self._settle, self._retain)]
         uploads = loop.create_task(self._upload())
-        await stop.wait()
+        await self._told_to_end.wait()
         deadline = loop.time() + self._settings.drain_seconds
         while self.streams and loop.time() < deadline:
             await asyncio.sleep(0.05)
@@ -103,9 +103,16 @@ class Shipper:
         for stream in list(self.streams):
             stream.close()
         self._stopping.set()
+        # An upload under way may come to its end: one that is called back leaves doubt of what the store has. Half of
+        # the time is for trying again what hangs.
+        await asyncio.wait([*keepers, uploads], timeout=max(2 * TICK_SECONDS, (deadline - loop.time()) / 2))
         uploads.cancel()
         await asyncio.wait([*keepers, uploads], timeout=max(2 * TICK_SECONDS, deadline - loop.time()))
         return await self._finish(deadline)
+
+    def stop(self) -> None:
+        """Be told to end, as by SIGTERM."""
+        self._told_to_end.set()
 
     async def _flush(self) -> None:
         while not await self._pause(TICK_SECONDS):

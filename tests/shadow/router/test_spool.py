@@ -9,8 +9,10 @@ import math
 import os
 import random
 import socket
+import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -343,6 +345,35 @@ async def test_a_router_that_only_lost_its_shipper_finds_its_manifest_as_it_was(
     assert manifest is not None
     assert [entry.first_sequence for entry in manifest.segments] == [0, 1]
     assert manifest.router == "here"
+
+
+async def test_an_upload_under_way_at_the_end_is_not_called_back_so_nothing_stays_in_the_spool(
+    tmp_path: Path, settings: Callable[..., ShipperSettings]
+) -> None:
+    """What a put that was called back did to the store is in doubt, and a manifest in doubt is kept for the next."""
+    reached, gate = asyncio.Event(), asyncio.Event()
+
+    class Held(Store):
+        async def put(self, name: str, source: Path | bytes) -> None:
+            if name.endswith("manifest.json"):
+                reached.set()
+                await gate.wait()
+            await super().put(name, source)
+
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:
+        where = replace(settings(), socket=Path(short) / "s")
+        shipper = Shipper(where, Held(where))
+        log = shipper.log_of(Hello(experiment="test", incarnation="one", router="here", started_us=1))
+        log.append(line(0), 0, 1, now=0.0)
+        log.finish(Goodbye(incarnation="one", records=1, dropped=0))
+        running = asyncio.create_task(shipper.run())
+        await asyncio.wait_for(reached.wait(), 30)
+        shipper.stop()
+        while not shipper._stopping.is_set():
+            await asyncio.sleep(0)
+        gate.set()
+        assert await asyncio.wait_for(running, 30) == 0
+    assert not list((tmp_path / "spool").glob("*/*/*"))
 
 
 async def test_the_log_of_a_router_that_never_came_back_is_forgotten_once_it_is_uploaded(
