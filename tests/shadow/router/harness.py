@@ -71,7 +71,7 @@ def leave(writer: asyncio.StreamWriter) -> None:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.001)
 
@@ -296,7 +296,7 @@ class Set:
     async def settled(self) -> None:
         """Until nothing is in flight and the collector has every record."""
         log = self.server.log
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while any(arm.in_flight for arm in self.arms.values()) or log.queued_bytes or self._missing():
                 await asyncio.sleep(0.005)
 
@@ -310,7 +310,7 @@ def request(target: str, headers: str = "") -> bytes:
 
 
 async def read_answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], bytes]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         headers = dict(line.lower().split(": ", 1) for line in head[1:] if line)
         body = await reader.readexactly(int(headers.get("content-length", "0")))
@@ -323,7 +323,7 @@ async def running(
     shadow: Answer = echo,
     *,
     shipper: bool = True,
-    primary_ms: int = 5_000,
+    primary_ms: int = 60_000,
     control: bool = False,
     arms: Mapping[str, Mapping[str, Any]] | None = None,
     config: Mapping[str, Any] | None = None,
@@ -336,8 +336,10 @@ async def running(
 
     With `control` the shadow's upstream is a second arm too. `arms` are further ones by their names, each with an
     upstream of its own (`answer`, by default echo) and settings over those of `arm`; `config` are further settings of
-    the router, `port` where it listens (0: a free one), `primary_url` another primary.
+    the router, `port` where it listens (0: a free one), `primary_url` another primary. Deadlines are long unless a test
+    gives its own: on a busy machine no answer may be late that is to come.
     """
+    arm = {"deadline_ms": 60_000, "queue_seconds": 60.0} | arm
     others = {name: Upstream(settings.get("answer", echo)) for name, settings in (arms or {}).items()}
     upstreams = Upstream(primary), Upstream(shadow)
     for each in (*upstreams, *others.values()):
@@ -374,7 +376,7 @@ async def running(
             if shipper:
                 if not server.draining:
                     await server.drain()
-                await asyncio.wait_for(collector.ended.wait(), 10)
+                await asyncio.wait_for(collector.ended.wait(), 60)
             else:
                 await abandon(server)
             for each in (*upstreams, *others.values()):

@@ -119,7 +119,7 @@ async def test_every_account_agrees_after_any_bursts_of_faults_and_clients_that_
             for burst in bursts:
                 crowd = Crowd(stage.port, iter(burst), account, connections=6)
                 crowd.tick = lambda: found.extend(name for name, arm in stage.arms.items() if arm.balance)
-                await asyncio.wait_for(crowd.run(), 30)
+                await asyncio.wait_for(crowd.run(), 120)
             await until(lambda: not any(client._exchange for client in stage.server.clients))
             await stage.settled()
             document = stage.server.document()

@@ -100,7 +100,7 @@ async def test_each_piece_is_read_alone() -> None:
     pieces = pieces_of(STREAM, range(0, len(STREAM), 3))
     await send_apart(writer, pieces)
     writer.close()
-    await asyncio.wait_for(ended.wait(), 5)
+    await asyncio.wait_for(ended.wait(), 60)
     server.close()
     assert read == pieces
 
@@ -231,7 +231,7 @@ def test_a_body_that_comes_behind_its_answer_is_no_request(world: Standing) -> N
 async def overtaken(router: Rig, cut: int) -> None:
     """A client whose request is answered when `cut` bytes of a body of 80 have left; the rest leaves all the same."""
     reader, writer = await asyncio.open_connection("127.0.0.1", router.stage.port)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         writer.write(b"POST /early HTTP/1.1\r\nHost: reco\r\nContent-Length: 80\r\n\r\n" + TAIL[:cut])
         got = await reader.readuntil(b"}")
         await send_apart(writer, [TAIL[cut:], TAIL, LAST])

@@ -122,7 +122,7 @@ class OneArm:
         self.mirror.offer(copy)
 
     async def until(self, number: int) -> list[tuple[str, str]]:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while len(self.ended) < number:
                 self.changed.clear()
                 await self.changed.wait()
@@ -176,7 +176,7 @@ async def test_no_more_copies_are_under_way_than_allowed(held: Any) -> None:
     arm = OneArm(url=f"http://127.0.0.1:{held.port}", concurrency=3)
     for number in range(10):
         arm.offer(str(number))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while len(held.heads) < 3:
             await asyncio.sleep(0.001)
     assert len(arm.mirror._under_way) == 3
@@ -224,7 +224,7 @@ async def test_closing_cuts_off_what_is_under_way_and_drops_what_waits(held: Any
     arm = OneArm(url=f"http://127.0.0.1:{held.port}", concurrency=1)
     arm.offer("under way")
     arm.offer("waits")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not held.heads:
             await asyncio.sleep(0.001)
     arm.mirror.close()
@@ -306,3 +306,24 @@ async def test_copies_from_before_the_breaker_opened_end_beside_the_one_probe(mo
             ("probe", "paired"),
             ("later", "paired"),
         ]
+
+
+async def test_behind_an_open_breaker_no_copy_waits_for_a_slot(held: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be dropped when its turn came, and take the room of the queue until then."""
+    clock = Clock()
+    monkeypatch.setattr(mirror, "monotonic", clock)
+    arm = OneArm(url=f"http://127.0.0.1:{held.port}", concurrency=2, breaker_failures=1, breaker_seconds=10)
+    arm.offer("first")
+    (first,) = arm.mirror._under_way
+    arm.offer("from before")
+    assert first.leg is not None
+    first.leg.give_up("reset")
+    clock.now += 10.1
+    arm.offer("probe")
+    arm.offer("late")
+    assert [(name, outcome) for name, outcome, _ in arm.ended] == [
+        ("first", "arm_error"),
+        ("late", "dropped:breaker_open"),
+    ]
+    assert arm.mirror.queued_bytes == 200
+    arm.mirror.close()

@@ -56,7 +56,7 @@ async def test_what_was_logged_before_the_shipper_came_arrives_in_order(path: Pa
         write(log, number)
     async with await asyncio.start_unix_server(collector.serve, str(path)):
         await log.close(5)
-        await asyncio.wait_for(collector.ended.wait(), 5)
+        await asyncio.wait_for(collector.ended.wait(), 60)
     kinds = [frame["record"] for frame in collector.frames]
     assert kinds == ["hello", *["pair"] * 100, "goodbye"]
     assert [record["sequence"] for record in collector.records] == list(range(100))
@@ -82,7 +82,7 @@ async def test_a_shipper_that_comes_back_gets_hello_again_and_the_rest(path: Pat
     write(log, 1)
     async with await asyncio.start_unix_server(second.serve, str(path)):
         await log.close(5)
-        await asyncio.wait_for(second.ended.wait(), 5)
+        await asyncio.wait_for(second.ended.wait(), 60)
     assert [frame["record"] for frame in second.frames] == ["hello", "pair", "goodbye"]
     assert [record["sequence"] for record in first.records + second.records] == [0, 1]
 
@@ -109,7 +109,7 @@ async def test_the_newest_are_dropped_and_leave_a_gap_when_the_shipper_does_not_
         await until(lambda: not log._waiting)
         write(log, 400)
         await log.close(5)
-        await asyncio.wait_for(collector.ended.wait(), 5)
+        await asyncio.wait_for(collector.ended.wait(), 60)
     sequences = [record["sequence"] for record in collector.records]
     assert sequences == sorted(sequences)
     assert sequences[-1] == 400
@@ -197,8 +197,8 @@ async def test_a_router_that_ends_waits_for_the_last_confirmation_of_a_shipper_t
         await until(lambda: collector.frames[-1]["record"] == "goodbye")
         assert not closing.done()
         streams[0].write(confirmed(1))
-        await asyncio.wait_for(closing, 5)
-        await asyncio.wait_for(collector.ended.wait(), 5)
+        await asyncio.wait_for(closing, 60)
+        await asyncio.wait_for(collector.ended.wait(), 60)
         await streams[0].wait_closed()
     assert (log.confirmed, log.unconfirmed) == (1, 0)
 
@@ -237,7 +237,7 @@ async def test_closing_without_a_shipper_ends_in_time_and_counts_what_is_left(pa
     log = PairLog(str(path), HELLO)
     for number in range(3):
         write(log, number)
-    await asyncio.wait_for(log.close(0.05), 5)
+    await asyncio.wait_for(log.close(0.05), 60)
     assert log.document() == {
         "numbered": 3, "written": 0, "dropped": 3, "confirmed": 0, "unconfirmed": 0, "queued_bytes": 0, "stopped": 0,
     }  # fmt: skip
@@ -261,7 +261,7 @@ async def test_while_the_shipper_says_stop_records_are_numbered_and_dropped_and_
         await until(lambda: not log.stopped)
         write(log, 2)
         await log.close(5)
-        await asyncio.wait_for(collector.ended.wait(), 5)
+        await asyncio.wait_for(collector.ended.wait(), 60)
     assert [record["sequence"] for record in collector.records] == [0, 2]
     assert (collector.frames[-1]["records"], collector.frames[-1]["dropped"]) == (3, 1)
 
@@ -289,7 +289,7 @@ async def test_pairs_and_exposures_share_the_numbers(path: Path) -> None:
     write(log, 2)
     async with await asyncio.start_unix_server(collector.serve, str(path)):
         await log.close(5)
-        await asyncio.wait_for(collector.ended.wait(), 5)
+        await asyncio.wait_for(collector.ended.wait(), 60)
     assert [frame["record"] for frame in collector.frames] == ["hello", "pair", "exposure", "pair", "goodbye"]
     assert [frame["sequence"] for frame in collector.frames[1:-1]] == [0, 1, 2]
     assert collector.frames[2] == {

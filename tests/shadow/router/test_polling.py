@@ -297,7 +297,7 @@ async def test_the_servers_configuration_comes_before_that_of_the_disk(tmp_path:
     server.generation = 8
     server.give(CONFIG | {"copy_bytes": 5})
     async with starting(tmp_path, server) as (task, _):
-        first = await asyncio.wait_for(task, 10)
+        first = await asyncio.wait_for(task, 60)
     assert (first.source, first.generation, first.config.copy_bytes, first.seconds_left) == ("server", 9, 5, 60.0)
 
 
@@ -307,7 +307,7 @@ async def test_an_abort_by_hand_outlasts_a_restart_though_the_server_answers(
     keep(tmp_path, aborted=True)
     server.give(CONFIG)
     async with starting(tmp_path, server) as (task, _):
-        first = await asyncio.wait_for(task, 10)
+        first = await asyncio.wait_for(task, 60)
     assert (first.source, first.aborted) == ("server", True)
 
 
@@ -317,7 +317,7 @@ async def test_without_a_server_the_last_good_one_is_taken_with_what_is_left_of_
     await server.stop()
     keep(tmp_path, aborted=True)
     async with starting(tmp_path, server) as (task, _):
-        first = await asyncio.wait_for(task, 10)
+        first = await asyncio.wait_for(task, 60)
     assert (first.source, first.generation, first.seconds_left, first.aborted) == ("disk", 4, 0.0, True)
 
 
@@ -332,7 +332,7 @@ async def test_without_a_server_and_a_copy_the_seed_is_taken_without_a_lease(
 ) -> None:
     await server.stop()
     async with starting(tmp_path, server, seeded(tmp_path, copy_bytes=7)) as (task, _):
-        first = await asyncio.wait_for(task, 10)
+        first = await asyncio.wait_for(task, 60)
     assert (first.source, first.generation, first.seconds_left) == ("seed", 0, 0.0)
     assert first.config.copy_bytes == 7
 
@@ -343,7 +343,7 @@ async def test_an_abort_by_hand_outlasts_a_restart_with_the_seed_though_the_disk
     await server.stop()
     keep(tmp_path, aborted=True, config=CONFIG | {"admin": "127.0.0.1:1"})
     async with starting(tmp_path, server, seeded(tmp_path)) as (task, _):
-        first = await asyncio.wait_for(task, 10)
+        first = await asyncio.wait_for(task, 60)
     assert (first.source, first.aborted) == ("seed", True)
 
 
@@ -353,10 +353,10 @@ async def test_the_last_good_one_comes_before_the_seed_and_the_server_before_bot
     keep(tmp_path)
     server.give(CONFIG)
     async with starting(tmp_path, server, seeded(tmp_path)) as (task, _):
-        assert (await asyncio.wait_for(task, 10)).source == "server"
+        assert (await asyncio.wait_for(task, 60)).source == "server"
     await server.stop()
     async with starting(tmp_path, server, seeded(tmp_path)) as (task, _):
-        assert (await asyncio.wait_for(task, 10)).source == "disk"
+        assert (await asyncio.wait_for(task, 60)).source == "disk"
 
 
 @pytest.mark.parametrize("changes", [None, {"admin": "127.0.0.1:1"}, {"speed": 1}])
@@ -370,7 +370,7 @@ async def test_a_seed_that_cannot_be_used_is_told_and_the_server_waited_for(
         assert not task.done()
         await server.start()
         server.give(CONFIG)
-        assert (await asyncio.wait_for(task, 20)).source == "server"
+        assert (await asyncio.wait_for(task, 60)).source == "server"
 
 
 async def test_an_abort_before_the_server_was_heard_keeps_no_lease_that_nobody_gave(tmp_path: Path) -> None:
@@ -398,7 +398,7 @@ async def test_without_a_server_and_a_usable_copy_the_router_waits_and_says_for_
         assert not task.done()
         await server.start()
         server.give(CONFIG)
-        assert (await asyncio.wait_for(task, 20)).source == "server"
+        assert (await asyncio.wait_for(task, 60)).source == "server"
 
 
 @pytest.mark.parametrize(
@@ -410,7 +410,7 @@ async def test_a_first_configuration_that_is_bad_is_refused_by_its_field_and_the
     keep(tmp_path)
     server.give(CONFIG | change)
     async with starting(tmp_path, server) as (task, _):
-        assert (await asyncio.wait_for(task, 10)).source == "disk"
+        assert (await asyncio.wait_for(task, 60)).source == "disk"
     [told] = server.acknowledged
     assert (told.accepted, field in told.error) == (False, True)
 
@@ -441,7 +441,7 @@ async def test_a_first_configuration_that_is_bad_is_named_by_field_and_remedy_un
         await until(lambda: "admin: '127.0.0.1:1'" in waiting.error)
         assert "`speed`" not in waiting.error
         server.give(CONFIG)
-        assert (await asyncio.wait_for(task, 20)).generation == 3
+        assert (await asyncio.wait_for(task, 60)).generation == 3
     assert [(each.generation, each.accepted) for each in server.acknowledged] == [(1, False), (2, False)]
 
 
@@ -474,7 +474,7 @@ async def test_a_server_that_knows_nothing_of_this_router_is_asked_again(tmp_pat
     async with starting(tmp_path, server) as (task, waiting):
         await until(lambda: "no configuration for the router 'router-0'" in waiting.error)
         server.give(CONFIG)
-        assert (await asyncio.wait_for(task, 10)).generation == 1
+        assert (await asyncio.wait_for(task, 60)).generation == 1
 
 
 def test_an_offer_may_say_more_than_this_version_knows() -> None:

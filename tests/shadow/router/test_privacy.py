@@ -85,7 +85,7 @@ class Play:
         """What the admin port and the shipper's metrics show."""
         pages = [f"http://{HOST}:{self.port + 1}/{page}" for page in ("metrics", "counters", "readyz")]
         pages.append(f"http://{HOST}:{self.port + 2}/metrics")
-        return b"".join(urllib.request.urlopen(page, timeout=10).read() for page in pages)
+        return b"".join(urllib.request.urlopen(page, timeout=60).read() for page in pages)
 
     def left(self) -> dict[str, bytes]:
         """All files by name, segments decompressed."""

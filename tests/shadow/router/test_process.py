@@ -87,7 +87,7 @@ async def test_sigterm_lets_the_copies_under_way_and_in_the_queue_end_and_logs_t
     primary, shadow, collector = harness.Upstream(harness.echo), harness.Upstream(held), harness.Collector()
     await primary.start()
     await shadow.start()
-    async with router_process(tmp_path, primary, shadow, collector) as (router, port), asyncio.timeout(20):
+    async with router_process(tmp_path, primary, shadow, collector) as (router, port), asyncio.timeout(60):
         for number in range(REQUESTS):
             reader, writer = await asyncio.open_connection(HOST, port)
             writer.write(harness.request(f"/recommend?user_id={number}"))
@@ -100,7 +100,7 @@ async def test_sigterm_lets_the_copies_under_way_and_in_the_queue_end_and_logs_t
         await harness.closed(port)
         assert router.process.poll() is None, router.tail()
         released.set()
-        assert await asyncio.to_thread(router.process.wait, 10) == 0
+        assert await asyncio.to_thread(router.process.wait, 60) == 0
         await collector.ended.wait()
     for upstream in (primary, shadow):
         await upstream.stop()
@@ -118,7 +118,7 @@ async def controlled(directory: Path) -> AsyncIterator[tuple[Running, int, Path]
     async with router_process(directory, primary, shadow, collector) as (router, port), asyncio.timeout(60):
         yield router, port, directory / "router.json"
         router.process.terminate()
-        await asyncio.to_thread(router.process.wait, 20)
+        await asyncio.to_thread(router.process.wait, 60)
     for upstream in (primary, shadow):
         await upstream.stop()
 
@@ -152,14 +152,14 @@ async def test_sighup_reads_the_file_again_and_a_bad_one_changes_nothing_and_is_
         ):
             file.write_text(bad if isinstance(bad, str) else json.dumps(config | bad))
             router.process.send_signal(signal.SIGHUP)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while field not in router.tail():
                     await asyncio.sleep(0.05)
         assert (await state(port))["config"]["arms"][0]["fraction"] == 1.0
         config["arms"][0]["fraction"] = 0.25
         file.write_text(json.dumps(config))
         router.process.send_signal(signal.SIGHUP)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while "configuration 2 of" not in router.tail():
                 await asyncio.sleep(0.05)
         assert (await state(port))["config"]["arms"][0]["fraction"] == 0.25
@@ -185,7 +185,7 @@ async def test_the_commands_get_put_abort_resume_and_drain_a_router_that_runs(tm
         assert (code, json.loads(out)["suspended"]) == (0, [])
         code, out, _ = await understudy(port, "drain")
         assert (code, out) == (0, "drained: 0 of 0 records written (0 confirmed, 0 unconfirmed), 0 dropped\n")
-        assert await asyncio.to_thread(router.process.wait, 10) == 0
+        assert await asyncio.to_thread(router.process.wait, 60) == 0
         code, _, told = await understudy(port, "abort")
         assert (code, "Does a router run there?" in told) == (1, True)
 
@@ -205,7 +205,7 @@ async def test_an_abort_outlasts_a_kill_of_a_router_with_a_file_until_somebody_r
             code, out, told = await understudy(port, "abort")
             assert (code, out, "warning" in told) == (0, "generation 1 in force, mode off (aborted)\n", False)
             router.process.kill()
-            await asyncio.to_thread(router.process.wait, 20)
+            await asyncio.to_thread(router.process.wait, 60)
         async with router_process(tmp_path, primary, primary, collector, "--state", kept) as (router, port):
             found = await state_of(port)
             assert (found["mode"], found["suspended"], found["unkept"]) == ("off", ["aborted"], "")
@@ -215,7 +215,7 @@ async def test_an_abort_outlasts_a_kill_of_a_router_with_a_file_until_somebody_r
             writer.close()
             assert (await understudy(port, "resume"))[0] == 0
             router.process.kill()
-            await asyncio.to_thread(router.process.wait, 20)
+            await asyncio.to_thread(router.process.wait, 60)
         async with router_process(tmp_path, primary, primary, collector, "--state", kept) as (_, port):
             assert (await state_of(port))["mode"] == "mirror"
     await primary.stop()
@@ -249,7 +249,7 @@ async def test_a_router_with_a_server_waits_for_it_starts_without_it_later_and_l
             waiting = await asyncio.to_thread(stage.start, "router", line, alive)
             assert not await asyncio.to_thread(ready)
             waiting.process.terminate()
-            assert await asyncio.to_thread(waiting.process.wait, 20) == 0
+            assert await asyncio.to_thread(waiting.process.wait, 60) == 0
             await asyncio.to_thread(stage.stop, "router")
             server.give(configuration(port, path, primary.port, primary.port))
             first = await asyncio.to_thread(stage.start, "router", line, ready)
@@ -261,7 +261,7 @@ async def test_a_router_with_a_server_waits_for_it_starts_without_it_later_and_l
             while not (state / FILE).exists():
                 await asyncio.sleep(0.02)
             first.process.terminate()
-            assert await asyncio.to_thread(first.process.wait, 20) == 0
+            assert await asyncio.to_thread(first.process.wait, 60) == 0
             await asyncio.to_thread(stage.stop, "router")
             await server.stop()
             await asyncio.to_thread(stage.start, "router", line, ready)
@@ -294,7 +294,7 @@ async def state_of(port: int) -> dict[str, Any]:
             f"http://{HOST}:{port + 1}/counters",
             headers={"authorization": f"Bearer {SECRETS['UNDERSTUDY_ADMIN_TOKEN']}"},
         )
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             document: dict[str, Any] = json.load(answer)
         return document["control"]
 

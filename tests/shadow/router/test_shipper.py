@@ -108,7 +108,7 @@ class Shippers:
 
     def metrics(self, port: int) -> dict[str, float]:
         """By name and the label, if there is one: `records_total:written`."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as response:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as response:
             families = list(text_string_to_metric_families(response.read().decode()))
         return {
             ":".join([sample.name.removeprefix("understudy_shipper_"), *sample.labels.values()]): sample.value
