@@ -29,6 +29,7 @@ from bentos.messages import (
     Erased,
     EventMessage,
     EventsAnswer,
+    FeaturesInfo,
     IndexInfo,
     Item,
     Model,
@@ -65,7 +66,7 @@ class Api:
 
     `events`: where events are written, if anywhere; `admin_token`: what an erasure must bring, "": it is off;
     `logical_clock`: whether the header with an event's time counts as now; `retrieved_share`: the share of users whose
-    answers also name the candidates before ranking.
+    answers also name the candidates before ranking; `features`: what is known of the version's in the store.
     """
 
     def __init__(
@@ -78,12 +79,14 @@ class Api:
         admin_token: str = "",
         logical_clock: bool = False,
         retrieved_share: float = 0.0,
+        features: Callable[[], FeaturesInfo] = lambda: FeaturesInfo("unknown", 0),
     ) -> None:
         bundle = ladder.bundle
         manifest = bundle.manifest
         self._ladder, self._events, self._champion = ladder, events, champion
         self._metrics: ServiceMetrics = metrics or NoMetrics()
         self._admin_token, self._logical_clock = admin_token, logical_clock
+        self._features = features
         self._traced = int(retrieved_share * TRACE_RESOLUTION)
         self._item_ids = bundle.item_ids
         self._titles: list[str] = bundle.catalogue.column("title").to_pylist()
@@ -144,6 +147,7 @@ class Api:
             ranking=self._ladder.ranker.settings,
             labels=dict(sorted(manifest.labels.items())),
             registry=await self._champion.against(manifest.tag),
+            features=self._features(),
         )
         return Reply(200, [self._version_header], _encoder.encode(described))
 

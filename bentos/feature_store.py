@@ -31,6 +31,7 @@ from bentos.features import (
     features_key,
     vectors_key,
 )
+from bentos.messages import FeaturesInfo
 
 WARM_SECONDS: Final = 1.0
 REFRESH_SECONDS: Final = 1.0
@@ -46,11 +47,20 @@ _decode_events: Final = msgspec.msgpack.Decoder(tuple[Event, ...]).decode
 
 @dataclass(frozen=True, slots=True)
 class StoreState:
-    """For gauges: the connections, failed reads by fault, and what is loaded of the served version (None: nothing)."""
+    """For gauges and `GET /model`: the connections, failed reads by fault, and what is loaded of the served version
+    (None: nothing), which was so when it was read last; `current`: whether that was a moment ago."""
 
     lanes: LanesState
     faults: dict[str, int]
     loaded: FeatureVersion | None
+    current: bool = False
+
+    @property
+    def features(self) -> FeaturesInfo:
+        """As `GET /model` tells it: what cannot be read now is unknown."""
+        if not self.current:
+            return FeaturesInfo("unknown", 0)
+        return FeaturesInfo("missing", 0) if self.loaded is None else FeaturesInfo("loaded", self.loaded.users)
 
 
 class RedisFeatureStore:
@@ -79,6 +89,7 @@ class RedisFeatureStore:
         self._keys = [vectors_key(version, bucket).encode() for bucket in range(buckets_of(users))]
         self._faults: Counter[str] = Counter()
         self._loaded: FeatureVersion | None = None
+        self._current = False
 
     async def read(self, user_id: str) -> Features | Missing:
         """One round trip, shared with whoever asks at the same moment; see `FeatureStore`."""
@@ -146,8 +157,9 @@ class RedisFeatureStore:
         try:
             (reply,) = await self._lanes.ask((("GET", features_key(self._version)),), REFRESH_SECONDS)
             self._loaded = None if reply is None else msgspec.json.decode(reply, type=FeatureVersion)
+            self._current = True
         except (LaneError, msgspec.DecodeError, TypeError):
-            return
+            self._current = False
 
     async def keep_fresh(self, tell: Callable[[StoreState], None], seconds: float) -> None:
         """Refresh and tell the state every so many seconds, until cancelled."""
@@ -163,7 +175,7 @@ class RedisFeatureStore:
     @property
     def state(self) -> StoreState:
         """Connections, faults and what is loaded, as far as known."""
-        return StoreState(self._lanes.state, dict(self._faults), self._loaded)
+        return StoreState(self._lanes.state, dict(self._faults), self._loaded, self._current)
 
     def _missing(self, fault: str) -> Missing:
         self._faults[fault] += 1

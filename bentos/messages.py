@@ -6,7 +6,7 @@ code does. Next module: `bentos.problems`, the answers to what cannot be answere
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -158,6 +158,16 @@ class RegistryInfo(msgspec.Struct, frozen=True):
     champion: str | None
 
 
+class FeaturesInfo(msgspec.Struct, frozen=True):
+    """The vectors of this version in the feature store, as this process read them some seconds ago.
+
+    `state`: loaded (all of `users`), missing (not, or not wholly: users fall back), unknown (the store is not read).
+    """
+
+    state: Literal["loaded", "missing", "unknown"]
+    users: int
+
+
 class ModelInfo(msgspec.Struct, frozen=True):
     """The model that answers here."""
 
@@ -171,6 +181,7 @@ class ModelInfo(msgspec.Struct, frozen=True):
     ranking: RankingSettings
     labels: dict[str, str]
     registry: RegistryInfo
+    features: FeaturesInfo = FeaturesInfo("unknown", 0)
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):

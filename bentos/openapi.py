@@ -53,6 +53,7 @@ EXAMPLES: Final[dict[type, Any]] = {
         "ranking": msgspec.to_builtins(RankingSettings()),
         "labels": {"data_hash": "dc36c66dfe38", "model_version": "1"},
         "registry": {"state": "current", "champion": "champion:6de57512078d"},
+        "features": {"state": "loaded", "users": 6_040},
     },
 }
 FULL: Final = ("Service unavailable", "the feature store did not take the write: no connection", "feature-store")

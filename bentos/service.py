@@ -173,6 +173,7 @@ class Recommender:
             admin_token=settings.admin_token,
             logical_clock=settings.logical_clock,
             retrieved_share=settings.retrieved_share,
+            features=lambda: store.state.features,
         )
         # Without this a full collection walks every loaded library: p99 of 100 ms (research note deploy §2.2).
         gc.collect()

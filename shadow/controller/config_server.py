@@ -20,7 +20,7 @@ import msgspec
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from shadow.control_contract import ACK_PATH, CONFIG_PATH, Acknowledgement, Offer
+from shadow.control_contract import ACK_PATH, CONFIG_PATH, Acknowledgement, Offer, Report
 from shadow.controller.observed import Heard
 
 logger = logging.getLogger(__name__)
@@ -37,6 +37,7 @@ HEAD_SECONDS: Final = 10.0
 BODY_SECONDS: Final = 5.0
 BODY_BYTES: Final = 64 << 10
 LEASE_EXPIRED: Final = "lease_expired"
+COUNTS, MORE = "counts", "more"
 LONGEST_NAME: Final = 253
 LONGEST_TEXT: Final = 1_024
 """Of what a router refused, kept."""
@@ -65,13 +66,15 @@ class _Desk:
 
 
 class ConfigServer:
-    """Serves what is published. `holds` says whether this operator has the say."""
+    """Serves what is published. `holds` says whether this operator has the say; `heard` is told of which resource a
+    router said something new, and whether that can wait (counts).
+    """
 
     def __init__(
         self,
         token: bytes,
         holds: Callable[[], bool],
-        heard: Callable[[Key], None],
+        heard: Callable[[Key, bool], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._token = token
@@ -183,8 +186,9 @@ class ConfigServer:
         if router is None:
             return _said(503, "too many routers", close=True)
         router.suspended = tuple(filter(None, query.get("suspended", "").split(",")))[:4]
-        if _infer(desk, router, seen):
-            self._told(key)
+        news, inferred = _reported(router, query.get("report", "")), _infer(desk, router, seen)
+        if news or inferred:
+            self._told(key, news == COUNTS and not inferred)
         if desk.published is not None and desk.published.generation == seen:
             try:
                 async with asyncio.timeout(max(0.0, min(wait, LONGEST_WAIT_SECONDS))):
@@ -236,7 +240,7 @@ class ConfigServer:
         else:
             router.refused, router.error = told.generation, told.error[:LONGEST_TEXT]
             logger.error("router %s refused generation %d: %s", told.router, told.generation, router.error)
-        self._told(key)
+        self._told(key, False)
         return web.Response(status=204)
 
 
@@ -250,6 +254,24 @@ def _infer(desk: _Desk, router: Heard, seen: int) -> bool:
         return False
     router.accepted = seen
     return True
+
+
+def _reported(router: Heard, text: str) -> str:
+    """Take a router's report; what is new in it: nothing, only counts, or more."""
+    before = router.report
+    try:
+        report = msgspec.json.decode(text, type=Report) if text else None
+    except msgspec.DecodeError as error:
+        logger.warning("a router's report cannot be read: %s", error)
+        report = None
+    router.report = report or before
+    if report is None or report == before:
+        return ""
+    return COUNTS if before is not None and _without_counts(report) == _without_counts(before) else MORE
+
+
+def _without_counts(report: Report) -> set[tuple[str, str, str]]:
+    return {(arm.arm, arm.version, arm.features) for arm in report.arms if arm.features}
 
 
 class _Refused(asyncio.Protocol):

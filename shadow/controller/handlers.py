@@ -11,7 +11,7 @@ import asyncio
 import logging
 import secrets
 import signal
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final, cast
 
@@ -20,7 +20,7 @@ from kubernetes.aio import client
 
 from shadow.controller.api import Api, ClusterError, connected
 from shadow.controller.kinds import CHILDREN, RESOURCE, Kind
-from shadow.controller.lease import Lease
+from shadow.controller.lease import Lease, collected_with, labels_of
 from shadow.controller.operator import Operator
 from shadow.controller.operator_metrics import OperatorCollector, observed
 from shadow.controller.settings import OperatorSettings
@@ -37,7 +37,8 @@ async def serve(settings: OperatorSettings) -> None:
     """Run an operator until SIGTERM. `OSError` when a port is taken."""
     ended = asyncio.Event()
     _on_signals(ended.set)
-    lease = Lease(settings.namespace, identity := f"{settings.identity}_{secrets.token_hex(4)}")
+    identity = f"{settings.identity}_{secrets.token_hex(4)}"
+    lease = Lease(settings.namespace, identity, metadata=labels_of(settings.release))
     async with await connected(settings.kubeconfig) as connection:
         api = Api(connection, settings.deadline_seconds, lease.left)
         operator = Operator(api, lease, settings.namespace, settings.platform, settings.control_token, identity)
@@ -61,7 +62,9 @@ async def _work(
     ended: asyncio.Event,
 ) -> None:
     """List, then watch, hold the lease, and reconcile. kopf comes last: it ends all tasks that are younger than it."""
-    await _listed(operator)
+    await _until_it_answers(operator.list_all)
+    if settings.deployment:
+        await _until_it_answers(lambda: _own(lease, api, settings))
     async with asyncio.TaskGroup() as group:
         group.create_task(operator.run())
         group.create_task(lease.run(api))
@@ -82,11 +85,15 @@ async def _work(
             raise RuntimeError("the watches ended")
 
 
-async def _listed(operator: Operator) -> None:
+async def _own(lease: Lease, api: Api, settings: OperatorSettings) -> None:
+    lease.goes_with(await collected_with(api, settings.namespace, settings.deployment))
+
+
+async def _until_it_answers(ask: Callable[[], Awaitable[None]]) -> None:
     pause = PAUSES[0]
     while True:
         try:
-            await operator.list_all()
+            await ask()
         except ClusterError as error:
             logger.error("not ready: %s", error)
             await asyncio.sleep(pause)

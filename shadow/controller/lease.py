@@ -17,7 +17,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 from shadow.controller.api import Api, ClusterError
-from shadow.controller.kinds import LEASE
+from shadow.controller.kinds import DEPLOYMENT, LEASE
+from shadow.controller.names import COMPONENT_LABEL, INSTANCE_LABEL, MANAGED_LABEL, MANAGER
 from shadow.controller.wire import Manifest
 
 logger = logging.getLogger(__name__)
@@ -34,10 +35,14 @@ CALL_SECONDS: Final = 3.0
 class Claim:
     """One operator's view of the Lease: pure, all times are of its own monotonic clock."""
 
-    def __init__(self, identity: str, namespace: str) -> None:
+    def __init__(self, identity: str, namespace: str, metadata: Manifest | None = None) -> None:
         self.identity = identity
         self._namespace = namespace
+        self.metadata = metadata or {}
+        """What else the Lease's says: labels, and what it goes with."""
         self._seen: tuple[object, ...] = ()
+        self._known = ""
+        """Who held it when it was there last."""
         self._seen_at = 0.0
         self._until = 0.0
 
@@ -49,18 +54,26 @@ class Claim:
         """What to write over the Lease that was found; None while somebody else has it."""
         spec = found.get("spec", {}) if found is not None else {}
         holder = spec.get("holderIdentity") or ""
-        seen = (holder, spec.get("renewTime"), spec.get("leaseTransitions"))
+        seen = (found is None, holder, spec.get("renewTime"), spec.get("leaseTransitions"))
         if seen != self._seen:
             self._seen, self._seen_at = seen, now
+        if found is not None:
+            self._known = holder
         theirs = max(float(spec.get("leaseDurationSeconds") or 0), float(DURATION_SECONDS))
-        if holder not in ("", self.identity) and now - self._seen_at < theirs:
+        if self._is_others(found, holder, now) and now - self._seen_at < theirs:
             return None
         return self._lease(found, spec, holder, wall)
+
+    def _is_others(self, found: Manifest | None, holder: str, now: float) -> bool:
+        """Whether somebody else may be acting. One whose Lease was deleted may, for as long as it knew to hold it."""
+        if found is None:
+            return self._known != "" and not self.left(now)
+        return holder not in ("", self.identity)
 
     def _lease(self, found: Manifest | None, spec: Manifest, holder: str, wall: datetime) -> Manifest:
         moment = wall.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         new = holder != self.identity
-        metadata = {"name": NAME, "namespace": self._namespace}
+        metadata = {"name": NAME, "namespace": self._namespace} | self.metadata
         if found is not None:
             # Whoever was faster makes this one a conflict.
             metadata["resourceVersion"] = found["metadata"]["resourceVersion"]
@@ -84,11 +97,36 @@ class Claim:
         self._until = 0.0
 
 
+def labels_of(release: str) -> Manifest:
+    """The metadata of the Lease of a Helm release, "" for an operator that belongs to none."""
+    labels = {"app.kubernetes.io/name": "understudy", COMPONENT_LABEL: "operator", MANAGED_LABEL: MANAGER}
+    return {"labels": labels | ({INSTANCE_LABEL: release} if release else {})}
+
+
+async def collected_with(api: Api, namespace: str, deployment: str) -> Manifest:
+    """The metadata that has the cluster collect the Lease once the operator's Deployment is gone, its last pods'
+    renewals included: an uninstalled release leaves none. `ClusterError`.
+
+    Never with a pod: another would find no Lease where one that was just killed may still act.
+    """
+    found = await api.get(DEPLOYMENT.path(namespace), field_selector=f"metadata.name={deployment}")
+    owners = [
+        DEPLOYMENT.head | {"name": deployment, "uid": each["metadata"]["uid"]} for each in found.get("items") or []
+    ]
+    return {"ownerReferences": owners} if owners else {}
+
+
 class Lease:
     """Asks for the Lease of a namespace until it is stopped; `left` says for how long it is held."""
 
-    def __init__(self, namespace: str, identity: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._claim = Claim(identity, namespace)
+    def __init__(
+        self,
+        namespace: str,
+        identity: str,
+        clock: Callable[[], float] = time.monotonic,
+        metadata: Manifest | None = None,
+    ) -> None:
+        self._claim = Claim(identity, namespace, metadata)
         self._clock = clock
         self._path = LEASE.path(namespace, NAME)
         self._all = LEASE.path(namespace)
@@ -101,6 +139,10 @@ class Lease:
         """How often it was taken."""
         self.changed: Callable[[bool], None] = lambda _: None
         """Told when it is held and when it is not any more."""
+
+    def goes_with(self, metadata: Manifest) -> None:
+        """From the next renewal on its metadata says this, too."""
+        self._claim.metadata |= metadata
 
     def left(self) -> float:
         """Seconds for which changes may still be written; 0 when it is not held."""

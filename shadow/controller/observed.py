@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from shadow.control_contract import Report
 from shadow.controller.conflicts import Kept
 from shadow.controller.objects import Ref
 from shadow.controller.resource import Status
@@ -30,6 +31,8 @@ class Heard:
     error: str = ""
     suspended: tuple[str, ...] = ()
     """Why it copies nothing all the same: `aborted`, `lease_expired`."""
+    report: Report | None = None
+    """What it told of itself last; None of a router that is older."""
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,8 @@ RESYNC_SECONDS: Final = 60.0
 """Between two lists of all there is: for what a watch missed."""
 SOON_SECONDS: Final = 0.3
 """Pods come and go in bursts: one reconciliation for all of that."""
+COUNT_SECONDS: Final = 30.0
+"""Routers' counts change all the time: status is written for them at most so often."""
 LEASE_SECONDS: Final = 60.0
 """How long routers copy without hearing from an operator."""
 TOLD: Final = ("forbidden", "invalid", "conflict", "unauthorized", "not_found")
@@ -60,9 +62,13 @@ class Operator:
         self._invalid: dict[str, str] = {}
         self._published: set[str] = set()
         self.counters = OperatorCounters()
-        self.server = ConfigServer(token, lambda: lease.held, lambda key: self._work.add_later(key[1], SOON_SECONDS))
+        self.server = ConfigServer(token, lambda: lease.held, self._heard)
         self.unready = "the API server has not been heard"
         lease.changed = self._lease_changed
+
+    def _heard(self, key: tuple[str, str], can_wait: bool) -> None:
+        """A router said something new."""
+        self._work.add_later(key[1], COUNT_SECONDS if can_wait else SOON_SECONDS)
 
     def saw(self, kind: str, change: str, found: Manifest) -> None:
         """A watch told something; `change` is DELETED or another word."""

@@ -27,6 +27,7 @@ from shadow.controller.parts import (
     Shadow,
     Version,
 )
+from shadow.controller.told import told
 from shadow.controller.wire import Part
 
 GROUP: Final = "understudy.dev"
@@ -92,13 +93,16 @@ class Spec(Part, frozen=True, kw_only=True):
     and mirroring go. Delete: all goes."""
 
 
+Truth = Literal["True", "False", "Unknown"]
+
+
 class Condition(Part, frozen=True, kw_only=True):
     """One aspect of the state, as in all of Kubernetes."""
 
     type: Literal["Ready", "ShadowReady", "FeaturesReady", "GatePassed", "Progressing"]
     """Ready: the primary serves. ShadowReady, FeaturesReady: shadow and control, the features are there. GatePassed:
     the verdict. Progressing: a change is under way."""
-    status: Literal["True", "False", "Unknown"]
+    status: Truth
     """Whether it is so."""
     reason: Annotated[str, Meta(pattern="^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$", max_length=128)]
     """One word for programs."""
@@ -134,6 +138,24 @@ class Routers(Part, frozen=True, kw_only=True):
     """A hash of it."""
 
 
+class Counted(Part, frozen=True, kw_only=True):
+    """How many pairs of one router's life are in status.pairs."""
+
+    incarnation: Annotated[str, Meta(max_length=64)]
+    """That life: it begins with the time at which the router did."""
+    pairs: Annotated[int, Meta(ge=0)]
+    """As it counted them, all of them or those of this trial."""
+
+
+class Trial(Part, frozen=True, kw_only=True):
+    """The operator's memory of how status.pairs came about."""
+
+    since: Annotated[str, Meta(max_length=32)]
+    """Routers that began later count from 0, others from their first report: the beginning of the trial, UTC."""
+    counted: Annotated[tuple[Counted, ...], Meta(max_length=4_096)] = ()
+    """What is in the sum, by router's life."""
+
+
 Phase = Literal["Serving", "Shadowing", "Split", "Promoting", "Baking", "Held", "Expired", "Paused"]
 
 
@@ -152,7 +174,11 @@ class Status(Part, frozen=True, kw_only=True):
     percent: str = ""
     """Percent of the users whose requests are copied to the shadow."""
     pairs: Annotated[int, Meta(ge=0)] = 0
-    """Pairs of the shadow that the routers have decided."""
+    """Pairs of the shadow on trial, both answers there, that routers have told of since the trial began; some 50 s
+    old. 0 when no shadow is. Never too many; a router that was killed takes along what it counted in its last 20 s.
+    What is judged is the pair log, not this."""
+    trial: Trial | None = None
+    """How pairs came about."""
     verdict: Verdict | None = None
     """What the gate said last."""
     routers: Routers = Routers()
@@ -221,11 +247,4 @@ def convert(document: Any) -> ShadowDeployment:
     try:
         return msgspec.convert(document, ShadowDeployment)
     except msgspec.ValidationError as error:
-        raise ResourceError(told(str(error))) from error
-
-
-def told(error: str) -> str:
-    """msgspec's message, the field first: `spec.mirror.percent: Expected `int` <= 100`."""
-    text, _, path = error.partition(" - at `$")
-    field_path = path.rstrip("`").lstrip(".")
-    return f"{field_path}: {text}" if field_path else text
+        raise ResourceError(told(str(error), ShadowDeployment)) from error

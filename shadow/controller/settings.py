@@ -38,6 +38,10 @@ class OperatorSettings:
     """UNDERSTUDY_OPERATOR_DEADLINE_SECONDS: of one call to the API server. Default: 10."""
     identity: str
     """POD_NAME: who holds the lease. Default: the host's name."""
+    release: str = ""
+    """UNDERSTUDY_OPERATOR_RELEASE: of Helm, whose label the Lease gets. Default: none."""
+    deployment: str = ""
+    """UNDERSTUDY_OPERATOR_DEPLOYMENT: the operator's own, with which the Lease goes. Default: it stays."""
     control_token: bytes = field(default=b"", repr=False)
     """UNDERSTUDY_CONTROL_TOKEN, or its _FILE: what routers must show. Default: none is asked for."""
 
@@ -62,6 +66,8 @@ class OperatorSettings:
             kubeconfig=Path(kubeconfig) if kubeconfig else None,
             deadline_seconds=_seconds(environment, "DEADLINE_SECONDS", 10.0),
             identity=environment.get("POD_NAME") or socket.gethostname(),
+            release=environment.get(f"{PREFIX}RELEASE", ""),
+            deployment=environment.get(f"{PREFIX}DEPLOYMENT", ""),
             control_token=token("UNDERSTUDY_CONTROL_TOKEN", environment),
         )
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final
 
+from shadow.controller.features import features_ready
 from shadow.controller.names import PRIMARY, SHADOW, TAKE_BACK, arm_name
 from shadow.controller.observed import Observed
-from shadow.controller.resource import Condition, Routers, Serving, ShadowDeployment, Status
+from shadow.controller.resource import Condition, Routers, Serving, ShadowDeployment, Status, Truth
 from shadow.controller.router_config import mirrored
+from shadow.controller.trial import counted
 from shadow.controller.wire import Manifest
 
-Truth = Literal["True", "False", "Unknown"]
 LONGEST_MESSAGE: Final = 1_024
 TRUTH: Final[dict[bool, Truth]] = {True: "True", False: "False"}
 
@@ -41,18 +42,18 @@ def status_of(
     said = {
         "Ready": _ready(resource, deployments),
         "ShadowReady": _shadow_ready(resource, serving, deployments),
-        "FeaturesReady": _Said(
-            "Unknown", "NotMeasured", "The operator reads no feature store: `understudy features verify` tells."
-        ),
+        "FeaturesReady": _Said(*features_ready(serving, seen.routers)),
         "Progressing": _progressing(resource, seen, wanted, deployments, routers),
     }
+    pairs, trial = counted(resource.status, shadow, seen.routers, now)
     return Status(
         observed_generation=resource.metadata.generation,
         phase="Paused" if resource.spec.paused else "Shadowing" if serving.arms else "Serving",
         primary=serving.primary,
         shadow=shadow,
         percent=f"{mirrored(resource.spec.mirror) * 100:.6g}" if serving.arms else "",
-        pairs=resource.status.pairs,
+        pairs=pairs,
+        trial=trial,
         verdict=resource.status.verdict,
         routers=routers,
         conditions=tuple(_dated(resource, kind, each, now) for kind, each in said.items()),

@@ -14,7 +14,10 @@ from typing import Any
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from shadow.contracts import OUTCOMES
+from shadow.contracts import OUTCOMES, PAIRED
+
+MOST_VERSIONS = 8
+"""Of one arm whose pairs are told apart: the newest."""
 
 
 @dataclass
@@ -27,6 +30,8 @@ class ArmCounters:
     not_sampled: int = 0
     in_flight: int = 0
     outcomes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
+    pairs: dict[str, int] = field(default_factory=dict)
+    """Of the outcomes `paired`, those of each version of the arm, the newest last."""
 
     def refuse(self) -> None:
         """A request that was no request."""
@@ -48,10 +53,21 @@ class ArmCounters:
         self.received += 1
         self.in_flight += 1
 
-    def decide(self, outcome: str) -> None:
-        """Its outcome; `KeyError` for a word that is none."""
+    def decide(self, outcome: str, version: str = "") -> None:
+        """Its outcome, and the version that it is of; `KeyError` for a word that is none."""
         self.outcomes[outcome] += 1
         self.in_flight -= 1
+        if outcome == PAIRED:
+            self._pair(version)
+
+    def _pair(self, version: str) -> None:
+        pairs = self.pairs
+        if version in pairs:
+            pairs[version] += 1
+            return
+        pairs[version] = 1
+        if len(pairs) > MOST_VERSIONS:
+            del pairs[next(iter(pairs))]
 
     @property
     def balance(self) -> int:

@@ -122,7 +122,7 @@ class Mirror:
 
     def decide(self, draft: Draft, outcome: str, answer: Answer | None) -> None:
         """Count the outcome and write the record; the one way out of `in_flight`."""
-        self.counters.decide(outcome)
+        self.counters.decide(outcome, self.arm.version)
         self._write(draft, self.arm.name, outcome, answer)
 
     def close(self) -> None:

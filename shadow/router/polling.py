@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlencode, urlsplit
@@ -33,6 +35,7 @@ PACE_SECONDS: Final = 0.2
 """Between two questions at least, whatever the server says."""
 BACKOFF_SECONDS: Final = (0.2, 5.0)
 """After a failure, doubling from the one to the other, half as much more or less by chance."""
+FAREWELL_SECONDS: Final = 1.0
 ANSWER_BYTES: Final = 2 << 20
 
 
@@ -93,11 +96,17 @@ class Caller:
         self._host, self._base = parts.netloc, parts.path.rstrip("/")
         self._pool = Pool(parts.hostname, parts.port or 80, 1, WAIT_SECONDS + 2 * SLACK_SECONDS)
 
-    async def offer(self, generation: int, wait: float, suspended: frozenset[str]) -> Offer | None:
-        """The configuration that is not `generation`, None after `wait` seconds without one; `ServerError`."""
-        asked = {"router": self.name, "incarnation": self.incarnation, "generation": generation, "wait": f"{wait:.3f}"}
-        query = urlencode(asked | {"suspended": ",".join(sorted(suspended))})
-        status, body = await self._ask(b"GET", f"{CONFIG_PATH}?{query}", b"", wait + SLACK_SECONDS)
+    async def offer(
+        self, generation: int, wait: float, suspended: frozenset[str], report: str = "", slack: float = SLACK_SECONDS
+    ) -> Offer | None:
+        """The configuration that is not `generation`, None after `wait` seconds without one; `ServerError`.
+
+        `report` goes along; the answer may take `slack` seconds beyond `wait`.
+        """
+        question = {"router": self.name, "incarnation": self.incarnation, "generation": generation}
+        question |= {"wait": f"{wait:.3f}", "suspended": ",".join(sorted(suspended))}
+        query = urlencode(question | ({"report": report} if report else {}))
+        status, body = await self._ask(b"GET", f"{CONFIG_PATH}?{query}", b"", wait + slack)
         if status == 204:
             return None
         if status != 200:
@@ -126,29 +135,48 @@ class Caller:
         self._pool.close()
 
     async def _ask(self, method: bytes, path: str, body: bytes, seconds: float) -> tuple[int, bytes]:
-        lines = [f"{method.decode()} {self._base}{path} HTTP/1.1", f"host: {self._host}"]
+        lines = [f"host: {self._host}"]
         lines += [f"content-length: {len(body)}", "content-type: application/json"] if body else []
         lines += [f"authorization: Bearer {self.token.decode()}"] if self.token else []
-        question = Question(self._pool, method, ("\r\n".join(lines) + "\r\n\r\n").encode() + body)
         try:
-            async with asyncio.timeout(seconds):
-                end = await question.done
-        except TimeoutError:
-            raise ServerError(
-                "unreachable", f"{self.url}{path.partition('?')[0]}: no answer in {seconds:.0f} s"
-            ) from None
-        finally:
-            question.cancel()
-        if end.error:
-            raise ServerError("unreachable", f"{self.url}{path.partition('?')[0]}: {end.error}")
-        return end.status, question.body
+            return await asked(self._pool, method, self._base + path, lines, body, seconds)
+        except ServerError as error:
+            raise ServerError(error.kind, f"{self.url}{path.partition('?')[0]}: {error}") from None
+
+
+async def asked(
+    pool: Pool, method: bytes, target: str, lines: Iterable[str], body: bytes, seconds: float
+) -> tuple[int, bytes]:
+    """Status and body of the answer to one request with these header lines; `ServerError` `unreachable`."""
+    head = "\r\n".join((f"{method.decode()} {target} HTTP/1.1", *lines))
+    question = Question(pool, method, f"{head}\r\n\r\n".encode() + body)
+    try:
+        async with asyncio.timeout(seconds):
+            end = await question.done
+    except TimeoutError:
+        raise ServerError("unreachable", f"no answer in {seconds:.0f} s") from None
+    finally:
+        question.cancel()
+    if end.error:
+        raise ServerError("unreachable", end.error)
+    return end.status, question.body
 
 
 class Poller:
     """Asks for the configuration as long as the router runs."""
 
-    def __init__(self, caller: Caller, keeper: Keeper, control: Control, seen: int, lease_seconds: float) -> None:
+    def __init__(
+        self,
+        caller: Caller,
+        keeper: Keeper,
+        control: Control,
+        seen: int,
+        lease_seconds: float,
+        report: Callable[[], str] = lambda: "",
+    ) -> None:
         self._caller = caller
+        self._report = report
+        """What is told with every question: a `Report` as JSON."""
         self._keeper = keeper
         self._control = control
         self._seen = seen
@@ -176,6 +204,11 @@ class Poller:
                 self._failures += 1
             await asyncio.sleep(max(0.0, pause))
 
+    async def farewell(self) -> None:
+        """Tell the last counts, at the end of the router; a server that does not hear them has those before."""
+        with suppress(ServerError):
+            await self._caller.offer(self._seen, 0.0, self._control.suspended, self._report(), FAREWELL_SECONDS)
+
     async def _once(self) -> None:
         if self._owed is not None:
             # A server that takes no acknowledgement can still change the configuration.
@@ -185,7 +218,7 @@ class Poller:
             except ServerError as error:
                 self._control.trouble(error.kind, str(error))
         wait = min(WAIT_SECONDS, self._lease / 3)
-        offer = await self._caller.offer(self._seen, wait, self._control.suspended)
+        offer = await self._caller.offer(self._seen, wait, self._control.suspended, self._report())
         if offer is not None:
             self._take(offer)
         elif self._seen == self._control.generation and self._seen != NO_GENERATION:

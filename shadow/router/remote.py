@@ -18,6 +18,7 @@ from shadow.router.control import ABORTED, LEASE_EXPIRED
 from shadow.router.first_config import First, Waiting, first_of
 from shadow.router.last_good import Keeper, in_loop
 from shadow.router.polling import Caller, Poller
+from shadow.router.reports import Reporter
 from shadow.router.server import Server, new_incarnation
 from shadow.router.settings import RouterSettings
 
@@ -56,9 +57,17 @@ async def serve_remote(
     else:
         control.suspend(LEASE_EXPIRED)
     seen = first.generation if first.source == "server" else NO_GENERATION
-    poller = Poller(caller, keeper, control, seen, first.lease_seconds)
-    await server.run(poller.run())
+    reporter = Reporter(server)
+    poller = Poller(caller, keeper, control, seen, first.lease_seconds, reporter.text)
+    await server.run(_both(poller, reporter))
+    await poller.farewell()
     caller.close()
+
+
+async def _both(poller: Poller, reporter: Reporter) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(poller.run())
+        group.create_task(reporter.run())
 
 
 async def until_left(first: Any, left: asyncio.Event) -> First | None:

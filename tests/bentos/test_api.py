@@ -327,6 +327,7 @@ async def test_the_model_tells_of_itself(client: httpx.AsyncClient, bundle: Bund
     assert model["index"]["kind"] == "Flat"
     assert model["labels"] == {"data_hash": "none"}
     assert model["registry"] == {"state": "off", "champion": None}
+    assert model["features"] == {"state": "unknown", "users": 0}
 
 
 @pytest.mark.parametrize(

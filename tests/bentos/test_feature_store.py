@@ -17,6 +17,7 @@ from bentos.feature_lanes import MOST_IN_BATCH, MOST_WAITING
 from bentos.feature_loading import connected, load_vectors
 from bentos.feature_store import RedisFeatureStore, StoreState
 from bentos.features import Event, Features, Missing, bucket_of, buckets_of, events_key, seen_key, vectors_key
+from bentos.messages import FeaturesInfo
 from tests.bentos.conftest import RedisServer
 from tests.bentos.proxy import Proxy
 
@@ -214,6 +215,7 @@ async def test_more_reads_than_may_wait_are_turned_away_at_once(redis_url: str, 
 async def test_what_is_loaded_is_told_for_the_gauges(store: RedisFeatureStore, bundle: Bundle) -> None:
     told: list[StoreState] = []
     assert store.state.loaded is None
+    assert store.state.features == FeaturesInfo("unknown", 0)
     await store.connect(DEADLINE)
     task = asyncio.create_task(store.keep_fresh(told.append, seconds=3600))
     while not told:
@@ -222,6 +224,7 @@ async def test_what_is_loaded_is_told_for_the_gauges(store: RedisFeatureStore, b
     assert told[0].loaded is not None
     assert (told[0].loaded.users, told[0].loaded.version) == (50, bundle.manifest.version)
     assert told[0].lanes.connected == 2
+    assert told[0].features == FeaturesInfo("loaded", 50)
 
 
 async def test_what_is_loaded_is_read_by_a_deadline_of_its_own_and_stays_known_when_redis_is_late(
@@ -239,6 +242,8 @@ async def test_what_is_loaded_is_read_by_a_deadline_of_its_own_and_stays_known_w
         with redis_server.frozen():
             await store.refresh()
         assert store.state.loaded == known
+        # Known from before, and not now.
+        assert store.state.features.state == "unknown"
         proxy.pause = 0.0
         await until_read(store)
 
@@ -249,3 +254,13 @@ async def until_read(store: RedisFeatureStore, user: str = "u0000") -> Features:
         while not isinstance(found := await store.read(user), Features):
             await asyncio.sleep(0.01)
     return found
+
+
+async def test_a_version_that_is_not_loaded_is_told_as_missing(redis_server: RedisServer, bundle: Bundle) -> None:
+    async with opened(redis_server.url, bundle, deadline=DEADLINE) as store:
+        await store.refresh()
+        assert store.state.features == FeaturesInfo("missing", 0)
+        with connected(redis_server.url) as client:
+            load_vectors(client, bundle, quiet)
+        await store.refresh()
+        assert store.state.features == FeaturesInfo("loaded", 50)

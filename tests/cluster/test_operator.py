@@ -11,9 +11,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
+import msgspec
 import pytest
 
+from shadow.control_contract import ArmReport, Report
 from shadow.controller.kinds import rules
 from shadow.processes import Stage
 from tests.cluster.api_server import ApiServer
@@ -188,3 +191,59 @@ def test_an_operator_that_is_told_to_end_gives_the_lease_back_at_once(running: R
     assert "Traceback" not in running.process.log.read_text()
     print(f"ended {took:.1f} s after SIGTERM")
     assert took < 15
+
+
+def test_the_lease_is_found_by_the_releases_label_and_goes_with_the_operators_deployment(
+    api_server: ApiServer, namespace: str, stage: Stage
+) -> None:
+    """No controller collects here; that one with this owner is collected is the cluster's promise."""
+    install_crd(api_server)
+    command = ("create", "deployment", "mine-operator", "--image", "operator:1", "--replicas", "0")
+    api_server.kubectl("-n", namespace, *command)
+    stage.environment |= {"UNDERSTUDY_OPERATOR_RELEASE": "mine", "UNDERSTUDY_OPERATOR_DEPLOYMENT": "mine-operator"}
+    running = start_operator(api_server, namespace, stage, operator_account(api_server, namespace))
+    lease = until(lambda: running.read("lease", "understudy-operator"))
+    labels = {"app.kubernetes.io/instance": "mine", "app.kubernetes.io/managed-by": "understudy-operator"}
+    assert labels.items() <= lease["metadata"]["labels"].items()
+    uid = running.read("deployment", "mine-operator")["metadata"]["uid"]
+    assert [(each["kind"], each["uid"]) for each in lease["metadata"]["ownerReferences"]] == [("Deployment", uid)]
+
+
+def report(running: RunningOperator, pairs: int, features: str) -> None:
+    """What the one router says; its life began after any trial."""
+    arms = (
+        ArmReport(arm="primary", version=CHAMPION.bento, features="loaded"),
+        ArmReport(arm="control", version=CHAMPION.bento, features="loaded"),
+        ArmReport(arm="shadow", version=CHALLENGER.bento, pairs=pairs, features=features),
+    )
+    query = {"router": "r", "incarnation": "99990101T000000-r", "generation": "0", "wait": "0", "suspended": ""}
+    text = urlencode(query | {"report": msgspec.json.encode(Report(arms=arms)).decode()})
+    url = f"http://127.0.0.1:{running.control}/{running.namespace}/recommender/config?{text}"
+    with urllib.request.urlopen(url, timeout=60) as response:
+        assert response.status == 200
+
+
+def test_what_routers_count_and_their_bentos_say_is_in_status_and_a_restart_counts_nothing_twice(
+    running: RunningOperator, stage: Stage, api_server: ApiServer
+) -> None:
+    running.create()
+    until(lambda: status_of(running).get("primary"))
+    assert condition(running, "FeaturesReady") == "Unknown NoRouter"
+    running.patch(model=NEW)
+    until(lambda: status_of(running).get("trial"))
+    report(running, 5, "missing")
+    until(lambda: status_of(running).get("pairs") == 5)
+    assert condition(running, "FeaturesReady") == "False NotLoaded"
+    report(running, 8, "loaded")
+    until(lambda: condition(running, "FeaturesReady") == "True Loaded")
+    assert status_of(running)["pairs"] == 8
+    stage.stop("one")
+    again = start_operator(api_server, running.namespace, stage, Path(stage.environment["KUBECONFIG"]), "again")
+    until(lambda: condition(running, "FeaturesReady") == "Unknown NoRouter")
+    assert status_of(running)["pairs"] == 8
+    report(again, 9, "loaded")
+    until(lambda: condition(running, "FeaturesReady") == "True Loaded")
+    assert status_of(running)["pairs"] == 9
+    header, line = running.server.kubectl("-n", running.namespace, "get", "sd", "recommender").splitlines()
+    column = header.index("PAIRS")
+    assert line[column:].split()[0] == "9"

@@ -41,8 +41,27 @@ def test_every_rule_has_a_case() -> None:
     ("wrong", "told"),
     [
         ({"mirror": {"percent": 101}}, "spec.mirror.percent: Expected `int` <= 100"),
-        ({"miror": {}}, "spec: Object contains unknown field `miror`"),
+        ({"miror": {}}, r"^spec: Object contains unknown field `miror`: did you mean `mirror`\?$"),
+        (
+            {"mirror": {"precent": 5}},
+            r"^spec.mirror: Object contains unknown field `precent`: did you mean `percent`\?$",
+        ),
+        ({"deletionpolicy": "Delete"}, r"`deletionpolicy`: did you mean `deletionPolicy`\?$"),
+        ({"registryUrl": ""}, r"`registryUrl`: did you mean `registryURL`\?$"),
+        (
+            {"network": {"clients": [{"podselector": {}}]}},
+            r"spec.network.clients\[0\]: .*did you mean `podSelector`\?$",
+        ),
+        (
+            {"mirror": {"zzz": 1}},
+            r"`zzz`: there are concurrency, fraction, percent, podTemplate, queueSeconds, replicas, ",
+        ),
+        ({"mirror": {"fraction": {"numerater": 1}}}, r"^spec.mirror.fraction: .*did you mean `numerator`\?$"),
         ({"podTemplate": {"spec": {"hostNetwork": True}}}, "spec.podTemplate.spec: Object contains unknown field"),
+        (
+            {"podTemplate": {"spec": {"containers": [{"name": "bento", "resources": {"limit": {}}}]}}},
+            r"^spec.podTemplate.spec.containers\[0\].resources: .*did you mean `limits`\?$",
+        ),
         ({"shadows": [{"name": "x"}]}, r"spec.shadows\[0\]: Object missing required field `model`"),
         ({"pairLog": {"destination": "/tmp/pairs"}}, "spec.pairLog.destination: Expected `str` matching regex"),
         ({"features": {"existingSecret": "s\n"}}, "spec.features.existingSecret: ends in a line feed"),

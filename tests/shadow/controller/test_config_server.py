@@ -16,7 +16,7 @@ import aiohttp
 import msgspec
 import pytest
 
-from shadow.control_contract import Acknowledgement
+from shadow.control_contract import Acknowledgement, ArmReport, Report
 from shadow.controller import config_server
 from shadow.controller.config_server import ConfigServer, Key, Published
 from shadow.processes import Stage, answers
@@ -41,8 +41,13 @@ class Desk:
         self.holds = True
         self.now = 0.0
         self.told: list[Key] = []
-        self.server = ConfigServer(token, lambda: self.holds, self.told.append, lambda: self.now)
+        self.urgent: list[bool] = []
+        self.server = ConfigServer(token, lambda: self.holds, self._heard, lambda: self.now)
         self.port = 0
+
+    def _heard(self, key: Key, can_wait: bool) -> None:
+        self.told.append(key)
+        self.urgent.append(not can_wait)
 
     async def ask(self, session: aiohttp.ClientSession, generation: int = 0, wait: float = 5.0, **more: str) -> Any:
         """(status, the offer or None)."""
@@ -104,6 +109,35 @@ async def test_who_does_not_hold_the_lease_answers_nobody_and_wakes_who_waits() 
         found.server.wake()
         assert await asked == (503, None)
         assert (await found.ask(session))[0] == 503
+
+
+def report(pairs: int, features: str = "loaded") -> str:
+    arm = ArmReport(arm="shadow", version="v:1", pairs=pairs, features=features)
+    return msgspec.json.encode(Report(arms=(arm,))).decode()
+
+
+async def test_a_report_is_kept_and_counts_alone_can_wait() -> None:
+    async with desk() as (found, session):
+        found.server.publish(KEY, published(7))
+        for pairs, features in ((1, "loaded"), (1, "loaded"), (2, "loaded"), (2, "missing")):
+            await found.ask(session, generation=6, wait=0, report=report(pairs, features))
+        assert found.urgent == [True, False, True]
+        heard = found.server.routers(KEY)["r1"].report
+        assert heard is not None
+        assert (heard.arms[0].pairs, heard.arms[0].features) == (2, "missing")
+
+
+async def test_a_router_without_a_report_or_with_one_that_cannot_be_read_is_answered_all_the_same() -> None:
+    async with desk() as (found, session):
+        found.server.publish(KEY, published(7))
+        assert (await found.ask(session, generation=6, wait=0))[0] == 200
+        assert found.server.routers(KEY)["r1"].report is None
+        await found.ask(session, generation=6, wait=0, report=report(3))
+        for broken in ("{", '{"arms": [{"arm": 1}]}', '{"arms": [{"arm": "shadow", "version": "v", "pairs": -1}]}'):
+            assert (await found.ask(session, generation=6, wait=0, report=broken))[0] == 200
+        heard = found.server.routers(KEY)["r1"].report
+        assert heard is not None
+        assert heard.arms[0].pairs == 3
 
 
 async def test_a_resource_that_is_unknown_or_gone_is_told_so() -> None:

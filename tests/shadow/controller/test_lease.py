@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shadow.controller.lease import DURATION_SECONDS, MARGIN_SECONDS, Claim
+from shadow.controller.lease import DURATION_SECONDS, MARGIN_SECONDS, Claim, labels_of
 from shadow.controller.wire import Manifest
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -73,7 +73,7 @@ class Operator:
 STEPS = st.lists(
     st.tuples(
         st.sampled_from([0, 1]),
-        st.sampled_from(["read", "write", "answer", "all"]),
+        st.sampled_from(["read", "write", "answer", "all", "vanish"]),
         st.floats(0, 8) | st.sampled_from([0.0, MARGIN_SECONDS, float(DURATION_SECONDS)]),
     ),
     min_size=10,
@@ -87,9 +87,16 @@ def test_two_operators_never_act_at_once(steps: list[tuple[int, str, float]], cl
     store = Store()
     both = Operator("a", store, 0.0, 0.0), Operator("b", store, clock, wall)
     time = 1.0
+    once = True
+    for each in both:  # of a Lease that it never saw nobody can know
+        each.step("all", time)
     for who, what, later in steps:
         time += later
-        both[who].step(what, time)
+        if what == "vanish":
+            store.object = None if once else store.object
+            once = False
+        else:
+            both[who].step(what, time)
         assert not all(each.acts(time) for each in both)
 
 
@@ -152,3 +159,27 @@ def test_taking_over_counts_a_transition_and_renewing_keeps_the_time_of_acquirin
     alone(second, 3.0 + DURATION_SECONDS)
     taken: Any = store.read()
     assert (renewed["spec"]["leaseTransitions"], taken["spec"]["leaseTransitions"]) == (0, 1)
+
+
+def test_a_lease_that_somebody_deletes_is_made_anew_by_its_holder_and_by_another_only_in_time() -> None:
+    store = Store()
+    first, second = Operator("a", store, 0.0, 0.0), Operator("b", store, 50.0, 0.0)
+    assert alone(first, 1.0)
+    assert not alone(second, 1.5)
+    store.object = None
+    assert not alone(second, 2.0)
+    assert alone(first, 3.0)
+    assert not alone(second, 3.5)
+    store.object = None
+    assert not alone(second, 20.0)
+    assert not alone(second, 20.0 + DURATION_SECONDS - 0.01)
+    assert alone(second, 20.0 + DURATION_SECONDS)
+
+
+def test_the_lease_bears_the_releases_label_and_goes_with_what_it_is_told() -> None:
+    owner = {"ownerReferences": [{"kind": "Deployment", "name": "mine-operator", "uid": "u"}]}
+    made = Claim("one_1", "shop", labels_of("mine") | owner).wish(None, 1.0, EPOCH)
+    assert made is not None
+    assert made["metadata"]["labels"]["app.kubernetes.io/instance"] == "mine"
+    assert made["metadata"]["ownerReferences"] == owner["ownerReferences"]
+    assert "app.kubernetes.io/instance" not in labels_of("")["labels"]

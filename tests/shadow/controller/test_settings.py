@@ -29,12 +29,15 @@ def test_what_is_set_is_taken() -> None:
         "POD_NAME": "operator-1",
         "UNDERSTUDY_OPERATOR_CONTROL": "127.0.0.1:1",
         "UNDERSTUDY_OPERATOR_PULL_POLICY": "Never",
+        "UNDERSTUDY_OPERATOR_RELEASE": "mine",
+        "UNDERSTUDY_OPERATOR_DEPLOYMENT": "mine-operator",
         "UNDERSTUDY_OPERATOR_SHADOW_PRIORITY_CLASS": "low",
         "UNDERSTUDY_CONTROL_TOKEN": "a-token-of-sixteen",
     }
     found = OperatorSettings.load(LEAST | more)
     assert (found.kubeconfig, found.identity, found.control) == (Path("/tmp/config"), "operator-1", ("127.0.0.1", 1))
     assert (found.platform.pull_policy, found.platform.shadow_priority_class) == ("Never", "low")
+    assert (found.release, found.deployment) == ("mine", "mine-operator")
     assert found.control_token == b"a-token-of-sixteen"
     assert "a-token" not in repr(found)
 
