@@ -95,6 +95,9 @@ def test_an_upgrade_that_nobody_asked_for_and_interim_answers_without_end_are_ga
     reader.feed(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n")
     assert reader.error == "garbage"
     reader = AnswerReader()
+    reader.feed(b"HTTP/1.1 101 Switching Protocols\r\n\r\nwhat follows is no HTTP")
+    assert (reader.error, reader.interim) == ("garbage", [])
+    reader = AnswerReader()
     reader.feed(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 17)
     assert reader.error == "garbage"
 

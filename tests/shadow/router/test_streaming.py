@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import random
+import re
 import socket
 import tracemalloc
 from collections import Counter
@@ -559,6 +560,28 @@ async def test_a_primary_that_is_slow_after_half_its_answer_is_broken_off_and_se
         await stage.settled()
         assert stage.outcomes == {"primary_error": 1}
         assert stage.collector.records[0]["primary"]["error"] == "timeout"
+
+
+async def test_an_answer_that_ends_with_the_clients_connection_is_broken_off_by_a_reset() -> None:
+    """An end in order would be that of a whole answer."""
+    broken = asyncio.Event()
+
+    async def half(head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n")
+        await broken.wait()
+        return False
+
+    async with running(primary=half) as stage:
+        reader, writer = await asyncio.open_connection("127.0.0.1", stage.port)
+        writer.write(b"GET /recommend?user_id=1 HTTP/1.0\r\nHost: a\r\n\r\n")
+        head = await asyncio.wait_for(reader.readuntil(b"half"), 60)
+        assert not {b"content-length", b"transfer-encoding"} & set(re.findall(rb"(\S+): ", head))
+        broken.set()
+        with pytest.raises(ConnectionResetError):
+            await asyncio.wait_for(reader.read(), 60)
+        writer.close()
+        await stage.settled()
+        assert stage.outcomes == {"primary_error": 1}
 
 
 class Filling:
