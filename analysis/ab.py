@@ -22,6 +22,10 @@ Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.intp]
 
 LEAST_USERS: Final = 2
+WITHIN: Final = "within"
+TOTAL: Final = "total"
+THETAS: Final = (WITHIN, TOTAL)
+"""Whose regression takes the covariates' share out: that within arms, or that of all users."""
 
 
 class DataError(ValueError):
@@ -74,16 +78,27 @@ def of_ratio(numerators: Floats, denominators: Floats) -> Floats:
 
 
 def cuped(
-    control: Floats, treatment: Floats, control_covariates: Floats, treatment_covariates: Floats
+    control: Floats,
+    treatment: Floats,
+    control_covariates: Floats,
+    treatment_covariates: Floats,
+    convention: str = WITHIN,
 ) -> tuple[Floats, Floats, float]:
     """Both arms' contributions less what covariates (users × covariates) explain, and the share R² that they explain.
 
-    θ is the regression within arms, pooled; covariates must be from before the experiment (Deng et al. 2013).
+    Covariates must be from before the experiment (Deng et al. 2013). θ by `convention`: `within`, the regression
+    within arms, pooled, as ordinary least squares with an arm has it; `total`, that of all users as if there were no
+    arms, as Deng et al. and tea-tasting have it.
     """
-    within = np.concatenate([each - each.mean(axis=0) for each in (control_covariates, treatment_covariates)])
-    centred = np.concatenate([control - control.mean(), treatment - treatment.mean()])
-    theta = np.linalg.lstsq(within, centred, rcond=None)[0]
+    arms = [(control, control_covariates), (treatment, treatment_covariates)]
+    within = np.concatenate([each - each.mean(axis=0) for _, each in arms])
+    centred = np.concatenate([each - each.mean() for each, _ in arms])
     middle = np.concatenate([control_covariates, treatment_covariates]).mean(axis=0)
+    theta = np.linalg.lstsq(within, centred, rcond=None)[0]
+    if convention == TOTAL:
+        values = np.concatenate([control, treatment])
+        covariates = np.concatenate([control_covariates, treatment_covariates])
+        theta = np.linalg.lstsq(covariates - middle, values - values.mean(), rcond=None)[0]
     total = float(centred @ centred)
     explained = 1 - float(((centred - within @ theta) ** 2).sum()) / total if total > 0 else 0.0
     first = control - (control_covariates - middle) @ theta

@@ -55,6 +55,13 @@ def ab() -> None:
 @click.option("--alpha", type=float, default=None, help="Of all success metrics (0.05), by Holm.")
 @click.option("--guardrail-alpha", type=float, default=None, help="Of each guardrail, one-sided (0.05).")
 @click.option("--covariate", "covariates", multiple=True, help="Column from before the experiment (CUPED).")
+@click.option(
+    "--theta",
+    type=click.Choice(("within", "total")),
+    default="within",
+    show_default=True,
+    help="Regression on covariates: within arms, or of all users (Deng et al., tea-tasting).",
+)
 @click.option("--strata", default=None, help="Column of strata (post-stratification).")
 @click.option("--segment", "segments", multiple=True, help="Column of segments.")
 @click.option("--day", default=None, help="Column of the day.")
@@ -117,7 +124,7 @@ def _settings(given: dict[str, Any]) -> Settings:
         alpha=_error(given["alpha"], planned.get("alpha", 0.05)), strata=given["strata"], segments=given["segments"],
         guardrail_alpha=_error(given["guardrail_alpha"], planned.get("guardrail_alpha", 0.05)), day=given["day"],
         fractions=fractions, spending=given["spending"], normal=given["test"] == "z",
-        crossed_limit=given["crossed_limit"],
+        theta=given["theta"], crossed_limit=given["crossed_limit"],
     )  # fmt: skip
 
 

@@ -19,6 +19,8 @@ from analysis.ab import DataError, Floats
 Words = npt.NDArray[np.str_]
 PARQUET: Final = b"PAR1"
 """How a Parquet file begins."""
+ROWS: Final = "rows"
+"""A number that every table has: 1 in each row, where it has no column of that name."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,12 @@ def of_csv(lines: Iterable[str], words: Sequence[str], numbers: Sequence[str]) -
     rows = list(reader)
     if not rows:
         raise DataError("there is no row")
+    there = reader.fieldnames or ()
     return Columns(
         {name: np.array([row[name] or "" for row in rows]) for name in words},
-        {name: _floats([row[name] for row in rows], name, "line", 2) for name in numbers},
-    )
+        {name: _floats([row[name] for row in rows], name, "line", 2) if name in there else np.ones(len(rows))
+         for name in numbers},
+    )  # fmt: skip
 
 
 def _of_parquet(path: Path, words: Sequence[str], numbers: Sequence[str]) -> Columns:
@@ -62,19 +66,21 @@ def _of_parquet(path: Path, words: Sequence[str], numbers: Sequence[str]) -> Col
     try:
         file = pyarrow.parquet.ParquetFile(path)
         _check((*words, *numbers), file.schema_arrow.names)
-        table = file.read(columns=list(dict.fromkeys((*words, *numbers))))
+        there = [name for name in dict.fromkeys((*words, *numbers)) if name in file.schema_arrow.names]
+        table = file.read(columns=there)
     except pyarrow.ArrowException as error:
         raise DataError(f"{path} is no readable Parquet file: {' '.join(str(error).split())}") from error
     if not table.num_rows:
         raise DataError("there is no row")
     return Columns(
         {name: np.array(["" if each is None else str(each) for each in table[name].to_pylist()]) for name in words},
-        {name: _floats(table[name].to_pylist(), name, "row", 1) for name in numbers},
-    )
+        {name: _floats(table[name].to_pylist(), name, "row", 1) if name in there else np.ones(table.num_rows)
+         for name in numbers},
+    )  # fmt: skip
 
 
 def _check(asked: Iterable[str], there: Sequence[str]) -> None:
-    missing = [name for name in asked if name not in there]
+    missing = [name for name in asked if name not in there and name != ROWS]
     if missing:
         raise DataError(f"no column {missing[0]!r}; there are {', '.join(there) or 'none'}")
 

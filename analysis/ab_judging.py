@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.ab import (
+    WITHIN,
     DataError,
     Effect,
     Part,
@@ -73,6 +74,7 @@ class Settings:
     fractions: tuple[float, ...] = ()
     spending: str = LAN_DEMETS_OBRIEN_FLEMING
     normal: bool = False
+    theta: str = WITHIN
     crossed_limit: float = 0.01
 
     @property
@@ -168,7 +170,7 @@ def _effect(users: Users, metric: Metric, settings: Settings, arm: int, level: f
     explained = 0.0
     if settings.covariates:
         before = (users.covariates[control], users.covariates[treatment])
-        first, second, explained = cuped(values[0], values[1], *before)
+        first, second, explained = cuped(values[0], values[1], *before, settings.theta)
         values = [first, second]
     parts = [_part(users, each, chosen, settings) for each, chosen in zip(values, (control, treatment), strict=True)]
     return compare(parts[0], parts[1], level, settings.normal), explained

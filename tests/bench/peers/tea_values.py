@@ -3,7 +3,8 @@
 
 Runs in an environment of its own. `update` writes tests/analysis/tea_values.json: users of two groups with their
 requests and clicks, and tea-tasting's mean and ratio of means (delta method, Welch's t, no covariate) to the last
-digit. `verify` computes them again and compares. CI compares the fixture with `analysis.estimates` and needs no
+digit; under `ab` what an A/B test says besides: z, CUPED, the sample ratio, Holm and Benjamini–Hochberg. `verify`
+computes them again and compares. CI compares the fixture with `analysis.estimates` and `analysis.ab` and needs no
 tea-tasting.
 """
 
@@ -45,12 +46,14 @@ def cases() -> list[Case]:
         requests = 1 + np.minimum(rng.pareto(tail, users) * 3, 60).astype(int)
         clicks = rng.binomial(requests, rng.beta(2, 5, users))
         group = (rng.random(users) < share).astype(int)
+        before = rng.binomial(requests, rng.beta(2, 5, users)) + clicks
         found.append(
             {
                 "name": f"{users} users, {share:.0%} in treatment, Pareto {tail}",
                 "group": group.tolist(),
                 "requests": requests.tolist(),
                 "clicks": clicks.tolist(),
+                "before": before.tolist(),
             }
         )
     return found
@@ -68,13 +71,39 @@ def analysed(case: Case) -> dict[str, dict[str, float]]:
     return {name: {field: float(getattr(found[name], field)) for field in FIELDS} for name in metrics}
 
 
+def experiment(case: Case) -> dict[str, Any]:
+    """tea-tasting's numbers of the same experiment as an A/B test: covariate `before`, no continuity correction."""
+    table = pa.table({name: case[name] for name in ("group", "requests", "clicks", "before")})
+    settings = {"confidence_level": CONFIDENCE, "equal_var": False}
+    metrics = {
+        "welch": tt.Mean("clicks", use_t=True, **settings),
+        "z": tt.Mean("clicks", use_t=False, **settings),
+        "ratio": tt.RatioOfMeans("clicks", "requests", use_t=True, **settings),
+        "cuped": tt.Mean("clicks", covariate="before", use_t=True, **settings),
+        "cuped_z": tt.Mean("clicks", covariate="before", use_t=False, **settings),
+    }
+    sizes = {"sample_ratio": tt.SampleRatio(method="norm", correction=False)}
+    found = tt.Experiment(metrics | sizes, variant="group").analyze(table)
+    fields = [field for field in FIELDS if "rel_" not in field]
+    several = {("all",): tt.Experiment(metrics, variant="group").analyze(table)}
+    adjusted = {
+        "holm": tt.adjust_fwer(several, method="bonferroni", arbitrary_dependence=True),
+        "benjamini_hochberg": tt.adjust_fdr(several, arbitrary_dependence=False),
+    }
+    said = {name: {field: float(getattr(found[name], field)) for field in fields} for name in metrics}
+    p_values = {
+        name: {row["metric"]: float(row["pvalue_adj"]) for row in each.to_dicts()} for name, each in adjusted.items()
+    }
+    return said | {"sample_ratio": float(found["sample_ratio"].pvalue), "adjusted": p_values}
+
+
 def document() -> dict[str, Any]:
     """The fixture."""
     made = {"tea-tasting": version("tea-tasting"), "numpy": version("numpy"), "command": COMMAND}
     return {
         "made_by": made,
         "confidence": CONFIDENCE,
-        "cases": [case | {"found": analysed(case)} for case in cases()],
+        "cases": [case | {"found": analysed(case), "ab": experiment(case)} for case in cases()],
     }
 
 
