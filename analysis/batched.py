@@ -64,11 +64,17 @@ class Batch:
     rate: bool = False
 
 
-def design(rng: np.random.Generator, users: int, blocks: int, most: int = 30) -> Design:
-    """`users` users with 1 to `most` requests (Pareto, exponent 2), each within three blocks after a first one."""
+def design(rng: np.random.Generator, users: int, blocks: int, most: int = 30, growth: float = 1.0) -> Design:
+    """`users` users with 1 to `most` requests (Pareto, exponent 2), each within three blocks after a first one.
+
+    By a part t of all blocks t^`growth` of the users have come.
+    """
     counts = 1 + np.minimum(rng.pareto(2.0, users) * 3, most - 1).astype(np.intp)
     owners = np.repeat(np.arange(users), counts)
-    when = (rng.integers(0, blocks, users)[owners] + rng.integers(0, 3, len(owners))) % blocks
+    first = rng.integers(0, blocks, users)
+    if growth != 1:
+        first = (blocks * rng.random(users) ** (1 / growth)).astype(np.int64)
+    when = (first[owners] + rng.integers(0, 3, len(owners))) % blocks
     order = np.lexsort((when, owners))
     owners, when = owners[order], when[order]
     return Design(owners, when, np.unique(owners * blocks + when, return_inverse=True)[1])

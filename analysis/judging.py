@@ -20,7 +20,7 @@ from analysis.load import FAILED, Tally, Triples, join
 from analysis.measures import SHADOW_CONTROL
 from analysis.noise import noise_floor
 from analysis.plan import CONTROL, HOUR_US, SHADOW, Plan
-from analysis.promises import broken_promises, hours_seen, time_promised, until_look, versions_promised
+from analysis.promises import broken_promises, hours_seen, informed, size_promised, until_look, versions_promised
 from analysis.reading import read_rows
 from analysis.report.result import (
     BundleSummary,
@@ -90,6 +90,7 @@ def judge_rows(
     hours = hours_seen(tally)
     look = due(plan.looks, hours)
     triples = until_look(triples, tally, look)
+    look = informed(look, plan, triples, tally)
     window = _window(triples, tally, until_us, look)
     noise = None
     if CONTROL in triples.arms:
@@ -97,7 +98,7 @@ def judge_rows(
     checks = health_checks(triples, tally, log, noise, plan, read - len(rows)) + versions_promised(
         plan, inputs.bundles, tally
     )
-    checks += time_promised(plan, look, hours)
+    checks += size_promised(plan, look, hours, window.users)
     judgement = judge(plan, all_evidence(triples, plan), checks, window.hours, look=look or WHOLE)
     both = CONTROL in triples.arms
     return _result(

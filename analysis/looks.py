@@ -97,6 +97,19 @@ def looks(
     return Looks(design, alpha, sides, times, _spending_limits(times, spent, sides), spent)
 
 
+def bounds(information: Sequence[float], spent: Sequence[float], *, sides: int = 1) -> tuple[float, ...]:
+    """The upper limits that spend `spent` of one side by each look, at which `information` was there, in any unit.
+
+    What is spent may follow another clock, such as time, than information does (Lan and DeMets 1989): only how looks
+    hang together follows information. Looks with nothing new between them are taken `LEAST_STEP` of the whole apart.
+    """
+    most = information[-1] if information and information[-1] > 0 else 1.0
+    times: list[float] = []
+    for each in information:
+        times.append(max(each / most, (times[-1] if times else 0.0) + LEAST_STEP))
+    return _spending_limits(tuple(times), tuple(spent), sides)
+
+
 def spending(design: str, fraction: float, alpha: float, parameter: float | None = None) -> float:
     """The error of one side that may be spent by `fraction`, of `alpha` in all; nothing at 0, all of it at 1.
 

@@ -108,8 +108,9 @@ class Plan(_Strict):
     judged.
     `missing_rule` has one value for now: a copy that failed is an empty list, one never judged is loss.
     `looks` are hours of data after the first event, the last one being the end (`analysis.schedule`); without, whatever
-    there is is judged as if once. Under `minimum_hours` nothing is decided. `catalogue` (SHA-256 of its file) and
-    `bundles` (arm: version) say what the plan was written for; anything else is not judged.
+    there is is judged as if once. Under `minimum_hours`, or with fewer users than `minimum_users`, nothing is decided:
+    far below its planned size a trial passes or holds by luck. `catalogue` (SHA-256 of its file) and `bundles` (arm:
+    version) say what the plan was written for; anything else is not judged.
     """
 
     schema_version: Literal[1]
@@ -120,6 +121,7 @@ class Plan(_Strict):
     unit: Literal["user"] = "user"
     looks: tuple[Annotated[float, Field(gt=0)], ...] = ()
     minimum_hours: float = Field(default=0.0, ge=0)
+    minimum_users: int = Field(default=0, ge=0)
     catalogue: Sha256 | None = None
     bundles: dict[Literal["primary", "shadow", "control"], Annotated[str, Field(min_length=1)]] = {}
     block_hours: float = Field(gt=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,8 +54,14 @@ def _shadow(found: Sized, words: Words) -> dict[str, Any]:
     ]
     return {
         "schema_version": 1, "name": words.name, "alpha": request.guardrail_alpha, "power": request.power,
+        "looks": [hours_of(found.weeks)], "minimum_users": math.ceil(found.needed / 2),
         "block_hours": words.block_hours, "deadline_ms": words.deadline_ms, "metrics": metrics,
     }  # fmt: skip
+
+
+def hours_of(weeks: int) -> int:
+    """When the gate looks: on the last day of the last week, for a week's traffic never spans the whole of it."""
+    return 24 * (7 * weeks - 1)
 
 
 def _ab(found: Sized, words: Words) -> dict[str, Any]:
@@ -135,7 +142,9 @@ def _rules(found: Sized, words: Words) -> list[str]:
     if request.template == SHADOW:
         return [
             f"Each guardrail: non-inferiority, one-sided α {short(request.guardrail_alpha)}; all must pass.",
-            "The gate runs once, when all weeks are over; looks before are for health only.",
+            f"The gate judges once, at {hours_of(found.weeks):,} hours of data, on the last day; runs before are for "
+            f"health only, and with fewer than {math.ceil(found.needed / 2):,} {words.unit}s, half of what is needed, "
+            "nothing is decided.",
             "PASS means safe to expose to an A/B test, never better.",
             *(f"`{metric.name}`, margin: {metric.reason}" for metric in request.metrics),
             *(f"Excluded: {each}" for each in words.exclusions),

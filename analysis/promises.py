@@ -7,6 +7,9 @@ come is a veto. Next module: `analysis.judging`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
 
 from analysis.load import Tally, Triples
 from analysis.plan import HOUR_US, Plan
@@ -55,9 +58,12 @@ def versions_promised(plan: Plan, bundles: Sequence[BundleSummary], tally: Tally
     return tuple(checks)
 
 
-def time_promised(plan: Plan, look: Look | None, hours: float) -> tuple[Check, ...]:
-    """Is there enough time for a verdict, and which look is it?"""
+def size_promised(plan: Plan, look: Look | None, hours: float, users: int) -> tuple[Check, ...]:
+    """Is there enough time, are there enough users for a verdict, and which look is it?"""
     checks = []
+    if plan.minimum_users:
+        enough, found = users >= plan.minimum_users, f"{users:,} users"
+        checks.append(_check("size", enough, found, f"at least {plan.minimum_users:,} users"))
     if plan.minimum_hours:
         enough = hours >= plan.minimum_hours
         checks.append(
@@ -83,6 +89,16 @@ def until_look(triples: Triples, tally: Tally, look: Look | None) -> Triples:
     if look is None or look.hours is None:
         return triples
     return triples.take(triples.event_us < (tally.first_event_us or 0) + look.hours * HOUR_US)
+
+
+def informed(look: Look | None, plan: Plan, triples: Triples, tally: Tally) -> Look | None:
+    """The look with what was there at it and at those before: visits, a user in a time block."""
+    if look is None or look.hours is None:
+        return look
+    cells = triples.clusters(plan.block_us).cells
+    since = triples.event_us - (tally.first_event_us or 0)
+    there = (len(np.unique(cells[since < hours * HOUR_US])) for hours in plan.looks[: look.number])
+    return replace(look, information=tuple(float(each) for each in there))
 
 
 def _check(name: str, fine: bool, found: str, expected: str) -> Check:

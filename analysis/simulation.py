@@ -64,6 +64,9 @@ class Size:
 RARE: Final = (0.01, (600, 1600))
 """A rate of failures that is harm of the margin, and numbers of users."""
 
+GROWTH: Final = 2.0
+"""How traffic grows where it is uneven: by half of the time a quarter of the users have come."""
+
 SMALL: Final = Size(600, 400, ((400, 48),), (400, 96))
 FULL: Final = Size(2000, 2000, ((400, 48), (800, 60), (1600, 108)), (800, 96))
 
@@ -96,7 +99,7 @@ def rate(
 
 def steps(size: Size) -> int:
     """How many times `simulate` will tell that it is a step further."""
-    return len(size.sizes) * _batches(size.intervals) + (2 * 2 + len(RARE[1])) * _batches(size.gates)
+    return len(size.sizes) * _batches(size.intervals) + (2 * 2 + len(RARE[1]) + 1) * _batches(size.gates)
 
 
 def simulate(size: Size, seed: int, tick: Callable[[], object] = lambda: None) -> list[Rate]:
@@ -106,7 +109,8 @@ def simulate(size: Size, seed: int, tick: Callable[[], object] = lambda: None) -
     for correlation in (0.0, 0.5):
         found += _gates(rng, size, correlation, tick)
     apart = np.random.default_rng([seed, 1])
-    return found + [_rare(apart, users, size.gates, tick) for users in RARE[1]]
+    found += [_rare(apart, users, size.gates, tick) for users in RARE[1]]
+    return [*found, _uneven(np.random.default_rng([seed, 2]), size, tick)]
 
 
 def _batches(runs: int) -> int:
@@ -151,10 +155,7 @@ def _kinds(rng: np.random.Generator, users: int, blocks: int) -> dict[str, Batch
 def _gates(rng: np.random.Generator, size: Size, correlation: float, tick: Callable[[], object]) -> list[Rate]:
     """Verdicts at the planned size, at a quarter of it, and over all looks, for 1 to 10 guardrails."""
     users, blocks = size.planned
-    looks = [
-        Look(each + 1, LOOKS, each + 1.0, tuple((early + 1) / LOOKS for early in range(each + 1)))
-        for each in range(LOOKS)
-    ]
+    looks = _looks()
     cuts = [round(blocks * (each + 1) / LOOKS) for each in range(LOOKS)]
     whole: list[list[Batch]] = []
     quarter: list[list[Batch]] = []
@@ -176,6 +177,14 @@ def _gates(rng: np.random.Generator, size: Size, correlation: float, tick: Calla
         small = np.concatenate([verdicts(each[:guardrails], margin, 0.0) for each in quarter])
         found += _told(guardrails, correlation, outcomes, small, any_pass)
     return found
+
+
+def _looks() -> list[Look]:
+    """Looks at equal times."""
+    return [
+        Look(each + 1, LOOKS, each + 1.0, tuple((early + 1) / LOOKS for early in range(each + 1)))
+        for each in range(LOOKS)
+    ]
 
 
 def _ever(
@@ -230,6 +239,33 @@ def _rare(rng: np.random.Generator, users: int, runs: int, tick: Callable[[], ob
     count = _batches(runs) * CHUNK
     setting = f"empty lists, {share:g} of answers, {users} users; beside: by the variance at the estimate"
     return rate("harm of the margin: PASS", setting, passed, count, most=0.05, slack=0.005, naive=naive / count)
+
+
+def _uneven(rng: np.random.Generator, size: Size, tick: Callable[[], object]) -> Rate:
+    """Traffic that grows: looks at equal times, the first of which see little; `naive` has bounds by time alone."""
+    users, blocks = size.planned
+    batches: list[list[Batch]] = []
+    seen: list[list[Look]] = []
+    for _ in range(_batches(size.gates)):
+        who = design(rng, users, blocks, most=8, growth=GROWTH)
+        values = draws(rng, who, CHUNK)
+        cuts = [round(blocks * (each + 1) / LOOKS) for each in range(LOOKS)]
+        parts = [(who.blocks < cut, who.until(cut)) for cut in cuts]
+        batches.append([means(part, values[rows], by_user=True) for rows, part in parts])
+        there = tuple(float(len(part.cell_clusters[0])) for _, part in parts)
+        seen.append([replace(look, information=there[: look.number]) for look in _looks()])
+        tick()
+    margin = planned_margin([[each[-1]] for each in batches], 1, seen[0][-1])
+    passed = []
+    for looks in (seen, [_looks()] * len(seen)):
+        found = [[verdicts([batch], margin, margin, look) == PASS for batch, look in zip(*both, strict=True)]
+                 for both in zip(batches, looks, strict=True)]  # fmt: skip
+        passed.append(sum(int(np.any(each, axis=0).sum()) for each in found))
+    runs = len(seen) * CHUNK
+    setting = "1 guardrail, traffic that grows; beside: bounds by time alone"
+    naive = passed[1] / runs
+    return rate(f"harm of the margin at any of {LOOKS} looks: PASS", setting, passed[0], runs, most=0.05, slack=0.005,
+                naive=naive)  # fmt: skip
 
 
 def _guardrails(

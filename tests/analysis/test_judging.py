@@ -1,17 +1,23 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from analysis.adapters import ranked_list
 from analysis.judging import Inputs, judge_log, not_judged
+from analysis.load import join
+from analysis.promises import hours_seen, informed, until_look
+from analysis.reading import read_rows
 from analysis.report.result import BundleSummary, CatalogueSummary, Result, numbers
+from analysis.schedule import due
 from analysis.verdict import ERROR, HOLD, INCONCLUSIVE, PASS
 from shadow.contracts import ARM_ERROR
-from tests.analysis.pair_logs import CATALOGUE, HEAD, ITEMS, World, answer, record, simulated
+from tests.analysis.pair_logs import CATALOGUE, HEAD, ITEMS, START_US, World, answer, record, simulated
 from tests.analysis.test_gate import ALL, metric, plan
 
 MARGINS = {"long_tail_share": 0.01, "empty_lists": 0.01, "errors": 0.01, "latency_p95": 5.0, "overlap_at_10": 0.0}
@@ -37,6 +43,24 @@ def test_the_champion_behind_itself_passes():
     assert result.verdict == PASS
     assert result.noise.identical == result.noise.compared
     assert result.failures.neither == result.window.requests
+
+
+def test_a_look_knows_how_many_visits_were_there_at_it_and_before():
+    # By 10 hours users 0 and 1 came, user 1 in two blocks; by 20 hours three more did.
+    hours = ((0, 0), (1, 1), (1, 2), (1, 7), (2, 11), (3, 12), (4, 19.9), (5, 30))
+    rows = [
+        record(number, request_id=f"r{number}", unit=f"u{user}", event_us=START_US + int(hour * 3.6e9))
+        for number, (user, hour) in enumerate(hours)
+    ]
+    rules = plan(metric("long_tail_share"), looks=[10, 20], block_hours=6)
+    triples, tally = join(read_rows(rows, ranked_list, CATALOGUE), CATALOGUE)
+    look = due(rules.looks, hours_seen(tally))
+    found = informed(look, rules, until_look(triples, tally, look), tally)
+    assert (found.number, found.information) == (2, (3.0, 6.0))
+    assert found.nominal(0.05) == pytest.approx(look.nominal(0.05))
+    late = replace(found, information=(1.0, 60.0))
+    assert late.nominal(0.05) < look.nominal(0.05)
+    assert informed(None, rules, triples, tally) is None
 
 
 def test_a_shadow_that_silently_falls_back_is_held_and_the_tables_say_where():

@@ -163,3 +163,23 @@ def test_rows_can_be_taken_as_a_log_of_their_own():
     part = triples.take(triples.tail > 0)
     assert part.requests.tolist() == hashes("r1")
     assert part.arms["shadow"].state.tolist() == [ANSWERED]
+
+
+def test_requests_of_the_very_same_time_are_joined_whichever_router_wrote_their_records_in_whatever_order():
+    draw = random.Random(3)
+    rows = [
+        record(sequence, arm=arm, request_id=f"r{number}", unit=f"u{number % 3}", event_us=START_US + number % 2,
+               incarnation=f"inc{number % 2}", arm_answer=answer([f"i{number}"]))
+        for sequence, (number, arm) in enumerate((number, arm) for number in range(12) for arm in ("shadow", "control"))
+    ]  # fmt: skip
+    reader = TripleReader(ranked_list, TAIL)
+    ordered = reader.read(rows)
+    for _ in range(5):
+        draw.shuffle(rows)
+        triples = reader.read(rows)
+        assert (len(triples), reader.tally.duplicates, reader.tally.reused_ids) == (12, 0, 0)
+        assert all((arm.state == ANSWERED).all() for arm in triples.arms.values())
+        lists = [triples.table.lists[arm.lists].tolist() for arm in triples.arms.values()]
+        assert lists[0] == lists[1]
+        for name in ("requests", "users", "event_us"):
+            assert np.array_equal(getattr(triples, name), getattr(ordered, name))

@@ -133,7 +133,12 @@ def test_a_shadow_plan_is_one_that_the_gate_reads(tmp_path):
     assert [(metric.name, metric.margin, metric.comparison) for metric in read.metrics] == [
         ("errors", 0.01, "shadow - control")
     ]
+    weeks, needed = (int(re.search(rf"{each}", (tmp_path / "plan.md").read_text())[1].replace(",", ""))
+                     for each in (r"(\d+) whole weeks", r"([\d,]+) are needed"))  # fmt: skip
+    assert read.looks == (weeks * 168 - 24,)
+    assert read.minimum_users == -(-needed // 2) > 0
     page = (tmp_path / "plan.md").read_text()
+    assert f"at {weeks * 168 - 24:,} hours of data" in page
     assert f"understudy gate LOCATION --plan {tmp_path / 'plan.yaml'}" in page
     assert "safe to expose to an A/B test, never better" in page
 
