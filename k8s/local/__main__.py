@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Final
 
 from k8s.local import charts
-from k8s.local.cluster import ROOT, Cluster
-from k8s.local.demonstration import demonstrate
+from k8s.local.cluster import CONFIG, ROOT, Cluster
+from k8s.local.demonstration import NODE_PORT, demonstrate
 from k8s.local.development import PARTS, apply_parts, ensure_secrets
 from k8s.local.images import STAND_INS, built, present
-from k8s.local.settings import cluster_name, node_image
+from k8s.local.settings import cluster_name, kind_config, node_image
 from k8s.local.steps import Steps, ensure_tools, failed, say
 from shadow.processes import StepError
 
@@ -40,7 +41,9 @@ def up(cluster: Cluster) -> None:
     steps.tell("The charts")
     watched = ("--set-json", f"networkPolicy.monitoring={json.dumps([{'podSelector': {'matchLabels': PROMETHEUS}}])}")
     charts.install(cluster, NAMESPACE, images["control"], images["router"], *watched)
-    say("\nIt stands. Prometheus: http://127.0.0.1:19090, MLflow: http://127.0.0.1:15000. Go on: make kind-demo")
+    ports = cluster.ports()
+    prometheus, mlflow = (f"http://127.0.0.1:{ports[port]}" for port in (30_090, 30_050))
+    say(f"\nIt stands. Prometheus: {prometheus}, MLflow: {mlflow}. Go on: make kind-demo")
 
 
 def demo(cluster: Cluster) -> None:
@@ -50,7 +53,8 @@ def demo(cluster: Cluster) -> None:
         raise StepError("there is no cluster yet: make kind-up")
     steps = Steps(6)
     demonstrate(cluster, NAMESPACE, steps)
-    say("\nGo on: kubectl -n recommender get sd -w; curl 'http://127.0.0.1:18080/recommend?user_id=u1'; make kind-down")
+    look = f"curl 'http://127.0.0.1:{cluster.ports()[NODE_PORT]}/recommend?user_id=u1'"
+    say(f"\nGo on: kubectl -n {NAMESPACE} get sd -w; {look}; make kind-down")
 
 
 def down(cluster: Cluster) -> None:
@@ -68,7 +72,7 @@ def ensure_namespace(cluster: Cluster, name: str) -> None:
 
 def main(words: list[str]) -> int:
     """Do what `words` say; the exit code."""
-    cluster = Cluster(cluster_name(), node_image())
+    cluster = Cluster(cluster_name(), node_image(), Path(kind_config() or CONFIG))
     try:
         match words:
             case ["up"]:

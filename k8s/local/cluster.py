@@ -6,12 +6,16 @@ Next module: `k8s.local.images`.
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import yaml
+
 from k8s.local.steps import run, say
+from shadow.processes import StepError
 
 ROOT: Final = Path(__file__).parents[2]
 CONFIG: Final = ROOT / "k8s" / "kind.yaml"
@@ -35,6 +39,11 @@ class Cluster:
         if self.exists():
             say(f"The cluster {self.name} is there.")
             return
+        if taken := [str(port) for port in self.ports().values() if _taken(port)]:
+            raise StepError(
+                f"127.0.0.1 has no port {', '.join(taken)} left, which {self.config} asks for. End what listens there, "
+                "or name others in a copy of that file: KIND_CONFIG=the copy"
+            )
         image = ("--image", self.node_image) if self.node_image else ()
         run(
             *("kind", "create", "cluster", "--name", self.name, "--config", str(self.config), "--wait", "180s"),
@@ -45,6 +54,12 @@ class Cluster:
         )
         self.kubectl("taint", "nodes", "--selector", TAINT, f"{TAINT}-")
         self.kubectl("wait", "--for=condition=Ready", "nodes", "--all", "--timeout=120s", seconds=150)
+
+    def ports(self) -> dict[int, int]:
+        """The ports of this machine by those of the nodes that they lead to."""
+        nodes = yaml.safe_load(self.config.read_text())["nodes"]
+        mapped = [each for node in nodes for each in node.get("extraPortMappings", ())]
+        return {each["containerPort"]: each["hostPort"] for each in mapped}
 
     def exists(self) -> bool:
         """Whether kind has it."""
@@ -108,6 +123,17 @@ class Cluster:
 
     def _file(self) -> tuple[str, ...]:
         return ("--kubeconfig", self.kubeconfig) if self.kubeconfig else ()
+
+
+def _taken(port: int) -> bool:
+    """Whether somebody listens there."""
+    with socket.socket() as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
 
 
 def _whole(image: str) -> str:

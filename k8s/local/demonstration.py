@@ -25,8 +25,8 @@ MODELS: Final = {"champion": 1, "challenger": 2}
 """Model: seed."""
 USERS, ITEMS, DIMENSION = 2_000, 1_000, 16
 REQUESTS, RPS = 3_000, 60
-PORT: Final = 18_080
-"""Of this machine; k8s/kind.yaml leads it to the Service."""
+NODE_PORT: Final = 30_080
+"""Of the nodes; a port of this machine leads there, and from there it goes to the Service."""
 READY_SECONDS: Final = 300
 PAIRS: Final = "s3://pairs/recommender"
 
@@ -46,7 +46,7 @@ def demonstrate(cluster: Cluster, namespace: str, steps: Steps) -> None:
     _apply(cluster, namespace, versions["challenger"])
     _wait(cluster, namespace, "ShadowReady")
     steps.tell(f"Traffic: {REQUESTS:,} requests at {RPS} a second")
-    _replay()
+    _replay(cluster.ports()[NODE_PORT])
     steps.tell("The pairs, from the store")
     _read_pairs(cluster, namespace)
     say(cluster.kubectl("get", "sd", "--namespace", namespace, told=False))
@@ -77,13 +77,13 @@ def _wait(cluster: Cluster, namespace: str, condition: str) -> None:
     cluster.kubectl(*waiting, f"--timeout={READY_SECONDS}s", seconds=READY_SECONDS + 10)
 
 
-def _replay() -> None:
+def _replay(port: int) -> None:
     users = json.loads((WORK / "champion" / "user_ids.json").read_bytes())
     lines = ({"event_time_us": n * 1_000, "user_id": users[n % len(users)]} for n in range(1, REQUESTS + 1))
     requests = WORK / "requests.jsonl"
     requests.write_text("".join(json.dumps(line) + "\n" for line in lines))
     paced = ("--rhythm", "constant", "--rps", str(RPS))
-    understudy("replay", "--requests", requests, "--to", f"http://127.0.0.1:{PORT}", *paced, seconds=300)
+    understudy("replay", "--requests", requests, "--to", f"http://127.0.0.1:{port}", *paced, seconds=300)
 
 
 def _read_pairs(cluster: Cluster, namespace: str, seconds: float = 120) -> None:

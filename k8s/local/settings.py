@@ -15,6 +15,11 @@ def node_image() -> str:
     return os.environ.get("KIND_NODE_IMAGE", "")
 
 
+def kind_config() -> str:
+    """KIND_CONFIG: a file in the place of k8s/kind.yaml, for other ports here; "" (the default): that one."""
+    return os.environ.get("KIND_CONFIG", "")
+
+
 def cluster_name() -> str:
     """KIND_CLUSTER: the cluster's name. Default: understudy."""
     return os.environ.get("KIND_CLUSTER", "understudy")

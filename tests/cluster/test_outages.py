@@ -28,7 +28,7 @@ def gone(stand: Stand, name: str) -> None:
     stand.kubectl("scale", f"deployment/{name}", "--replicas=0")
     selector = ("--selector", f"app.kubernetes.io/name={name}")
     stand.kubectl("delete", "pod", *selector, "--grace-period=0", "--force", "--ignore-not-found")
-    until(lambda: not stand.read("pods", *selector)["items"], 60, f"{name} is gone")
+    until(lambda: not stand.read("pods", *selector)["items"], 120, f"{name} is gone")
 
 
 def back(stand: Stand, name: str) -> None:
@@ -39,14 +39,14 @@ def back(stand: Stand, name: str) -> None:
 
 def test_users_get_labelled_fallbacks_while_redis_is_killed_and_vectors_again_when_it_is_back(served: Stand) -> None:
     with Traffic(served.kind.port) as traffic:
-        until(lambda: set(traffic.newest) == {HYBRID}, 60, "answers are made from vectors")
+        until(lambda: set(traffic.newest) == {HYBRID}, 120, "answers are made from vectors")
         gone(served, "redis")
-        until(lambda: set(traffic.newest) <= FALLBACK, 60, "every answer says that it is popular")
+        until(lambda: set(traffic.newest) <= FALLBACK, 120, "every answer says that it is popular")
         pause(3)
         back(served, "redis")
         # It keeps nothing on its disk.
         served.load_features()
-        until(lambda: set(traffic.newest) == {HYBRID}, 60, "answers are made from vectors again, without a restart")
+        until(lambda: set(traffic.newest) == {HYBRID}, 120, "answers are made from vectors again, without a restart")
     print(f"redis killed: {traffic.sent} requests, {dict(traffic.sources)}")
     assert not traffic.failed, traffic.told()
     assert set(traffic.sources) <= {HYBRID} | FALLBACK
@@ -55,13 +55,13 @@ def test_users_get_labelled_fallbacks_while_redis_is_killed_and_vectors_again_wh
 
 
 def test_pairs_wait_for_a_store_that_is_gone_and_none_is_lost(served: Stand) -> None:
-    until(lambda: all(router.settled for router in served.counters()), 60, "every copy of before is decided")
+    until(lambda: all(router.settled for router in served.counters()), 120, "every copy of before is decided")
     before = together(served.counters()).arms["shadow"].received
     gone(served, "store")
     with Traffic(served.kind.port) as traffic:
         pause(10)
     assert not traffic.failed, traffic.told()
-    until(lambda: all(router.settled for router in served.counters()), 60, "every copy is decided")
+    until(lambda: all(router.settled for router in served.counters()), 120, "every copy is decided")
     back(served, "store")
 
     counted = together(served.counters())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ import yaml
 from bentos.redis_acl import USERS
 from k8s.local.__main__ import main
 from k8s.local.cluster import CONFIG, Cluster, _whole
-from k8s.local.demonstration import PORT, RESOURCE
+from k8s.local.demonstration import NODE_PORT, RESOURCE
 from k8s.local.development import ensure_secrets
 from k8s.local.steps import ensure_tools, run
 from shadow.controller.checks import parse
@@ -91,7 +92,20 @@ def test_the_clusters_ports_are_on_the_loopback_alone() -> None:
     config = yaml.safe_load(CONFIG.read_text())
     ports = [port for node in config["nodes"] for port in node.get("extraPortMappings", ())]
     assert {port["listenAddress"] for port in ports} == {"127.0.0.1"}
-    assert PORT in {port["hostPort"] for port in ports}
+    assert Cluster("any").ports()[NODE_PORT] == 18_080
+
+
+def test_a_port_that_is_taken_is_named_before_a_cluster_is_made(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        config = tmp_path / "kind.yaml"
+        config.write_text(json.dumps({"nodes": [{"extraPortMappings": [{"containerPort": 1, "hostPort": port}]}]}))
+        cluster = Cluster("any", config=config)
+        monkeypatch.setattr(Cluster, "exists", lambda _: False)
+        with pytest.raises(StepError, match=rf"no port {port} left.*KIND_CONFIG"):
+            cluster.ensure()
 
 
 def test_images_are_known_on_a_node_by_the_names_that_containerd_gives_them() -> None:
