@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.kind_cluster import Stand
+from tests.cluster.kind_cluster import Stand, until
 
 pytestmark = [pytest.mark.timeout(1_200), pytest.mark.xdist_group("kind")]
 TRIES = """\
@@ -26,18 +26,34 @@ places = [tuple(each) for each in json.load(sys.stdin)]
 with ThreadPoolExecutor(len(places)) as pool:
     print(json.dumps(dict(zip([place[0] for place in places], pool.map(reached, places)))))
 """
-STRANGER = "stranger"
+LISTENS = """\
+import socket, threading, time
+for port in (5000, 4317, 9000):
+    server = socket.create_server(("", port))
+    threading.Thread(target=lambda server=server: [server.accept()[0].close() for _ in iter(int, 1)]).start()
+"""
+STRANGER, MONITOR, OUTSIDE = "stranger", "monitor", "outside"
+"""Pods without a policy of their own: of nobody, of who may read metrics, of what bentos may ask where that is said."""
+OPTIONS = {
+    "registry": {"port": 5000, "to": [{"podSelector": {"matchLabels": {"role": OUTSIDE}}}]},
+    "otlp": {"port": 4317, "to": [{"podSelector": {"matchLabels": {"role": OUTSIDE}}}]},
+    "monitoring": [{"podSelector": {"matchLabels": {"role": MONITOR}}}],
+}
+OPTED = {"registry", "otlp"}
+# Users come to the Service; a pod without a policy of its own also to what is not ours.
+FREE = {"users", "API server", "registry", "otlp", "anything else"}
 ALLOWED = {
-    "primary": {"shadow", "shadow's pod", "control", "redis", "store"},
-    "shadow": {"redis"},
-    "control": {"redis"},
-    # Users come to the Service; a pod without a policy of its own also to what is not ours.
-    STRANGER: {"users", "API server"},
+    "primary": {"shadow", "shadow's pod", "control", "redis", "store"} | OPTED,
+    "shadow": {"redis"} | OPTED,
+    "control": {"redis"} | OPTED,
+    STRANGER: FREE,
+    MONITOR: FREE
+    | {"bento behind the router", "router's metrics", "shipper's metrics", "shadow", "shadow's pod", "control"},
 }
 
 
-def places(pods: Mapping[str, Any]) -> list[tuple[str, str, int]]:
-    """(name, address, port) of whatever could be asked; `pods` by arm."""
+def places(pods: Mapping[str, Any], outside: str) -> list[tuple[str, str, int]]:
+    """(name, address, port) of whatever could be asked; `pods` by arm, and the address of the pod that listens."""
     address = {arm: pod["status"]["podIP"] for arm, pod in pods.items()}
     return [
         ("users", "recommender", 80),
@@ -51,6 +67,9 @@ def places(pods: Mapping[str, Any]) -> list[tuple[str, str, int]]:
         ("redis", "redis", 6379),
         ("store", "store", 7070),
         ("API server", "kubernetes.default", 443),
+        ("registry", outside, 5000),
+        ("otlp", outside, 4317),
+        ("anything else", outside, 9000),
     ]
 
 
@@ -61,22 +80,31 @@ def reached(stand: Stand, pod: str, container: str, asked: Sequence[tuple[str, s
     return {name for name, got in told.items() if got}
 
 
-def test_each_allowed_way_is_open_and_each_other_is_shut(stand: Stand) -> None:
-    stand.play("shadow", "control", replicas=1)
+def pod(stand: Stand, name: str, program: str) -> dict[str, Any]:
+    """One that runs a program."""
     container = {
         "name": "it",
         "image": stand.kind.router,
         "imagePullPolicy": "IfNotPresent",
-        "command": ["python", "-c", "import signal; signal.pause()"],
+        "command": ["python", "-c", program],
     }
-    stranger = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": STRANGER}, "spec": {"containers": [container]}}
-    stand.kind.cluster.apply([stranger], stand.namespace)
+    metadata = {"name": name, "labels": {"role": name}}
+    spec = {"containers": [container], "terminationGracePeriodSeconds": 0}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+def test_each_allowed_way_is_open_and_each_other_is_shut(stand: Stand) -> None:
+    network = stand.document(stand.kind.champion)["spec"]["network"]
+    stand.play("shadow", "control", replicas=1, network=network | OPTIONS)
+    waits = "import signal; signal.pause()"
+    programs = {STRANGER: waits, MONITOR: waits, OUTSIDE: LISTENS}
+    stand.kind.cluster.apply([pod(stand, *each) for each in programs.items()], stand.namespace)
     stand.ready("primary", "shadow", "control")
-    stand.kubectl("wait", "pod", STRANGER, "--for=condition=Ready", "--timeout=60s")
+    stand.kubectl("wait", "pod", *programs, "--for=condition=Ready", "--timeout=60s")
     pods = {arm: stand.pods(arm)[0] for arm in ("primary", "shadow", "control")}
-    asked = places(pods)
-    found = {arm: reached(stand, pod["metadata"]["name"], "bento", asked) for arm, pod in pods.items()}
-    found[STRANGER] = reached(stand, STRANGER, "it", asked)
+    asked = places(pods, stand.read("pod", OUTSIDE)["status"]["podIP"])
+    found = {arm: reached(stand, each["metadata"]["name"], "bento", asked) for arm, each in pods.items()}
+    found |= {name: reached(stand, name, "it", asked) for name in (STRANGER, MONITOR)}
     # A pod reaches itself whatever a policy says: the shadow its own address, the primary its own ports.
     own = {
         "primary": {name for name, _, _ in asked if "router" in name or name == "shipper's metrics"},
@@ -84,11 +112,17 @@ def test_each_allowed_way_is_open_and_each_other_is_shut(stand: Stand) -> None:
         "control": {"control"},
     }
     # And every pod its own node, as Kubernetes says of policies: there the API server may be.
-    for arm, pod in pods.items():
-        if "control-plane" in pod["spec"]["nodeName"]:
+    for arm, each in pods.items():
+        if "control-plane" in each["spec"]["nodeName"]:
             own[arm].add("API server")
     assert {name: got - own.get(name, set()) - {"users"} for name, got in found.items()} == {
         name: each - {"users"} for name, each in ALLOWED.items()
     }
-    assert "users" in found[STRANGER]
+    assert "users" in found[STRANGER] & found[MONITOR]
     assert "users" not in found["shadow"] | found["control"]
+
+    # What was an option is shut again where it is not asked for.
+    stand.play("shadow", "control", replicas=1)
+    shadow = pods["shadow"]["metadata"]["name"]
+    until(lambda: not reached(stand, shadow, "bento", asked) & OPTED, 120, "MLflow and OTLP are shut")
+    until(lambda: reached(stand, MONITOR, "it", asked) == FREE, 120, "metrics are shut")
