@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from shadow.contracts import PAIRED
 from tests.cluster.kind_cluster import Stand, until
 from tests.cluster.traffic import Traffic, pause
 
@@ -45,17 +47,17 @@ def killed(stand: Stand) -> None:
 
 def crash_looping(stand: Stand) -> None:
     patched(stand, {"command": ["sh", "-c", "exit 3"]})
-    until(lambda: "CrashLoopBackOff" in waiting(stand), 120, "the shadow crashes")
+    until(lambda: "CrashLoopBackOff" in waiting(stand), 240, "the shadow crashes")
 
 
 def unpullable(stand: Stand) -> None:
     patched(stand, {"image": "nowhere.invalid/challenger:0"})
-    until(lambda: waiting(stand) & {"ErrImagePull", "ImagePullBackOff"}, 120, "the image is not there")
+    until(lambda: waiting(stand) & {"ErrImagePull", "ImagePullBackOff"}, 240, "the image is not there")
 
 
 def out_of_memory(stand: Stand) -> None:
     patched(stand, {"resources": {"requests": {"memory": "48Mi"}, "limits": {"memory": "48Mi"}}})
-    until(lambda: "OOMKilled" in waiting(stand), 120, "the shadow is out of memory")
+    until(lambda: "OOMKilled" in waiting(stand), 240, "the shadow is out of memory")
 
 
 def stopped(stand: Stand) -> None:
@@ -65,17 +67,47 @@ def stopped(stand: Stand) -> None:
     stand.kubectl("exec", name, "--container", "bento", "--", "python", "-c", STOP)
 
 
-@pytest.mark.parametrize("fault", [killed, crash_looping, unpullable, out_of_memory, stopped])
-def test_users_do_not_notice_a_shadow_that_is(stand: Stand, fault: Callable[[Stand], None]) -> None:
+@pytest.fixture(scope="module")
+def served(shared_stand: Stand) -> Stand:
+    """Primary and shadow, with a way to them."""
+    played(shared_stand)
+    shared_stand.ready("primary")
+    return shared_stand
+
+
+@pytest.fixture
+def trial(served: Stand) -> Iterator[Stand]:
+    """With a shadow as it should be; whatever the test makes of it goes with it."""
+    served.ready("shadow")
+    yield served
+    served.kubectl("delete", "deployment", SHADOW)
+    played(served)
+
+
+def played(stand: Stand) -> None:
+    """Apply all, and have a way to it."""
     stand.play("shadow", replicas=1)
     stand.open()
-    stand.ready("primary", "shadow")
-    with Traffic(stand.kind.port) as traffic:
-        pause(2)
-        fault(stand)
+
+
+def copies(stand: Stand) -> Counter[str]:
+    """What became of the shadow's, so far."""
+    (router,) = stand.counters()
+    return Counter(router.arms["shadow"].outcomes)
+
+
+@pytest.mark.parametrize("fault", [killed, crash_looping, unpullable, out_of_memory, stopped])
+def test_users_do_not_notice_a_shadow_that_is(trial: Stand, fault: Callable[[Stand], None]) -> None:
+    before = copies(trial)
+    with Traffic(trial.kind.port) as traffic:
+        until(lambda: copies(trial)[PAIRED] > before[PAIRED], 120, "copies are answered, whatever was before")
+        whole = copies(trial)
+        fault(trial)
+        until(lambda: set(copies(trial) - whole) - {PAIRED}, 120, "copies are not answered any more")
         pause(5)
-    print(f"{fault.__name__}: {traffic.sent} requests")
+    told = copies(trial) - before
+    print(f"{fault.__name__}: {traffic.sent} requests; copies: {dict(told)}")
     assert not traffic.failed, traffic.told()
-    (pod,) = stand.pods("primary")
+    (pod,) = trial.pods("primary")
     assert {each["restartCount"] for each in pod["status"]["initContainerStatuses"]} == {0}
     assert [each["restartCount"] for each in pod["status"]["containerStatuses"]] == [0]
