@@ -2,8 +2,9 @@
 
 Seeded pair logs, real segments as the shipper writes them: two pairs a request (shadow and control), lists of ten with
 titles and scores, a user in fifty requests, four weeks. They are read and judged with every metric there is, each run
-in a fresh process. Reading (segments to rows) is told apart from judging (join, all metrics, health, report). CPU is of
-all processes; memory is the largest resident size of the judging process, and of one that reads for it.
+in a fresh process. The processes that read begin with this module, so it imports what judges only where it is used: as
+`understudy gate` does. Reading (segments to rows) is told apart from judging (join, all metrics, health, report). CPU
+is of all processes; memory is the largest resident size of the judging process, and of one that reads for it.
 """
 
 from __future__ import annotations
@@ -16,22 +17,20 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
-from analysis.evidence import all_evidence
 from analysis.items import Items, items_of_catalogue
-from analysis.judging import Inputs, judge_rows
-from analysis.load import join
 from analysis.mapping import read_log
 from analysis.measures import MEASURES, NONE
-from analysis.plan import Plan
-from analysis.report.result import CatalogueSummary
 from shadow.contracts import Answer, Manifest, PairRecord, SegmentEntry
 from shadow.segment_writer import SegmentWriter
 from shadow.segments import MANIFEST, read_pairs
-from tests.bench.router_numbers import yes
+
+if TYPE_CHECKING:
+    from analysis.plan import Plan
 
 ITEMS, K = 3_883, 10
 REQUESTS_OF_A_USER = 50
@@ -72,6 +71,8 @@ def catalogue() -> Items:
 
 def plan() -> Plan:
     """Every metric there is."""
+    from analysis.plan import Plan
+
     metrics = [
         {"name": each.name, "comparison": each.comparison, "unit": each.units[0]}
         | ({"role": "descriptive"} if each.harm == NONE else {"role": "guardrail", "margin": 0.05, "reason": "bench"})
@@ -166,6 +167,11 @@ def peak(who: int) -> float:
 
 def measured(directory: Path, pairs: int, processes: int) -> Measured:
     """Read and judge, in this process."""
+    from analysis.evidence import all_evidence
+    from analysis.judging import Inputs, judge_rows
+    from analysis.load import join
+    from analysis.report.result import CatalogueSummary
+
     items, rules = catalogue(), plan()
     summary = CatalogueSummary(sha256="0" * 64, items=ITEMS, tail_items=int(items.tail.sum()))
     marks = [(time.perf_counter(), cpu())]
@@ -214,6 +220,8 @@ def row(found: Measured) -> str:
 
 def verdicts(found: list[Measured]) -> Iterator[str]:
     """Each goal, met or missed."""
+    from tests.bench.router_numbers import yes
+
     for each in found:
         if each.pairs != 1_000_000 or each.processes != 2:
             continue
