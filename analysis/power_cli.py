@@ -46,6 +46,9 @@ TESTED: Final = (
     Own("--solve-for", "solve_for", ("n", "mde", "power", "duration"), "Else what the other options leave open."),
     Own("--alpha", "alpha", float, "Error of the test."),
     Own("--sides", "sides", int, "1 or 2."),
+    Own(
+        "--correlation", "correlation", float, "Of pairs, --sd being that of one side; else with a covariate: R² is ρ²."
+    ),
 )
 
 
@@ -125,7 +128,10 @@ def _answered(command: Command, given: dict[str, Any]) -> Answer:
         n = n_of_weeks(question, question.around.most_weeks)
     wants = "say the effect: --absolute or --relative"
     if solve == "mde":
-        check(n is not None, "say --n, or --traffic and --weeks, to solve for the detectable effect")
+        check(
+            n is not None,
+            "say the effect (--absolute or --relative), or --n (or --traffic and --weeks) for the smallest one",
+        )
         return for_effect(question, n)
     check(effect is not None, wants)
     assert effect is not None
@@ -147,6 +153,7 @@ def _question(command: Command, given: dict[str, Any]) -> Question:
     from analysis.power import DESIGNS
     from analysis.power_question import Question, Surroundings
 
+    given = _correlated(command, given)
     kind = DESIGNS[command.design]
     fields = {own.field: given[own.field] for own in command.own if given[own.field] is not None}
     base = None if command.base is None else fields.get(command.base)
@@ -162,6 +169,20 @@ def _question(command: Command, given: dict[str, Any]) -> Question:
     power = 0.8 if given["power"] is None else given["power"]
     check(0 < power < 1, f"power must lie between 0 and 1, not {power:g}")
     return Question(test=test, around=Surroundings(**around), power=power, base=getattr(test, "value", base))
+
+
+def _correlated(command: Command, given: dict[str, Any]) -> dict[str, Any]:
+    """A correlation said as what it changes: the deviation of paired differences, else what a covariate explains."""
+    from analysis.formulas import check
+
+    rho = given["correlation"]
+    if rho is None:
+        return given
+    check(-1 < rho < 1, f"a correlation lies between −1 and 1, not {rho:g}")
+    if command.name.endswith("one-mean"):
+        return given | {"sd": given["sd"] * (2 * (1 - rho)) ** 0.5}
+    check(given["r_squared"] is None, "say --correlation or --r-squared, not both")
+    return given | {"r_squared": rho**2}
 
 
 def _effect(command: Command, given: dict[str, Any], question: Question) -> float | None:

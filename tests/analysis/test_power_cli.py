@@ -165,7 +165,7 @@ def test_it_can_be_written_to_a_file_and_a_bad_place_is_refused(tmp_path: Path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("proportion", "--baseline", "0.2"), "say --n"),
+        (("proportion", "--baseline", "0.2"), "say the effect (--absolute or --relative), or --n"),
         (("proportion", "--baseline", "0.2", "--solve-for", "n"), "--absolute or --relative"),
         ((*PROPORTION, "--relative", "0.1"), "say the effect once"),
         (("proportion", "--baseline", "1.2", "--absolute", "0.05"), "between 0 and 1"),
@@ -211,3 +211,15 @@ def test_the_commands_of_the_documentation_run():
         result = run(*arguments.split())
         assert (result.exit_code == 2) == said.startswith("refused"), (arguments, result.output)
     assert run(*commands[0][0].split()).stdout.startswith(commands[0][1])
+
+
+def test_a_correlation_is_what_it_makes_of_the_variance():
+    # σ_d = σ√(2(1 − ρ)): 10√(2 × .32) = 8.
+    pairs = document("one-mean", "--sd", "10", "--correlation", "0.68", "--absolute", "2")
+    assert pairs["n"] == pytest.approx(document("one-mean", "--sd", "8", "--absolute", "2")["n"], rel=1e-9)
+    mean = ("mean", "--sd", "12", "--absolute", "0.8")
+    by_covariate = document(*mean, "--correlation", "-0.6")
+    assert by_covariate["n"] == pytest.approx(document(*mean, "--r-squared", "0.36")["n"], rel=1e-12)
+    both = run(*mean, "--correlation", "0.6", "--r-squared", "0.3")
+    assert (both.exit_code, "not both" in both.stderr) == (2, True)
+    assert "lies between −1 and 1" in run(*mean, "--correlation", "1").stderr
