@@ -26,6 +26,9 @@ SHADOW: Final = "shadow"
 SUCCESS: Final = "success"
 GUARDRAIL: Final = "guardrail"
 
+USUAL: Final = ("long_tail_share", "latency_p95", "errors", "empty_lists")
+"""The guardrails of a shadow: one of the tail, the p95, errors, empties. More of one kind only spend power."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
@@ -62,7 +65,8 @@ class Request:
 
     def __post_init__(self) -> None:
         names = [metric.name for metric in self.metrics]
-        check(bool(names), "a plan needs at least one metric")
+        usual = f"; a shadow's usual guardrails are {', '.join(USUAL)}" if self.template == SHADOW else ""
+        check(bool(names), f"a plan needs at least one metric{usual}")
         check(len(set(names)) == len(names), "a metric stands twice")
         check(
             self.template == AB or not self.of(SUCCESS), "no user sees a shadow's list: only guardrails can be judged"
