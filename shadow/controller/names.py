@@ -35,15 +35,19 @@ TAKE_BACK: Final = f"{GROUP}/take-back"
 MANAGER: Final = "understudy-operator"
 """Field manager of server-side apply, and app.kubernetes.io/managed-by."""
 LONGEST_NAME: Final = 40
-"""Of a resource: with an arm of at most 20 characters behind it, it is a label of 61."""
-RESERVED_ARMS: Final = (PRIMARY, SHADOW, CONTROL, "router")
+"""Of a resource: with an arm of at most 20 characters behind it, it is a label of 62."""
+RESERVED_ARMS: Final = (PRIMARY, SHADOW, CONTROL, "router", "arms", "operator")
+"""What may follow a resource's name and one hyphen in the names of objects: of its children, and of the chart's. So no
+resource's name ends so, none has two hyphens in a row, and two resources never have a child in common."""
+FURTHER: Final = "--"
+"""Between a resource's name and that of a further shadow, which is anybody's choice."""
 RESERVED: Final = ("app.kubernetes.io/", f"{GROUP}/")
 """Prefixes of labels and annotations that are the operator's."""
 
 
 def arm_name(resource: ShadowDeployment, arm: str) -> str:
-    """Of the Deployment and the Service of an arm."""
-    return f"{resource.metadata.name}-{arm}"
+    """Of the objects of an arm."""
+    return f"{resource.metadata.name}{'-' if arm in RESERVED_ARMS else FURTHER}{arm}"
 
 
 def selector(resource: ShadowDeployment, arm: str | None = None) -> dict[str, str]:

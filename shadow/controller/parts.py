@@ -80,7 +80,7 @@ class Shadow(Part, frozen=True, kw_only=True):
     """A further shadow that is only observed."""
 
     name: Annotated[str, Meta(pattern="^[a-z]([-a-z0-9]*[a-z0-9])?$", max_length=20)]
-    """Its name in the pair log and in the names of its objects; not primary, shadow, control or router."""
+    """Its name in the pair log and, behind RESOURCE--, in the names of its objects; not primary, shadow, control…"""
     model: Version
     """What it runs."""
     percent: Percent | None = None
@@ -153,7 +153,8 @@ class PairLog(Part, frozen=True, kw_only=True):
     """Where the pairs go. Cannot change while a shadow is on trial: its pairs would lie in two logs."""
 
     destination: Annotated[str, Meta(pattern="^(s3|gs|az)://[^\\s]+$", max_length=1_024)]
-    """s3://bucket/prefix; gs://… and az://… are handed to the client library untested."""
+    """s3://bucket/prefix; gs://… and az://… are handed to the client library untested. A log is found by the
+    resource's name below it, not by its namespace: give two resources of one name two prefixes."""
     endpoint: Annotated[str, Meta(pattern="^(https?://[^\\s]+)?$", max_length=512)] = ""
     """URL of a store that speaks S3 and is not Amazon's."""
     region: Annotated[str, Meta(pattern="^[-a-z0-9]*$", max_length=63)] = ""

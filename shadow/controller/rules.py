@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from shadow.controller.names import LONGEST_NAME, RESERVED, RESERVED_ARMS
+from shadow.controller.names import FURTHER, LONGEST_NAME, RESERVED, RESERVED_ARMS
 from shadow.controller.overlay import SET_BY_OPERATOR, VOLUMES, ContainerOverlay, OverlayMetadata, OverlaySpec
 from shadow.controller.parts import Autoscaling, Fraction, Gate, Mirror, PairLog, Peer, Route, Shadow, Version
 from shadow.controller.resource import ShadowDeployment, Spec
@@ -35,6 +35,7 @@ _IMAGE: Final = re.compile(r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}|@sha256:[0-9a-f
 _NAME: Final = re.compile(rf"[a-z]([-a-z0-9]{{0,{LONGEST_NAME - 2}}}[a-z0-9])?\Z")
 
 
+_ENDS: Final = tuple(f"-{each}" for each in RESERVED_ARMS)
 _PATHS: Final = tuple(VOLUMES.values())
 
 
@@ -74,6 +75,13 @@ RULES: Final = (
     ),
     Rule(
         ShadowDeployment,
+        f"!self.metadata.name.contains('{FURTHER}') && !self.metadata.name.matches('-({'|'.join(RESERVED_ARMS)})$')",
+        f"metadata.name has no {FURTHER} in it and ends in none of {', '.join(_ENDS)}, as names of other resources' "
+        "objects do: choose another name",
+        lambda sd: FURTHER in sd.metadata.name or sd.metadata.name.endswith(_ENDS),
+    ),
+    Rule(
+        ShadowDeployment,
         "!has(oldSelf.status) || !has(oldSelf.status.shadow) || self.spec.pairLog == oldSelf.spec.pairLog",
         "spec.pairLog cannot change while a shadow is on trial, for its pairs would lie in two logs: end the trial "
         "first (set spec.model to what status.primary serves)",
@@ -103,9 +111,10 @@ RULES: Final = (
     ),
     Rule(
         Shadow,
-        f"!(self.name in {_listed(RESERVED_ARMS)})",
-        f"name is none of {', '.join(RESERVED_ARMS)}, which have their own meaning: choose another",
-        lambda shadow: shadow.name in RESERVED_ARMS,
+        f"!(self.name in {_listed(RESERVED_ARMS)}) && !self.name.endsWith('-operator')",
+        f"name is none of {', '.join(RESERVED_ARMS)}, which have their own meaning, and does not end in -operator: "
+        "choose another",
+        lambda shadow: shadow.name in RESERVED_ARMS or shadow.name.endswith("-operator"),
     ),
     Rule(
         Version,

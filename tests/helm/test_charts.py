@@ -124,3 +124,21 @@ def test_notes_say_the_next_commands(run: Run) -> None:
     notes = done.stdout.partition("NOTES:")[2]
     assert "kubectl -n reco rollout status deployment/mine-operator" in notes
     assert "kubectl explain sd.spec" in notes
+
+
+def test_releases_whose_names_could_be_joined_alike_have_no_object_in_common(run: Run) -> None:
+    """Of the whole cluster: namespace and release; in one namespace: the release alone."""
+
+    def found(namespace: str, release: str) -> set[tuple[str, str, str]]:
+        command = ("helm", "template", release, "helm/understudy", "--namespace", namespace)
+        done = run(*command, "--set", "priorityClasses.create=true,replicas=2")
+        assert done.returncode == 0, done.stderr
+        objects = [each for each in yaml.safe_load_all(done.stdout) if each]
+        everywhere = [each for each in objects if each["kind"] == "PriorityClass"]
+        assert len(everywhere) == 2
+        return {(each["kind"], "" if each in everywhere else namespace, each["metadata"]["name"]) for each in objects}
+
+    longest = "r" * 52
+    pairs = [(("a", "b-c"), ("a-b", "c")), (("a", longest + "1"), ("a", longest + "2")), (("a", "b"), ("a", "b-test"))]
+    for one, other in pairs:
+        assert not found(*one) & found(*other)

@@ -1,6 +1,6 @@
-{{/* The release's name, unless it says the chart's already. */}}
+{{/* The release's name, whole: at most 53 characters (Helm), and so no two releases have an object in common. */}}
 {{- define "understudy.name" -}}
-{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- .Release.Name -}}
 {{- end -}}
 
 {{/* The operator's Deployment, Service and the like. */}}
@@ -36,10 +36,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- end -}}
 
-{{/* PriorityClasses: those that are named, else those that are made, else none. */}}
+{{/* PriorityClasses: those that are named, else those that are made, else none. The cluster has one set of them: a namespace
+has no dot in its name, so two releases never come to the same. */}}
 {{- define "understudy.priority" -}}
 {{- $named := get .root.Values.priorityClasses .of -}}
 {{- if $named -}}{{ $named }}{{- else if .root.Values.priorityClasses.create -}}
-{{ printf "%s-%s-%s" .root.Release.Namespace (include "understudy.name" .root) .of | trunc 253 }}
+{{ printf "%s.%s.%s" .root.Release.Namespace (include "understudy.name" .root) .of }}
 {{- end -}}
 {{- end -}}

@@ -28,7 +28,7 @@ def test_what_breaks_a_rule_is_refused_with_the_remedy(case: str) -> None:
 
 def test_every_rule_has_a_case() -> None:
     found = [resource(**spec) for spec, _ in BROKEN.values()]
-    found += [resource("a.b"), resource(shadows=[OTHER, OTHER])]
+    found += [resource("a.b"), resource("a-shadow"), resource(shadows=[OTHER, OTHER])]
     told = set()
     for each in found:
         with pytest.raises(ResourceError) as refused:

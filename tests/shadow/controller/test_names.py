@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from shadow.controller.checks import check
+from shadow.controller.children import children
 from shadow.controller.kinds import CONFIG_MAP
-from shadow.controller.names import HASH_ANNOTATION, hashed, labels, manifest, selector
-from tests.shadow.controller.resources import resource
+from shadow.controller.names import HASH_ANNOTATION, RESERVED_ARMS, hashed, labels, manifest, selector
+from shadow.controller.objects import ref_of
+from shadow.controller.reconcile import serving_of
+from shadow.controller.resource import ResourceError
+from tests.shadow.controller.resources import CHALLENGER, CHAMPION, PLATFORM, resource
 
 
 def child(component: str, **changes: Any) -> dict[str, Any]:
@@ -51,3 +59,48 @@ def test_the_hash_is_of_everything_but_itself() -> None:
     digests = {each["metadata"]["annotations"][HASH_ANNOTATION] for each in (one, other)}
     assert len(digests) == 2
     assert all(len(digest) == 16 for digest in digests)
+
+
+letters = st.text("ab-", min_size=1, max_size=6)
+words = st.lists(st.sampled_from([*RESERVED_ARMS, "a", "b", "", "-"]), min_size=1, max_size=4).map("-".join)
+names = (letters | words).filter(lambda name: re.fullmatch("[a-z]([-a-z0-9]{0,18}[a-z0-9])?", name) is not None)
+MORE = {"autoscaling": {"maxReplicas": 3}, "mirror": {"replicas": 2}, "model": msgspec.to_builtins(CHALLENGER)}
+
+
+def made(name: str, arms: tuple[str, ...]) -> set[tuple[str, str]]:
+    """Kind and name of all that can be made of a resource with these further shadows; none where it is refused."""
+    further = [{"name": arm, "model": msgspec.to_builtins(CHALLENGER)} for arm in arms]
+    sd = resource(name, **MORE, shadows=further)
+    try:
+        check(sd)
+    except ResourceError:
+        return set()
+    seen = msgspec.structs.replace(sd, status=msgspec.structs.replace(sd.status, primary=CHAMPION))
+    found = children(seen, serving_of(seen, ()), PLATFORM)
+    assert len({ref_of(child).key for child in found}) == len(found)
+    return {ref_of(child).key for child in found}
+
+
+@settings(max_examples=300)
+@given(names, names, st.tuples(names), st.tuples(names))
+def test_two_resources_never_have_an_object_in_common(
+    one: str, other: str, arms: tuple[str, ...], others: tuple[str, ...]
+) -> None:
+    if one != other:
+        assert not made(one, arms) & made(other, others)
+
+
+@pytest.mark.parametrize(
+    ("one", "arm", "other", "its"),
+    [("a", "b-c", "a-b", "c"), ("a", "b", "a-b", "c"), ("a", "shadow", "a-shadow", "c"), ("a", "b-shadow", "a-b", "c")],
+)
+def test_where_a_hyphen_joins_names_they_stay_apart(one: str, arm: str, other: str, its: str) -> None:
+    first, second = made(one, (arm,)), made(other, (its,))
+    assert first or second
+    assert not first & second
+
+
+@given(names, names, letters)
+def test_no_object_is_one_of_the_charts(name: str, arm: str, release: str) -> None:
+    chart = {f"{each}-operator" for each in (release, name, f"{name}-{arm}", f"{name}--{arm}")}
+    assert not {found for _, found in made(name, (arm,))} & chart
