@@ -6,13 +6,16 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
+from shadow.controller.names import RESERVED_ARMS
 from shadow.controller.resource import Serving, ServingArm, ShadowDeployment
 from tests.shadow.controller.cases import MODEL
 from tests.shadow.controller.resources import CHAMPION, CONTROL, SHADOW, resource
 
 PERCENT: Final = st.integers(0, 100)
 NAMES: Final = st.from_regex(r"[a-z]([a-z0-9-]{0,18}[a-z0-9])?", fullmatch=True)
-RESOURCE_NAMES: Final = st.from_regex(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?", fullmatch=True)
+RESOURCE_NAMES: Final = st.from_regex(r"[a-z](-?[a-z0-9]){0,19}|[a-z][a-z0-9]{0,39}", fullmatch=True).filter(
+    lambda name: not name.endswith(tuple(f"-{each}" for each in RESERVED_ARMS))
+)
 WORDS: Final = st.sampled_from(["", "1", "a", "zone-a"])
 ENV: Final = st.lists(
     st.fixed_dictionaries({"name": st.sampled_from(["A", "B_C", "OMP_NUM_THREADS"]), "value": WORDS}), max_size=3
@@ -76,7 +79,7 @@ MIRROR: Final = optional(
 SHADOWS: Final = st.lists(
     st.fixed_dictionaries(
         {
-            "name": NAMES.filter(lambda name: name not in ("primary", "shadow", "control", "router")),
+            "name": NAMES.filter(lambda name: name not in RESERVED_ARMS and not name.endswith("-operator")),
             "model": st.just(MODEL),
         },
         optional={"percent": PERCENT},
