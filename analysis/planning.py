@@ -18,6 +18,7 @@ from analysis.formulas_noninferiority import NoninferiorMean, NoninferiorOneMean
 from analysis.formulas_planning import weeks
 from analysis.formulas_proportions import Proportion
 from analysis.looks import LAN_DEMETS_OBRIEN_FLEMING, Looks, equal_looks, looks
+from analysis.measures import GUARDRAILS
 from analysis.power import Answer, for_effect, for_n, n_of_weeks
 from analysis.power_question import Question, Surroundings
 
@@ -25,9 +26,6 @@ AB: Final = "ab"
 SHADOW: Final = "shadow"
 SUCCESS: Final = "success"
 GUARDRAIL: Final = "guardrail"
-
-USUAL: Final = ("long_tail_share", "latency_p95", "errors", "empty_lists")
-"""The guardrails of a shadow: one of the tail, the p95, errors, empties. More of one kind only spend power."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +63,7 @@ class Request:
 
     def __post_init__(self) -> None:
         names = [metric.name for metric in self.metrics]
-        usual = f"; a shadow's usual guardrails are {', '.join(USUAL)}" if self.template == SHADOW else ""
+        usual = f"; a shadow's usual guardrails are {', '.join(GUARDRAILS)}" if self.template == SHADOW else ""
         check(bool(names), f"a plan needs at least one metric{usual}")
         check(len(set(names)) == len(names), "a metric stands twice")
         check(

@@ -10,9 +10,9 @@ import yaml
 
 from analysis.formulas import check
 from analysis.formulas_counts import SRM_ALPHA
-from analysis.measures import MEASURES
+from analysis.measures import GUARDRAILS, MEASURES
 from analysis.plan import plan_hash
-from analysis.planning import GUARDRAIL, SHADOW, SUCCESS, USUAL, Metric, Sized
+from analysis.planning import GUARDRAIL, SHADOW, SUCCESS, Metric, Sized
 from analysis.power_report import short
 
 
@@ -147,7 +147,11 @@ def _rules(found: Sized, words: Words) -> list[str]:
             "nothing is decided.",
             "PASS means safe to expose to an A/B test, never better.",
             *(f"`{metric.name}`, margin: {metric.reason}" for metric in request.metrics),
-            *(f"`{name}` is not guarded." for name in USUAL if name not in [each.name for each in request.metrics]),
+            *(
+                f"`{name}` is not guarded."
+                for name in GUARDRAILS
+                if name not in [each.name for each in request.metrics]
+            ),
             *(f"Excluded: {each}" for each in words.exclusions),
         ]
     stops = "The test ends when all weeks are over, and not before."
