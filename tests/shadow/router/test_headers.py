@@ -156,6 +156,16 @@ def test_the_answer_is_framed_for_the_client_whatever_the_primary_did(
     assert headers == {b"x-request-id": b"id-1", b"connection": b"close"} | dict(head)
 
 
+def test_what_the_primary_says_of_its_own_connection_does_not_reach_the_client() -> None:
+    answer = AnswerReader()
+    answer.feed(
+        b"HTTP/1.1 204 No Content\r\nconnection: x-own\r\nX-Own: 1\r\nx-other: 2\r\nconnection: Y-Own, close\r\n"
+    )
+    answer.feed(b"y-own: 3\r\nkeep-alive: 5\r\n\r\n")
+    told, _ = to_client(answer, asked(), b"ours", close=False)
+    assert told == b"HTTP/1.1 204 No Content\r\nx-other: 2\r\nx-request-id: ours\r\n\r\n"
+
+
 @pytest.mark.parametrize("length", [b"", b"content-length: 0\r\n", b"content-length: 7\r\n"])
 def test_an_answer_without_content_has_no_length_and_keeps_its_own_request_id(length: bytes) -> None:
     answer = AnswerReader()

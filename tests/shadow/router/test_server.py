@@ -562,3 +562,13 @@ async def test_while_the_shippers_spool_is_full_users_are_answered_and_nothing_i
         assert (await stage.get("/recommend?user_id=1"))[0] == 200
         await stage.settled()
         assert [record["outcome"] for record in stage.collector.records] == ["paired"]
+
+
+async def test_a_long_pipeline_that_the_router_answers_itself_does_not_become_a_deep_stack() -> None:
+    async with running() as stage:
+        reader, writer = await asyncio.open_connection("127.0.0.1", stage.port)
+        writer.write(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n" * 3_000)
+        for _ in range(3_000):
+            assert (await read_answer(reader))[0] == 404
+        writer.close()
+        assert stage.arm.refused == 3_000

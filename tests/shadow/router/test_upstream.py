@@ -197,6 +197,18 @@ async def test_a_request_that_does_not_fit_into_a_new_connection_leaves_its_send
         pool.close()
 
 
+async def test_what_comes_while_a_connection_is_still_made_is_held_only_so_far_and_then_the_sender_is_paused() -> None:
+    pool = Pool("127.0.0.1", 1, most_idle=2, deadline=60.0)
+    receiver = Receiver()
+    leg = Leg(pool, receiver, b"POST", b"POST / HTTP/1.1\r\nhost: a\r\n\r\n", False)
+    leg.send(b"x" * 60_000, False)
+    assert receiver.asked == []
+    leg.send(b"x" * 6_000, False)
+    assert receiver.asked == ["pause"]
+    leg.cancel()
+    pool.close()
+
+
 async def test_an_exchange_given_up_when_it_hears_that_it_may_send_on_leaves_no_connection_behind() -> None:
     class Impatient(Receiver):
         def resume_sending(self) -> None:
