@@ -61,11 +61,20 @@ class Effect:
     relative: float | None
     relative_low: float | None
     relative_high: float | None
+    parts: tuple[Part, Part]
 
     def one_sided(self, alpha: float) -> tuple[float, float]:
         """The lower and the upper limit, each with a one-sided error of `alpha`."""
         reach = quantile(self.degrees, alpha) * self.error
         return self.absolute - reach, self.absolute + reach
+
+    def against(self, share: float, alpha: float) -> tuple[float, float]:
+        """The same of treatment − `share` · control, whose error grows with the share: a margin that is relative."""
+        control, treatment = self.parts
+        scaled = Part(share * control.mean, share**2 * control.variance, control.degrees, control.users)
+        degrees = math.inf if math.isinf(self.degrees) else welch_degrees(scaled, treatment)
+        reach = quantile(degrees, alpha) * math.sqrt(scaled.variance + treatment.variance)
+        return treatment.mean - scaled.mean - reach, treatment.mean - scaled.mean + reach
 
 
 def of_ratio(numerators: Floats, denominators: Floats) -> Floats:
@@ -140,7 +149,7 @@ def compare(control: Part, treatment: Part, alpha: float, normal: bool = False) 
         control=control.mean, treatment=treatment.mean, users=(control.users, treatment.users), absolute=difference,
         error=error, degrees=degrees, low=difference - reach * error, high=difference + reach * error, p=p,
         relative=relative, relative_low=None if relative is None else relative - spread,
-        relative_high=None if relative is None else relative + spread,
+        relative_high=None if relative is None else relative + spread, parts=(control, treatment),
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ Pure. Next module: `analysis.ab_report`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
@@ -212,15 +213,31 @@ def _guardrails(rows: Rows, users: Users, settings: Settings) -> list[Line]:
     for metric in settings.guardrails:
         for arm in range(1, len(rows.arm_names)):
             effect, explained = _effect(users, metric, settings, arm, 2 * settings.guardrail_alpha)
-            low, high = effect.one_sided(settings.guardrail_alpha)
-            margin = (metric.margin or 0.0) * (abs(effect.control) if metric.relative else 1.0)
-            worst, least = (-low, -high) if metric.harm == "lower" else (high, low)
+            margin, worst, least = _harm(effect, metric, settings.guardrail_alpha)
             decision = PASSES if worst < margin else HARM if least > 0 else OPEN
             lines.append(
                 Line(metric=metric.name, role="guardrail", arm=rows.arm_names[arm], where="all", effect=effect,
                      adjusted_p=None, decision=decision, margin=margin, bound=worst, explained=explained)
             )  # fmt: skip
     return lines
+
+
+def _harm(effect: Effect, metric: Metric, alpha: float) -> tuple[float, float, float]:
+    """The margin, and the upper and the lower limit of the harm, each with a one-sided error of `alpha`.
+
+    A relative margin is known no better than the control's value, so the upper limit is that of the harm beyond it:
+    treatment − (1 ± margin) · control (Hauschke, Kieser, Diletti and Burke 1999, Statistics in Medicine 18, 93–105).
+    """
+    sign = 1.0 if metric.harm == "higher" else -1.0
+    low, high = effect.one_sided(alpha)
+    worst, least = (high, low) if sign > 0 else (-low, -high)
+    margin = metric.margin or 0.0
+    if metric.relative:
+        share = 1 + sign * math.copysign(margin, effect.control)
+        low, high = effect.against(share, alpha)
+        margin *= abs(effect.control)
+        worst = margin + (high if sign > 0 else -low)
+    return margin, worst, least
 
 
 def _days(rows: Rows, settings: Settings, level: float) -> tuple[Line, ...]:

@@ -125,6 +125,14 @@ def rounded_up(value: float) -> int:
     return nearest if abs(value - nearest) <= 1e-9 * max(1.0, abs(value)) else math.ceil(value)
 
 
+def rounded_out(value: float) -> float:
+    """Four digits, never towards 0: an effect that is found at `value` is found at this one, too."""
+    if value == 0 or not math.isfinite(value):
+        return value
+    step = 10.0 ** (math.floor(math.log10(abs(value))) - 3)
+    return math.copysign(math.ceil(abs(value) / step + 1e-6) * step, value)
+
+
 def weeks(total: int, per_week: float) -> int:
     """Whole weeks until `total` users have come, at least one: weekdays differ, so nothing shorter is compared."""
     positive(traffic=per_week)

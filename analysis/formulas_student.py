@@ -20,6 +20,8 @@ Floats = npt.NDArray[np.float64]
 NORMAL: Final = 1e9
 """From so many degrees of freedom on Student's t is normal to 1e-9."""
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(16)
+LEAST: Final = 0.2
+"""With fewer degrees of freedom a critical value lies beyond 1e6: the power is called 0."""
 WIDTH: Final = 1.5
 """Of a panel, in standard deviations of log S."""
 
@@ -34,7 +36,7 @@ def t_critical(df: float, alpha: float) -> float:
 
 def t_power(df: float, drift: float, alpha: float, sides: int) -> float:
     """The power of a t test whose statistic has the noncentrality `drift`; both tails count with two sides."""
-    if df <= 0:
+    if df < LEAST:
         return 0.0
     critical = t_critical(df, alpha / sides)
     above = noncentral_above(df, drift, critical)
@@ -51,7 +53,7 @@ def equivalence_power(df: float, lower: float, upper: float, alpha: float) -> fl
 
     Owen's Q as in PowerTOST's method "exact", with the truth between the margins; 0 where both tests can't succeed.
     """
-    if df <= 0:
+    if df < LEAST:
         return 0.0
     critical = t_critical(df, alpha)
 
@@ -63,7 +65,7 @@ def equivalence_power(df: float, lower: float, upper: float, alpha: float) -> fl
 
 def equivalence_noncentral(df: float, lower: float, upper: float, alpha: float) -> float:
     """The same by two separate noncentral t probabilities (PowerTOST's "noncentral"), never below 0."""
-    if df <= 0:
+    if df < LEAST:
         return 0.0
     critical = t_critical(df, alpha)
     return max(0.0, noncentral_above(df, upper, critical) + noncentral_above(df, -lower, critical) - 1)

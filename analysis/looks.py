@@ -165,7 +165,7 @@ def inflation(design: Looks, power: float) -> float:
     The inflation factor of Jennison and Turnbull (2000), `n.I` of gsDesign and `inflationFactor` of rpact.
     """
     single = float(ndtri(power) - ndtri(design.alpha / design.sides))
-    if not 0 < power < 1 or single <= 0:
+    if not 0 < power < 1 or single <= 1e-9 or power_over(design, 0.0) >= power:
         raise ValueError(f"a power of {power:g} is no more than the error that is allowed without any data")
     drift = brentq(lambda each: power_over(design, each) - power, 0.0, single + 20.0, xtol=1e-12, rtol=1e-13)
     return float(drift / single) ** 2

@@ -7,6 +7,7 @@ it; β is shared among all. Pure. Next module: `analysis.planning_text`.
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Literal
@@ -15,11 +16,11 @@ from analysis.formulas import Design, QuestionError, check
 from analysis.formulas_counts import SampleRatioMismatch
 from analysis.formulas_means import Mean
 from analysis.formulas_noninferiority import NoninferiorMean, NoninferiorOneMean, NoninferiorProportion
-from analysis.formulas_planning import weeks
+from analysis.formulas_planning import rounded_out, weeks
 from analysis.formulas_proportions import Proportion
 from analysis.looks import LAN_DEMETS_OBRIEN_FLEMING, Looks, equal_looks, looks
 from analysis.measures import GUARDRAILS
-from analysis.power import Answer, for_effect, for_n, n_of_weeks
+from analysis.power import Answer, for_effect, for_n, n_of_weeks, whole_n_of_weeks
 from analysis.power_question import Question, Surroundings
 
 AB: Final = "ab"
@@ -71,7 +72,8 @@ class Request:
         )
         check(self.template == SHADOW or bool(self.of(SUCCESS)), "an A/B test needs a success metric")
         check(self.template == AB or self.looks == 1, "looks at a shadow are the gate's own: plan without them")
-        check(self.least_weeks >= 1, f"at least one week is planned, not {self.least_weeks}")
+        for number in (self.least_weeks, self.most_weeks):
+            check(number is None or number >= 1, f"at least one week is planned, not {number}")
         for metric in self.of(GUARDRAIL):
             check(bool(metric.reason.strip()), f"guardrail {metric.name} needs a reason for its margin")
 
@@ -170,13 +172,23 @@ def sized(request: Request) -> Sized:
 def _what_would(found: Sized, most: int) -> str:
     """One line: what is missing, and three things that each would do."""
     name, request = found.binding, found.request
-    metric = next(metric for metric in request.metrics if metric.name == name)
     start = f"{name} needs {found.weeks} weeks at {request.traffic:g} users a week, and there are {most}"
-    if found.weeks == request.least_weeks:
+    if weeks(found.needed, request.traffic) <= most:
         return f"{found.weeks} weeks are the least that was asked for, and there are {most}"
-    kind = "a margin" if metric.role == GUARDRAIL else "an effect"
+    short = [metric for metric in request.metrics
+             if weeks(found.needs[metric.name].arms.total, request.traffic) > most]  # fmt: skip
     try:
-        instead = f"{kind} of {found.after(metric, most):.4g} instead of {metric.size:.4g}, "
+        instead = " and ".join(_larger(found, metric, most) for metric in short) + ", "
     except QuestionError:
         instead = ""
-    return f"{start}; what would do: {instead}or {found.needed / most:,.0f} users a week, or {found.weeks} weeks"
+    return (
+        f"{start}; what would do: {instead}or {math.ceil(found.needed / most):,} users a week, or {found.weeks} weeks"
+    )
+
+
+def _larger(found: Sized, metric: Metric, most: int) -> str:
+    """What the weeks that there are find, at four digits and never rounded down: it shall do when it is asked for."""
+    question = found.request.question(metric)
+    size = rounded_out(for_effect(question, whole_n_of_weeks(question, most)).effect)
+    kind = "a margin" if metric.role == GUARDRAIL else "an effect"
+    return f"{metric.name}: {kind} of {size:.4g} instead of {metric.size:.4g}"

@@ -11,13 +11,14 @@ published formula. Pure but for the last line. Next modules: `analysis.power_cur
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from scipy.optimize import brentq
 
-from analysis.formulas import Design, Formula, QuestionError, check, detectable_effect, sample_size
+from analysis.formulas import MOST, Design, Formula, QuestionError, check, detectable_effect, sample_size
 from analysis.formulas_counts import ChiSquare, SampleRatioMismatch
 from analysis.formulas_equivalence import (
     Crossover,
@@ -32,6 +33,7 @@ from analysis.formulas_noninferiority import NoninferiorMean, NoninferiorOneMean
 from analysis.formulas_planning import (
     Arms,
     Quantile,
+    rounded_out,
     rounded_up,
     weeks,
     whole_arms,
@@ -104,6 +106,7 @@ def for_effect(question: Question, n: float) -> Answer:
 def for_power(question: Question, n: float, effect: float) -> Answer:
     """The power of the test at `n` for an effect; with looks that of all of them."""
     check(n >= question.design(1.0).least, f"n must be at least {question.design(1.0).least:g}, not {n:g}")
+    check(n <= MOST, f"n must be at most {MOST:g}, not {n:g}")
     power = power_at(question, n, effect)
     return _answer(question, "power", n, effect, power, _inflation_at(question, power))
 
@@ -133,25 +136,37 @@ def n_of_weeks(question: Question, number: float) -> float:
     return number * float(traffic or 0) / _per_control(question)
 
 
+def whole_n_of_weeks(question: Question, number: int) -> float:
+    """The same in whole users whose arms together are no more than come: what is asked for with it takes no longer."""
+    n = math.floor(n_of_weeks(question, number))
+    come = number * float(question.around.traffic or 0)
+    return float(n if _arms(question, n).total <= come else n - 1)
+
+
 def _per_control(question: Question) -> float:
     """Users in all arms for one of the control."""
     return 1.0 if question.ratio == 0 else 1 + (question.around.arms - 1) * question.ratio
 
 
 def _answer(question: Question, solved: str, n: float, effect: float, power: float, inflated: float) -> Answer:
-    sequences = isinstance(question.test, Crossover) and question.test.layout == "2x2"
-    n_whole = 2 * rounded_up(n / 2) if sequences else n
-    arms = whole_arms(n_whole, question.ratio, question.around.arms if question.ratio else 1)
+    arms = _arms(question, n)
     traffic = question.around.traffic
     needed = None if traffic is None else weeks(arms.total, traffic)
     return Answer(question=question, solved=solved, n=n, effect=effect, power=power, inflation=inflated, arms=arms,
                   weeks=needed)  # fmt: skip
 
 
+def _arms(question: Question, n: float) -> Arms:
+    sequences = isinstance(question.test, Crossover) and question.test.layout == "2x2"
+    n_whole = 2 * rounded_up(n / 2) if sequences else n
+    return whole_arms(n_whole, question.ratio, question.around.arms if question.ratio else 1)
+
+
 def _instead(question: Question, most: int) -> str:
     """What the weeks that there are would do."""
     try:
-        return f"they find an effect of {for_effect(question, n_of_weeks(question, most)).effect:.4g}"
+        found = for_effect(question, whole_n_of_weeks(question, most)).effect
+        return f"they find an effect of {rounded_out(found):.4g}"
     except QuestionError as error:
         return str(error)
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from analysis.power_question import Question
 
 USAGE: Final = 2
+LARGEST: Final = 1e100
+"""Beyond it, and below its inverse, squares and quotients leave what a double can hold."""
 SPENDINGS: Final = (
     "lan-demets-obrien-fleming", "lan-demets-pocock", "obrien-fleming", "pocock", "kim-demets", "hwang-shih-decani"
 )  # fmt: skip
@@ -92,14 +94,28 @@ def _callback(command: Command) -> Callable[..., None]:
         from analysis.formulas import QuestionError
 
         try:
+            _check_numbers(command, given)
             text = _rendered(_answered(command, given), "json" if as_json else form, curve)
             _print(text, out)
         except QuestionError as error:
             refuse(str(error))
+        except ArithmeticError:
+            refuse("these numbers are too far apart to be computed with: say them in another unit")
         except OSError as error:
             refuse(f"{out}: {error.strerror or error}: choose another --out")
 
     return run
+
+
+def _check_numbers(command: Command, given: dict[str, Any]) -> None:
+    """Refuse what is no number that can be computed with, by its flag."""
+    from analysis.formulas import check
+
+    for own in (*command.own, *TESTED, *SURROUNDINGS):
+        value = given.get(own.field)
+        if own.kind is float and value:
+            fits = 1 / LARGEST <= abs(value) <= LARGEST
+            check(fits, f"{own.flag} must be a number between {1 / LARGEST:g} and {LARGEST:g} in size, not {value:g}")
 
 
 def _print(text: str, out: Path | None) -> None:
@@ -111,7 +127,7 @@ def _print(text: str, out: Path | None) -> None:
 
 def refuse(reason: str) -> NoReturn:
     """One line with the reason, and exit 2."""
-    click.echo(f"error: {reason}", err=True)
+    click.echo(f"error: {' '.join(reason.split())}", err=True)
     sys.exit(USAGE)
 
 

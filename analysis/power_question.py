@@ -128,7 +128,10 @@ class Question:
         if self.around.looks == 1:
             return 1.0
         check(1 <= self.around.looks <= 200, f"from 1 to 200 looks can be planned, not {self.around.looks}")
-        return inflation(self._looks, power)
+        try:
+            return inflation(self._looks, power)
+        except ValueError as error:
+            raise QuestionError(str(error)) from error
 
     @cached_property
     def _looks(self) -> Looks:

@@ -6,11 +6,13 @@ python -m tests.analysis.ab_simulated       # the table of docs/ab.md
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 
 from analysis.ab import Part, compare, cuped, of_ratio, part, stratified
+from analysis.ab_data import Rows
+from analysis.ab_judging import PASSES, Metric, Settings, judge
 
 RUNS: Final = 2_000
 USERS: Final = 300
@@ -44,6 +46,21 @@ def simulated(kind: str, lift: float, seed: int, runs: int = RUNS) -> Held:
         held_relative[run] = found.relative_low <= lift <= found.relative_high
         won[run] = found.p <= 0.05
     return Held(float(held.mean()), float(held_relative.mean()), float(won.mean()))
+
+
+def passed_at_the_margin(harm: Literal["lower", "higher"], margin: float, seed: int, runs: int = RUNS) -> float:
+    """How often a guardrail passes at a one-sided 5 % where the treatment is worse by just its relative margin."""
+    rng = np.random.default_rng(seed)
+    guard = Metric(name="cost", numerator="cost", margin=margin, relative=True, harm=harm)
+    settings = Settings(success=(guard,), guardrails=(guard,))
+    worse = 1 + margin if harm == "higher" else 1 - margin
+    arms = np.repeat(np.arange(2), USERS)
+    passed = 0
+    for _ in range(runs):
+        costs = rng.gamma(4.0, 1.0, 2 * USERS) * np.where(arms == 1, worse, 1.0)
+        rows = Rows(np.arange(2 * USERS), arms, ("control", "treatment"), {"cost": costs}, {}, 0)
+        passed += judge(rows, settings).lines[-1].decision == PASSES
+    return passed / runs
 
 
 def experiment(kind: str, lift: float, rng: np.random.Generator) -> tuple[Part, Part]:

@@ -17,7 +17,7 @@ from analysis.ab import (
     sample_ratio,
     stratified,
 )
-from tests.analysis.ab_simulated import KINDS, LIFT, simulated
+from tests.analysis.ab_simulated import KINDS, LIFT, passed_at_the_margin, simulated
 
 
 def test_welch_and_z_are_scipys_and_statsmodels():
@@ -36,6 +36,16 @@ def test_one_sided_limits_are_those_of_the_90_percent_interval():
     rng = np.random.default_rng(2)
     a, b = part(rng.normal(0, 1, 50)), part(rng.normal(0.1, 2, 60))
     assert compare(a, b, 0.05).one_sided(0.05) == pytest.approx((compare(a, b, 0.1).low, compare(a, b, 0.1).high))
+
+
+def test_limits_against_a_share_of_the_control_are_those_of_the_scaled_control():
+    rng = np.random.default_rng(4)
+    a, b = rng.gamma(2.0, 1.0, 80), rng.gamma(2.0, 1.3, 60)
+    theirs = stats.ttest_ind(b, 1.2 * a, equal_var=False).confidence_interval(0.9)
+    assert compare(part(a), part(b), 0.05).against(1.2, 0.05) == pytest.approx(tuple(theirs), rel=1e-9)
+    normal = compare(part(a), part(b), 0.05, normal=True)
+    means = sm.stats.CompareMeans(sm.stats.DescrStatsW(b), sm.stats.DescrStatsW(1.2 * a))
+    assert normal.against(1.2, 0.05) == pytest.approx(means.zconfint_diff(0.1, usevar="unequal"), rel=1e-9)
 
 
 def test_a_ratio_is_what_cluster_robust_regression_on_requests_says():
@@ -114,3 +124,8 @@ def test_intervals_hold_a_known_effect_as_often_as_promised(number):
 @pytest.mark.parametrize("number", range(len(KINDS)))
 def test_nulls_are_won_as_often_as_promised(number):
     assert 0.04 <= simulated(KINDS[number], 0.0, 121 + number).won <= 0.06
+
+
+@pytest.mark.parametrize(("harm", "margin"), [("higher", 0.2), ("higher", 0.5), ("lower", 0.2), ("lower", 0.5)])
+def test_a_guardrail_whose_harm_is_its_relative_margin_passes_as_seldom_as_promised(harm, margin):
+    assert 0.04 <= passed_at_the_margin(harm, margin, 221) <= 0.06

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import re
 import shlex
@@ -72,13 +73,34 @@ def test_too_few_weeks_are_refused_with_three_things_that_would_do():
         sized(ask(CLICKED, ERRORS, most_weeks=2))
     said = str(refused.value)
     assert said.startswith(
-        "clicked needs 4 weeks at 60000 users a week, and there are 2; what would do: an effect of 0.007"
+        "clicked needs 4 weeks at 60000 users a week, and there are 2; what would do: clicked: an effect of 0.007"
     )
     assert re.search(r"instead of 0\.006, or 94,443 users a week, or 4 weeks$", said)
     effect = float(re.search(r"effect of ([\d.]+)", said).group(1))  # type: ignore[union-attr]
-    bigger = Metric(name="clicked", role="success", size=effect * 1.001, baseline=0.2)
+    bigger = Metric(name="clicked", role="success", size=effect, baseline=0.2)
     assert sized(ask(bigger, ERRORS, most_weeks=2)).weeks == 2
     assert sized(ask(CLICKED, ERRORS, most_weeks=2, traffic=94_443.0)).weeks == 2
+
+
+@pytest.mark.parametrize("traffic", [62_961.0, 47_000.0, 9_001.0])
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_what_a_refusal_says_would_do_does(traffic, most):
+    with pytest.raises(QuestionError) as refused:
+        sized(ask(CLICKED, ERRORS, most_weeks=most, traffic=traffic, least_weeks=1))
+    said = str(refused.value)
+    more, weeks = re.search(r"or ([\d,]+) users a week, or (\d+) weeks$", said).groups()  # type: ignore[union-attr]
+    instead = dict(re.findall(r"(\w+): an? (?:effect|margin) of ([\d.]+) instead", said))
+    metrics = [dataclasses.replace(each, size=float(instead.get(each.name, each.size))) for each in (CLICKED, ERRORS)]
+    assert sized(ask(*metrics, most_weeks=most, traffic=traffic, least_weeks=1)).weeks == most
+    assert (
+        sized(ask(CLICKED, ERRORS, most_weeks=most, traffic=float(more.replace(",", "")), least_weeks=1)).weeks == most
+    )
+    assert sized(ask(CLICKED, ERRORS, most_weeks=int(weeks), traffic=traffic, least_weeks=1)).weeks == int(weeks)
+
+
+def test_a_plan_without_weeks_is_refused():
+    with pytest.raises(QuestionError, match="at least one week"):
+        sized(ask(CLICKED, ERRORS, most_weeks=0))
     with pytest.raises(QuestionError, match="3 weeks are the least"):
         sized(ask(CLICKED, traffic=1e7, least_weeks=3, most_weeks=2))
 

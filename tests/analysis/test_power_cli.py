@@ -188,6 +188,16 @@ def test_it_can_be_written_to_a_file_and_a_bad_place_is_refused(tmp_path: Path):
         ((*PROPORTION, "--convention", "exact", "--r-squared", "0.3"), "normal convention"),
         ((*PROPORTION, "--r-squared", "1"), "R² lies"),
         (("tost-mean", "--sd", "1", "--truth", "2", "--absolute", "1"), "no number of observations"),
+        ((*PROPORTION, "--n", "inf"), "--n must be a number between"),
+        (("mean", "--sd", "1e300", "--absolute", "1"), "--sd must be a number between"),
+        (("mean", "--sd", "1", "--mean", "nan", "--absolute", "1"), "--mean must be a number between"),
+        (("mean", "--sd", "1", "--absolute", "1", "--n", "1e19"), "at most 1e+18"),
+        (("lift", "--mean", "1e-99", "--sd", "1", "--absolute", "1e99"), "too far apart"),
+        ((*PROPORTION, "--icc", "0.1", "--cluster-size", "5", "--cluster-cv", "1e200"), "--cluster-cv must be"),
+        (
+            ("noninferiority-proportion", "--baseline", "0.1", "--n", "800", "--power", "0.05", "--looks", "3"),
+            "no more than the error",
+        ),
         (("looks",), "say --looks or --at"),
         (("looks", "--looks", "0"), "look"),
         (("looks", "--at", "0.5,0.4"), "ascend"),
@@ -201,6 +211,34 @@ def test_an_impossible_question_exits_2_with_one_line_that_says_why(arguments, s
     assert len(refused.stderr.splitlines()) == 1
     assert said in refused.stderr
     assert refused.stdout == ""
+
+
+@pytest.mark.parametrize("traffic", [401, 777, 900])
+@pytest.mark.parametrize("ratio", ["1", "0.37"])
+def test_the_effect_that_too_few_weeks_find_is_found_in_them(traffic, ratio):
+    asked = ("proportion", "--baseline", "0.2", "--ratio", ratio, "--traffic", str(traffic), "--weeks", "2")
+    refused = run(*asked, "--absolute", "0.02")
+    assert refused.exit_code == 2
+    effect = re.search(r"they find an effect of ([\d.]+)$", refused.stderr.strip())
+    assert effect is not None, refused.stderr
+    assert document(*asked, "--absolute", effect.group(1))["weeks"] == 2
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("noninferiority-mean", "--sd", "0.8", "--ratio", "0.2", "--n", "5000", "--convention", "welch"),
+        ("tost-mean", "--sd", "0.2", "--absolute", "0.2", "--cluster-size", "5000"),
+        ("crossover", "--cv", "0.2", "--relative", "5000"),
+        ("crossover-noninferiority", "--cv", "0.2", "--relative", "1e18"),
+        ("one-mean", "--sd", "1", "--absolute", "1000", "--cluster-size", "37"),
+    ],
+)
+@pytest.mark.parametrize("form", ["table", "json", "svg"])
+def test_degrees_of_freedom_far_below_one_have_a_power(arguments, form):
+    answered = run(*arguments, "--format", form)
+    assert answered.exit_code == 0, answered.output
+    assert "nan" not in answered.stdout
 
 
 def test_the_commands_of_the_documentation_run():
