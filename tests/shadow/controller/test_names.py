@@ -91,12 +91,17 @@ def test_two_resources_never_have_an_object_in_common(
 
 
 @pytest.mark.parametrize(
-    ("one", "arm", "other", "its"),
-    [("a", "b-c", "a-b", "c"), ("a", "b", "a-b", "c"), ("a", "shadow", "a-shadow", "c"), ("a", "b-shadow", "a-b", "c")],
+    ("one", "arm", "other", "its", "taken"),
+    [
+        ("a", "b-c", "a-b", "c", True),
+        ("a", "b", "a-b", "c", True),
+        ("a", "shadow", "a-shadow", "c", False),
+        ("a", "b-shadow", "a-b", "c", True),
+    ],
 )
-def test_where_a_hyphen_joins_names_they_stay_apart(one: str, arm: str, other: str, its: str) -> None:
+def test_where_a_hyphen_joins_names_they_stay_apart(one: str, arm: str, other: str, its: str, taken: bool) -> None:
     first, second = made(one, (arm,)), made(other, (its,))
-    assert first or second
+    assert (bool(first), bool(second)) == (taken, taken)
     assert not first & second
 
 
