@@ -66,7 +66,9 @@ def ab() -> None:
 @click.option("--segment", "segments", multiple=True, help="Column of segments.")
 @click.option("--day", default=None, help="Column of the day.")
 @click.option("--at", default=None, help="A look: fractions of the planned users so far, 0.25,0.5.")
-@click.option("--spending", type=click.Choice(SPENDINGS), default=SPENDINGS[0], show_default=True, help="Its bounds.")
+@click.option(
+    "--spending", type=click.Choice(SPENDINGS), default=None, help=f"Its bounds: the plan's, else {SPENDINGS[0]}."
+)
 @click.option("--test", type=click.Choice(("welch", "z")), default="welch", show_default=True, help="Which test.")
 @click.option("--format", "form", type=click.Choice(("table", "json", "markdown")), default="table", help="Output.")
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
@@ -108,23 +110,31 @@ def analyze(data: Path, form: str, as_json: bool, **given: Any) -> None:
 
 def _settings(given: dict[str, Any]) -> Settings:
     from analysis.ab_judging import Settings
+    from analysis.ab_plan import read_plan
+    from analysis.looks import LAN_DEMETS_OBRIEN_FLEMING
 
-    planned = _planned(given["plan"]) if given["plan"] else {}
-    success = (*planned.get("success", ()), *(_metric(text) for text in given["success"]))
-    guardrails = (*planned.get("guardrails", ()), *(_metric(text) for text in given["guardrail"]))
+    planned = read_plan(given["plan"]) if given["plan"] else None
+    success = (*(planned.success if planned else ()), *(_metric(text) for text in given["success"]))
+    guardrails = (*(planned.guardrails if planned else ()), *(_metric(text) for text in given["guardrail"]))
     if not success:
         raise ValueError("say what is to be told: --success, or --plan")
     without = [metric.name for metric in guardrails if metric.margin is None]
     if without:
         raise ValueError(f"guardrail {without[0]} needs margin= or relative=")
     fractions = tuple(float(each) for each in given["at"].split(",")) if given["at"] else ()
-    _check_fractions(fractions, given["spending"])
+    spending: str | None = given["spending"]
+    looks: tuple[float, ...] = ()
+    if planned:
+        fractions, looks = planned.looks_so_far(fractions, spending), planned.fractions
+        spending = planned.spending
+    spending = spending or LAN_DEMETS_OBRIEN_FLEMING
+    _check_fractions(fractions, looks, spending)
     return Settings(
-        success=success, guardrails=guardrails, shares=_shares(given), covariates=given["covariates"],
-        alpha=_error(given["alpha"], planned.get("alpha", 0.05)), strata=given["strata"], segments=given["segments"],
-        guardrail_alpha=_error(given["guardrail_alpha"], planned.get("guardrail_alpha", 0.05)), day=given["day"],
-        fractions=fractions, spending=given["spending"], normal=given["test"] == "z",
-        theta=given["theta"], crossed_limit=given["crossed_limit"],
+        success=success, guardrails=guardrails, shares=_shares(given) or (1.0,) * (planned.arms if planned else 0),
+        alpha=_error(given["alpha"], planned.alpha if planned else 0.05), strata=given["strata"], day=given["day"],
+        guardrail_alpha=_error(given["guardrail_alpha"], planned.guardrail_alpha if planned else 0.05),
+        segments=given["segments"], covariates=given["covariates"], fractions=fractions, looks=looks,
+        spending=spending, normal=given["test"] == "z", theta=given["theta"], crossed_limit=given["crossed_limit"],
     )  # fmt: skip
 
 
@@ -143,11 +153,11 @@ def _shares(given: dict[str, Any]) -> tuple[float, ...]:
     return shares
 
 
-def _check_fractions(fractions: tuple[float, ...], spending: str) -> None:
-    from analysis.looks import looks
+def _check_fractions(fractions: tuple[float, ...], planned: tuple[float, ...], spending: str) -> None:
+    from analysis.looks import nominal_so_far
 
     if fractions:
-        looks(fractions, 0.05, spending, sides=2)
+        nominal_so_far(fractions, planned, 0.05, spending)
 
 
 def _error(said: float | None, planned: float) -> float:
@@ -155,32 +165,6 @@ def _error(said: float | None, planned: float) -> float:
     if not 0 < alpha < 0.5:
         raise ValueError(f"an error of {alpha:g} is no error of a test")
     return alpha
-
-
-def _planned(path: Path) -> dict[str, Any]:
-    """Metrics and errors of a plan of `understudy plan new --template ab`; a metric's name is its column."""
-    import yaml
-
-    from analysis.ab_judging import Metric
-
-    try:
-        document = yaml.safe_load(path.read_bytes())
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: no YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(document, dict) or document.get("kind") != "ab":
-        raise ValueError(f"{path} is no plan of an A/B test")
-    try:
-        success = [
-            Metric(name=each["name"], numerator=each["name"], harm="higher" if each["effect"] < 0 else "lower")
-            for each in document["success"]
-        ]
-        guardrails = [Metric(name=each["name"], numerator=each["name"], margin=float(each["margin"]),
-                             harm=each["harm"]) for each in document["guardrails"]]  # fmt: skip
-        alpha = document["alpha"]
-        return {"success": success, "guardrails": guardrails, "alpha": float(alpha["success_together"]),
-                "guardrail_alpha": float(alpha["each_guardrail_one_sided"])}  # fmt: skip
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{path}: the plan lacks {error}") from error
 
 
 def _metric(text: str) -> Metric:

@@ -28,7 +28,7 @@ from analysis.ab import (
 )
 from analysis.ab_data import NO_ROW, Rows, Users, by_user
 from analysis.formulas_counts import SRM_ALPHA
-from analysis.looks import LAN_DEMETS_OBRIEN_FLEMING, looks
+from analysis.looks import LAN_DEMETS_OBRIEN_FLEMING, nominal_so_far
 from analysis.multiplicity import benjamini_hochberg, holm
 
 WINS: Final = "wins"
@@ -60,8 +60,9 @@ class Metric:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How it is judged. `fractions`: of the planned users at the looks so far, the present one last. `crossed_limit`:
-    the share of users in two arms up to which they may be left out."""
+    """How it is judged. `fractions`: of the planned users at the looks so far, the present one last; `looks`: at all
+    planned looks, which bounds of a fixed shape need. `crossed_limit`: the share of users in two arms up to which they
+    may be left out."""
 
     success: tuple[Metric, ...]
     guardrails: tuple[Metric, ...] = ()
@@ -73,6 +74,7 @@ class Settings:
     segments: tuple[str, ...] = ()
     day: str | None = None
     fractions: tuple[float, ...] = ()
+    looks: tuple[float, ...] = ()
     spending: str = LAN_DEMETS_OBRIEN_FLEMING
     normal: bool = False
     theta: str = WITHIN
@@ -161,7 +163,7 @@ def _level(settings: Settings, arms: int) -> float:
     if not settings.fractions:
         return settings.alpha
     each = settings.alpha / (max(1, len(settings.success)) * (arms - 1))
-    return 2 * looks(settings.fractions, each, settings.spending, sides=2).nominal[-1]
+    return 2 * nominal_so_far(settings.fractions, settings.looks, each, settings.spending)
 
 
 def _effect(users: Users, metric: Metric, settings: Settings, arm: int, level: float) -> tuple[Effect, float]:

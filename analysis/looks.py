@@ -171,6 +171,15 @@ def inflation(design: Looks, power: float) -> float:
     return float(drift / single) ** 2
 
 
+def nominal_so_far(so_far: Sequence[float], planned: Sequence[float], alpha: float, design: str) -> float:
+    """The nominal p-value, one side of two, at the last of the looks `so_far`.
+
+    A spending needs no more than those; a fixed shape (`SHAPES`) needs all that are `planned`, these the first of them.
+    """
+    times = planned if design in SHAPES and planned else so_far
+    return looks(times, alpha, design, sides=2).nominal[len(so_far) - 1]
+
+
 def _checked(fractions: Sequence[float], alpha: float, design: str, sides: int) -> tuple[float, ...]:
     times = tuple(float(each) for each in fractions)
     if design not in (*DESIGNS, FIXED):

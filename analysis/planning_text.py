@@ -10,6 +10,7 @@ import yaml
 
 from analysis.formulas import check
 from analysis.formulas_counts import SRM_ALPHA
+from analysis.looks import Looks
 from analysis.measures import GUARDRAILS, MEASURES
 from analysis.plan import plan_hash
 from analysis.planning import GUARDRAIL, SHADOW, SUCCESS, Metric, Sized
@@ -85,6 +86,7 @@ def _ab(found: Sized, words: Words) -> dict[str, Any]:
         "ramp": [{"share": share, "days": 1} for share in words.ramp],
         "looks": None if bounds is None else
         {"spending": bounds.design, "fractions": list(bounds.fractions), "limits": list(bounds.limits)},
+        "stopping_rule": stopping_rule(bounds),
         "sample_ratio": {"alpha": SRM_ALPHA, "test": "chi-square", "on": f"{words.unit}s"},
         "segments": list(words.segments),
         "exclusions": list(words.exclusions),
@@ -154,12 +156,7 @@ def _rules(found: Sized, words: Words) -> list[str]:
             ),
             *(f"Excluded: {each}" for each in words.exclusions),
         ]
-    stops = "The test ends when all weeks are over, and not before."
-    if bounds is not None:
-        stops = (
-            f"{len(bounds.fractions)} looks ({bounds.design}) at equal parts of the users; a success metric ends the "
-            f"test beyond |z| = {', '.join(short(limit) for limit in bounds.limits)}; guardrails are judged at the end."
-        )
+    stops = stopping_rule(bounds)
     ramp = ", ".join(f"{short(100 * share)} %" for share in words.ramp)
     return [
         stops,
@@ -174,11 +171,26 @@ def _rules(found: Sized, words: Words) -> list[str]:
     ]
 
 
+def stopping_rule(bounds: Looks | None) -> str:
+    """When an A/B test ends, in a sentence."""
+    if bounds is None:
+        return "The test ends when all weeks are over, and not before."
+    return (
+        f"{len(bounds.fractions)} looks ({bounds.design}) at equal parts of the users; a success metric ends the "
+        f"test beyond |z| = {', '.join(short(limit) for limit in bounds.limits)}; guardrails are judged at the end."
+    )
+
+
 def commands(found: Sized, place: str) -> list[str]:
-    """What makes the numbers again, and for a shadow what judges it."""
+    """What makes the numbers again, and what judges them: of a shadow the gate, of an A/B test its analysis."""
     lines = [_power_command(found, metric) for metric in found.request.metrics]
     if found.request.template == SHADOW:
         lines.append(f"understudy gate LOCATION --plan {place} --catalogue BUNDLE/catalogue.parquet --out report")
+        return lines
+    fractions = found.bounds.fractions if found.bounds else ()
+    for number in range(max(1, len(fractions))):
+        so_far = ",".join(f"{each:.4g}" for each in fractions[: number + 1])
+        lines.append(f"understudy ab analyze DATA --plan {place}" + (f" --at {so_far}" if so_far else ""))
     return lines
 
 

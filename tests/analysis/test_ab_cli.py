@@ -10,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 from scipy import stats
+from scipy.special import ndtr
 
 from analysis.ab import of_ratio, part
 from analysis.ab_cli import SHOWN, ab
@@ -155,6 +157,59 @@ def test_a_plan_of_plan_new_names_what_is_judged(tmp_path, data):
     ]
     assert found["level"] == pytest.approx(0.1)
     assert found["metrics"][1]["margin"] == 0.05
+
+
+def planned(tmp_path: Path, *options: str) -> tuple[str, str]:
+    made = CliRunner().invoke(plan, [*shlex.split(
+        "new --template ab --name x --hypothesis x --traffic 60000 --success name=clicks,sd=2,absolute=0.1"
+    ), *options, "--out", str(tmp_path)])  # fmt: skip
+    assert made.exit_code == 0, made.output
+    return "--plan", str(tmp_path / "plan.yaml")
+
+
+@pytest.mark.parametrize("spending", ["pocock", "obrien-fleming", "lan-demets-pocock"])
+def test_a_look_of_a_plan_is_judged_by_the_plans_own_bound(tmp_path, data, spending):
+    judged_by = planned(tmp_path, "--looks", "3", "--spending", spending)
+    limits = yaml.safe_load((tmp_path / "plan.yaml").read_bytes())["looks"]["limits"]
+    for number, at in enumerate(("0.3333", "0.3333,0.6667", "0.3333,0.6667,1")):
+        level = document(data, *judged_by, "--at", at)["level"]
+        assert level == pytest.approx(2 * ndtr(-limits[number]), rel=1e-3)
+
+
+def test_the_commands_of_a_plan_analyse_each_look(tmp_path, data):
+    planned(tmp_path, "--looks", "2", "--spending", "pocock")
+    lines = re.findall(r"^    understudy ab (.*)$", (tmp_path / "plan.md").read_text(), re.MULTILINE)
+    assert len(lines) == 2
+    for line in lines:
+        done = CliRunner().invoke(ab, [*shlex.split(line.replace("DATA", str(data))), "--control", "A"])
+        assert done.exit_code == 0, done.output
+
+
+@pytest.mark.parametrize(
+    ("options", "arguments", "said"),
+    [
+        (("--looks", "3"), (), "the plan has looks at 0.3333, 0.6667, 1: say those so far, --at 0.3333 at the first"),
+        (
+            ("--looks", "3"),
+            ("--at", "0.3333", "--spending", "pocock"),
+            "the plan's bounds are lan-demets-obrien-fleming",
+        ),
+        (("--looks", "3", "--spending", "pocock"), ("--at", "0.5"), "its looks are 0.3333, 0.6667, 1"),
+        (("--looks", "3", "--spending", "pocock"), ("--at", "0.3333,0.6667,0.8,1"), "its looks are 0.3333, 0.6667, 1"),
+        ((), ("--at", "0.5"), "the plan has one look, when all weeks are over"),
+    ],
+)
+def test_a_look_that_the_plan_does_not_have_is_refused(tmp_path, data, options, arguments, said):
+    refused = run(data, *planned(tmp_path, *options), *arguments)
+    assert refused.exit_code == 2, refused.output
+    assert said in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+
+
+def test_arms_that_the_plan_does_not_have_are_refused(tmp_path, data):
+    refused = run(data, *planned(tmp_path, "--arms", "3"))
+    assert refused.exit_code == 4
+    assert "2 arms are in the data, 3" in refused.stderr
 
 
 def test_a_user_in_two_arms_is_left_out_and_counted():
