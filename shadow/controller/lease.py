@@ -28,7 +28,7 @@ DURATION_SECONDS: Final = 12
 MARGIN_SECONDS: Final = 2.0
 """What a holder stops early: for a change that it sent last and the server has not worked off."""
 RENEW_SECONDS: Final = 2.0
-"""Between two attempts, of who holds it and of who would like to: so a kill is mended in 12 + 2 s and two calls."""
+"""Between two attempts, of who holds it and of who would like to: so a kill is mended in 10 to 16 s and two calls."""
 CALL_SECONDS: Final = 3.0
 
 

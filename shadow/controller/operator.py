@@ -166,6 +166,9 @@ class Operator:
             return
         try:
             resource = convert(found)
+            children = self._known.children(name)
+            seen = Observed(children, self.server.routers(key), self._kept(children), self._troubles.get(name, ""))
+            outcome = reconcile(resource, seen, datetime.now(UTC), self._platform)
         except ResourceError as error:
             await self._refuse(name, found, str(error))
             return
@@ -174,9 +177,6 @@ class Operator:
             return
         if FINALIZER not in finalizers:
             self._known.saw(await self._cluster.hold(found, True))
-        children = self._known.children(name)
-        seen = Observed(children, self.server.routers(key), self._kept(children), self._troubles.get(name, ""))
-        outcome = reconcile(resource, seen, datetime.now(UTC), self._platform)
         await self._status(found, resource, outcome)
         config = msgspec.json.encode(outcome.config)
         self._published.add(name)
@@ -231,7 +231,8 @@ class Operator:
             raise errors[0]
 
     async def _refuse(self, name: str, found: Manifest, text: str) -> None:
-        """A resource that the API server let pass and this operator cannot read: an older CRD, or an older operator."""
+        """A resource that the API server let pass, and this operator cannot read or no router would take: an older CRD,
+        or an older operator."""
         self.counters.reconciles["invalid"] += 1
         version = found["metadata"].get("resourceVersion", "")
         if self._invalid.get(name) != version:

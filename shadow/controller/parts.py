@@ -134,9 +134,9 @@ class Router(Part, frozen=True, kw_only=True):
     """Room for so many arms: shadow, control and further shadows. Memory is kept for all of them, so that none needs
     new pods of the primary when it comes."""
     queue_size: Size = "32Mi"
-    """Copies that may wait for one arm; one that does not fit is dropped and counted."""
+    """Copies that may wait for one arm; one that does not fit is dropped and counted. At most 4Gi."""
     answer_size: Size = "256Ki"
-    """Of an answer's body that is kept in the pair log."""
+    """Of an answer's body that is kept in the pair log. At most 16Mi."""
     concurrency: Annotated[int, Meta(ge=1, le=256)] = 16
     """Most copies under way at once for one arm."""
     connections: Annotated[int, Meta(ge=16, le=100_000)] = 2_000
@@ -152,7 +152,7 @@ class Router(Part, frozen=True, kw_only=True):
 class PairLog(Part, frozen=True, kw_only=True):
     """Where the pairs go. Cannot change while a shadow is on trial: its pairs would lie in two logs."""
 
-    destination: Annotated[str, Meta(pattern="^(s3|gs|az)://[^\\s]+$", max_length=1_024)]
+    destination: Annotated[str, Meta(pattern="^(s3|gs|az)://[^\\s/][^\\s]*$", max_length=1_024)]
     """s3://bucket/prefix; gs://… and az://… are handed to the client library untested. A log is found by the
     resource's name below it, not by its namespace: give two resources of one name two prefixes."""
     endpoint: Annotated[str, Meta(pattern="^(https?://[^\\s]+)?$", max_length=512)] = ""

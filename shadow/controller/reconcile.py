@@ -31,7 +31,8 @@ PRODUCTION: Final = ("Deployment", "Service")
 
 
 def reconcile(resource: ShadowDeployment, seen: Observed, now: datetime, platform: Platform) -> Outcome:
-    """What is to be done about `resource`; all that it depends on is in the arguments."""
+    """What is to be done about `resource`; all that it depends on is in the arguments. `ResourceError` for one that no
+    router would take."""
     leaving = bool(resource.metadata.deletion_timestamp)
     serving = serving_of(resource, seen.children)
     config = router_config(resource, serving)

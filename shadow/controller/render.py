@@ -52,16 +52,16 @@ def render(
     Its routers read their ConfigMap. A change of the mirroring is in force when they have read it again
     (docs/shadowdeployment.md); with an operator it takes a second.
     """
-    try:
-        resource = parse(sys.stdin.buffer.read()) if name == "-" else read_resource(Path(name))
-        serving = read_resource(before).spec.model if before is not None else None
-    except ResourceError as error:
-        click.secho(f"error: {error}", fg="red", err=True)
-        sys.exit(2)
     platform = Platform(
         router_image=router_image, priority_class=priority_class, shadow_priority_class=shadow_priority_class
     )
-    found = rendered(resource, platform, serving, namespace)
+    try:
+        resource = parse(sys.stdin.buffer.read()) if name == "-" else read_resource(Path(name))
+        serving = read_resource(before).spec.model if before is not None else None
+        found = rendered(resource, platform, serving, namespace)
+    except ResourceError as error:
+        click.secho(f"error: {error}", fg="red", err=True)
+        sys.exit(2)
     if as_json:
         click.echo(json.dumps({"apiVersion": "v1", "kind": "List", "items": found}))
     else:

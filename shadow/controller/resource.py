@@ -77,7 +77,7 @@ class Spec(Part, frozen=True, kw_only=True):
     router: Router
     """The router in the primary's pod: its secrets and bounds. A change rolls the primary."""
     pair_log: PairLog
-    """Where the pairs go. A change rolls the primary, and is refused while a shadow is on trial."""
+    """Where the pairs go. A change rolls the primary, and is refused while a shadow, or a further one, is on trial."""
     features: Features
     """The feature store."""
     registry_url: Annotated[str, Meta(pattern="^(https?://[^\\s]+)?$", max_length=512)] = field(

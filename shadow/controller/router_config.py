@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from shadow.controller.names import BENTO_PORT, CONTROL, arm_name
 from shadow.controller.parts import Mirror
-from shadow.controller.resource import Serving, ServingArm, ShadowDeployment
+from shadow.controller.resource import ResourceError, Serving, ServingArm, ShadowDeployment
 from shadow.controller.wire import size_of
-from shadow.router.config import Arm, Primary, Route, RouterConfig
+from shadow.router.config import Arm, ConfigError, Primary, Route, RouterConfig, parse_config
 
 LISTEN_PORT: Final = 8080
 ADMIN: Final = "127.0.0.1:8701"
@@ -23,8 +25,18 @@ SOCKET: Final = "/run/understudy/shipper.sock"
 def router_config(resource: ShadowDeployment, serving: Serving) -> RouterConfig:
     """What every router of `resource` should have in force while `serving` plays.
 
-    Never different for two routers of one resource. Paused: `mode` is off, and the arms stay.
+    Never different for two routers of one resource. Paused: `mode` is off, and the arms stay. `ResourceError` for one
+    that a router would refuse: a new pod of the primary, which starts from it, would not get ready.
     """
+    made = _made(resource, serving)
+    try:
+        parse_config(msgspec.json.encode(made), "the routers' configuration")
+    except ConfigError as error:
+        raise ResourceError(f"no router takes what follows from spec: {error}") from error
+    return made
+
+
+def _made(resource: ShadowDeployment, serving: Serving) -> RouterConfig:
     spec, router = resource.spec, resource.spec.router
     return RouterConfig(
         experiment=resource.metadata.name,

@@ -15,7 +15,7 @@ import msgspec
 
 from shadow.controller.names import FURTHER, LONGEST_NAME, RESERVED, RESERVED_ARMS
 from shadow.controller.overlay import SET_BY_OPERATOR, VOLUMES, ContainerOverlay, OverlayMetadata, OverlaySpec
-from shadow.controller.parts import Autoscaling, Fraction, Gate, Mirror, PairLog, Peer, Route, Shadow, Version
+from shadow.controller.parts import Autoscaling, Fraction, Gate, Mirror, PairLog, Peer, Route, Router, Shadow, Version
 from shadow.controller.resource import ShadowDeployment, Spec
 from shadow.controller.wire import seconds_of, size_of
 
@@ -31,16 +31,23 @@ class Rule:
     """Whether a value breaks it; None: a rule about changes, which the API server alone sees."""
 
 
-_IMAGE: Final = re.compile(r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}|@sha256:[0-9a-f]{64})\Z")
+_IMAGE: Final = re.compile(r"(^[^@]*:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}|@sha256:[0-9a-f]{64})\Z")
 _NAME: Final = re.compile(rf"[a-z]([-a-z0-9]{{0,{LONGEST_NAME - 2}}}[a-z0-9])?\Z")
 
 
+_UNPLAIN: Final = "[?#%]|//|/[.][.]?(/|$)"
+"""Of a path: what makes it another one than it looks, or no path."""
+_PLACE: Final = "^/.*[^/]$"
 _ENDS: Final = tuple(f"-{each}" for each in RESERVED_ARMS)
 _PATHS: Final = tuple(VOLUMES.values())
 
 
 def _exact(image: str) -> bool:
     return bool(_IMAGE.search(image)) and not image.endswith(":latest")
+
+
+def _is_place(path: Any) -> bool:
+    return isinstance(path, str) and bool(re.search(_PLACE, path)) and not re.search(_UNPLAIN, path)
 
 
 def _ours(name: str) -> bool:
@@ -82,9 +89,11 @@ RULES: Final = (
     ),
     Rule(
         ShadowDeployment,
-        "!has(oldSelf.status) || !has(oldSelf.status.shadow) || self.spec.pairLog == oldSelf.spec.pairLog",
+        # status has a percent as long as any arm plays: a further shadow, too.
+        "!has(oldSelf.status) || !(has(oldSelf.status.shadow) || has(oldSelf.status.percent)) || "
+        "self.spec.pairLog == oldSelf.spec.pairLog",
         "spec.pairLog cannot change while a shadow is on trial, for its pairs would lie in two logs: end the trial "
-        "first (set spec.model to what status.primary serves)",
+        "first (set spec.model to what status.primary serves, and take spec.shadows away)",
         None,
     ),
     Rule(
@@ -104,10 +113,11 @@ RULES: Final = (
     ),
     Rule(
         Spec,
-        "!has(self.shadows) || self.shadows.size() + 2 <= self.router.maxArms",
-        "there is no room for so many shadows beside shadow and control: remove some, or raise spec.router.maxArms "
-        "(which rolls the primary)",
-        lambda spec: len(spec.shadows) > max(0, spec.router.max_arms - 2),
+        "1 + (has(self.control.percent) && self.control.percent == 0 ? 0 : 1) + "
+        "(has(self.shadows) ? self.shadows.size() : 0) <= self.router.maxArms",
+        "there is no room for shadow, control (unless its percent is 0) and all of spec.shadows: remove some, or raise "
+        "spec.router.maxArms (which rolls the primary)",
+        lambda spec: 1 + (spec.control.percent != 0) + len(spec.shadows) > spec.router.max_arms,
     ),
     Rule(
         Shadow,
@@ -119,7 +129,7 @@ RULES: Final = (
     Rule(
         Version,
         "!self.image.endsWith(':latest') && "
-        "self.image.matches('(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}|@sha256:[0-9a-f]{64})$')",
+        "self.image.matches('(^[^@]*:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}|@sha256:[0-9a-f]{64})$')",
         "image needs an exact tag (not latest) or a digest, for two pods must never run two versions: "
         "give name:tag or name@sha256:…",
         lambda version: not _exact(version.image),
@@ -149,6 +159,19 @@ RULES: Final = (
         lambda route: bool(re.match(r"/events([/?]|\Z)", route.path)),
     ),
     Rule(
+        Route,
+        f"!self.path.matches('{_UNPLAIN}')",
+        "path is compared exactly with that of a request, without its query: give it without ?, #, %, //, /./ and /../",
+        lambda route: bool(re.search(_UNPLAIN, route.path)),
+    ),
+    Rule(
+        Router,
+        "quantity(self.queueSize).compareTo(quantity('4Gi')) <= 0 && "
+        "quantity(self.answerSize).compareTo(quantity('16Mi')) <= 0",
+        "queueSize is at most 4Gi and answerSize at most 16Mi, for routers take no more: lower them",
+        lambda router: size_of(router.queue_size) > 4 << 30 or size_of(router.answer_size) > 16 << 20,
+    ),
+    Rule(
         Gate,
         "duration(self.minDuration) <= duration(self.maxDuration)",
         "minDuration is longer than maxDuration: the trial would end before its first look; shorten it",
@@ -168,13 +191,14 @@ RULES: Final = (
     ),
     Rule(
         PairLog,
-        "self.destination.startsWith('s3://') || (!has(self.endpoint) && self.encryption == 'none')",
+        "self.destination.startsWith('s3://') || "
+        "((!has(self.endpoint) || self.endpoint == '') && self.encryption == 'none')",
         "endpoint and encryption are for s3:// alone: remove them, or give an s3:// destination",
         lambda log: not log.destination.startswith("s3://") and bool(log.endpoint or log.encryption != "none"),
     ),
     Rule(
         PairLog,
-        "!has(self.kmsKey) || self.encryption.startsWith('aws:kms')",
+        "!has(self.kmsKey) || self.kmsKey == '' || self.encryption.startsWith('aws:kms')",
         "kmsKey is for an encryption by KMS: set encryption to aws:kms, or remove kmsKey",
         lambda log: bool(log.kms_key) and "kms" not in log.encryption,
     ),
@@ -196,11 +220,13 @@ RULES: Final = (
     ),
     Rule(
         ContainerOverlay,
-        f"!has(self.volumeMounts) || self.volumeMounts.all(one, !(one.mountPath in {_listed(_PATHS)}))",
-        f"volumeMounts need a name and a mountPath that is none of {', '.join(_PATHS)}, where the operator's are: "
-        "choose another mountPath",
+        f"!has(self.volumeMounts) || self.volumeMounts.all(one, !(one.mountPath in {_listed(_PATHS)}) && "
+        f"one.mountPath.matches('{_PLACE}') && !one.mountPath.matches('{_UNPLAIN}'))",
+        f"volumeMounts need a name and a mountPath that is none of {', '.join(_PATHS)}, where the operator's are, that "
+        "begins with / and has none at its end, nor any of //, /./, /../, ?, #, %: choose another mountPath",
         lambda overlay: any(
-            one.get("mountPath") in (None, *_PATHS) or not one.get("name") for one in overlay.volume_mounts
+            not _is_place(one.get("mountPath")) or one["mountPath"] in _PATHS or not one.get("name")
+            for one in overlay.volume_mounts
         ),
     ),
     Rule(

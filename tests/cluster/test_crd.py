@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from shadow.controller.checks import check
 from shadow.controller.crd import COLUMNS, crd
 from shadow.controller.generated import CRD_FILE, ROOT
 from tests.cluster.api_server import ApiServer
 from tests.shadow.controller.cases import BROKEN, MODEL, OTHER
-from tests.shadow.controller.resources import document
+from tests.shadow.controller.resources import document, resource
 
 pytestmark = pytest.mark.xdist_group("api-server")
 
@@ -81,6 +82,43 @@ def test_the_pair_log_may_change_between_trials_only(api_server: ApiServer, name
     applied(api_server, namespace, pairLog={"destination": "s3://pairs/next"}, mirror={"percent": 5})
     api_server.kubectl(*patch, json.dumps({"status": {"shadow": None}}), "--subresource=status")
     applied(api_server, namespace, pairLog={"destination": "s3://pairs/other"})
+
+
+def test_the_pair_log_stays_while_further_shadows_play(api_server: ApiServer, namespace: str) -> None:
+    applied(api_server, namespace, shadows=[OTHER])
+    patch = ("patch", "sd", "recommender", "-n", namespace, "--type=merge", "--subresource=status", "-p")
+    api_server.kubectl(*patch, json.dumps({"status": {"phase": "Shadowing", "primary": MODEL, "percent": "100"}}))
+    changed = json.dumps(document(namespace=namespace, pairLog={"destination": "s3://pairs/other"}, shadows=[OTHER]))
+    assert "take spec.shadows away" in refused(api_server, changed)
+    applied(api_server, namespace)
+    api_server.kubectl(*patch, json.dumps({"status": {"percent": None}}))
+    applied(api_server, namespace, pairLog={"destination": "s3://pairs/other"})
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"router": {"existingSecret": "r", "maxArms": 1}, "control": {"percent": 0}},
+        {"router": {"existingSecret": "r", "maxArms": 2}, "control": {"percent": 0}, "shadows": [OTHER]},
+        {"router": {"existingSecret": "r", "queueSize": "4Gi", "answerSize": "16Mi"}},
+        {"pairLog": {"destination": "gs://b/p", "endpoint": "", "kmsKey": "", "region": ""}},
+        {"model": MODEL | {"image": "registry:5000/a/challenger:1@sha256:" + "0" * 64}},
+        {"mirror": {"routes": [{"path": "/v1/models/a.b-c_d~e:predict"}, {"path": "/.well-known/x"}]}},
+        {
+            "podTemplate": {
+                "spec": {
+                    "volumes": [{"name": "mine", "emptyDir": {}}],
+                    "containers": [{"name": "bento", "volumeMounts": [{"name": "mine", "mountPath": "/tmp/.cache"}]}],
+                }
+            }
+        },
+    ],
+)
+def test_what_is_at_a_rules_edge_is_taken_by_the_server_as_by_render(
+    api_server: ApiServer, namespace: str, spec: dict[str, Any]
+) -> None:
+    applied(api_server, namespace, **spec)
+    check(resource(namespace=namespace, **spec))
 
 
 def test_status_is_written_by_its_subresource_alone(api_server: ApiServer, namespace: str) -> None:

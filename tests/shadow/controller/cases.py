@@ -10,6 +10,12 @@ MODEL: Final = {"name": CHALLENGER.name, "bento": CHALLENGER.bento, "image": CHA
 OTHER: Final = {"name": "other", "model": MODEL}
 PODS: Final = {"podSelector": {}}
 
+
+def _mounted(path: str) -> dict[str, Any]:
+    mounts = [{"name": "mine", "mountPath": path}]
+    return {"spec": {"volumes": [{"name": "mine"}], "containers": [{"name": "bento", "volumeMounts": mounts}]}}
+
+
 BROKEN: Final[dict[str, tuple[dict[str, Any], str]]] = {
     "percent and fraction": (
         {"mirror": {"percent": 5, "fraction": {"numerator": 1, "denominator": 1000}}},
@@ -23,6 +29,13 @@ BROKEN: Final[dict[str, tuple[dict[str, Any], str]]] = {
         {"shadows": [OTHER, OTHER | {"name": "another"}, OTHER | {"name": "third"}]},
         "raise spec.router.maxArms",
     ),
+    "no room for the control": ({"router": {"existingSecret": "r", "maxArms": 1}}, "raise spec.router.maxArms"),
+    "a queue that no router takes": ({"router": {"existingSecret": "r", "queueSize": "5Gi"}}, "lower them"),
+    "an answer that no router takes": ({"router": {"existingSecret": "r", "answerSize": "17Mi"}}, "lower them"),
+    "a route with a query": ({"mirror": {"routes": [{"path": "/recommend?k=5"}]}}, "give it without ?"),
+    "events in other letters": ({"mirror": {"routes": [{"path": "//events"}]}}, "give it without ?"),
+    "events by their codes": ({"mirror": {"routes": [{"path": "/%65vents"}]}}, "give it without ?"),
+    "an image of half a digest": ({"model": MODEL | {"image": "challenger@sha256:abc"}}, "give name:tag"),
     "an image without a tag": ({"model": MODEL | {"image": "registry:5000/challenger"}}, "give name:tag"),
     "an image called latest": ({"model": MODEL | {"image": "challenger:latest"}}, "give name:tag"),
     "a bento called latest": ({"model": MODEL | {"bento": "challenger:latest"}}, "give name:version"),
@@ -61,6 +74,9 @@ BROKEN: Final[dict[str, tuple[dict[str, Any], str]]] = {
         },
         "choose another mountPath",
     ),
+    "a mount over the operator's, spelt otherwise": ({"podTemplate": _mounted("/tmp/")}, "choose another mountPath"),
+    "a mount below no root": ({"podTemplate": _mounted("tmp")}, "choose another mountPath"),
+    "a mount by a detour": ({"podTemplate": _mounted("/run/./understudy")}, "choose another mountPath"),
     "a router in an arm's pod": (
         {"mirror": {"podTemplate": {"spec": {"containers": [{"name": "router"}]}}}},
         "move those to spec.podTemplate",

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from shadow.controller.resource import Serving
+from shadow.controller.resource import ResourceError, Serving
 from shadow.controller.router_config import router_config
 from shadow.router.config import RouterConfig
 from tests.shadow.controller.resources import CHALLENGER, CHAMPION, ON_TRIAL, resource
@@ -55,6 +55,12 @@ def test_bounds_are_those_that_memory_was_kept_for() -> None:
     made = config(router=router, mirror={"concurrency": 200})
     assert {(arm.queue_bytes, arm.answer_bytes, arm.concurrency) for arm in made.arms} == {(8 << 20, 16 << 10, 4)}
     assert made.connections == 99
+
+
+def test_what_no_router_would_take_is_refused_and_not_handed_out() -> None:
+    """A rule that a definition older than the operator lacks: a new pod of the primary would not get ready by it."""
+    with pytest.raises(ResourceError, match=r"no router takes .*routes: //events tells what users did"):
+        config(mirror={"routes": [{"path": "//events"}]})
 
 
 def test_only_the_two_ports_of_the_pod_are_open_to_others() -> None:
