@@ -101,6 +101,11 @@ def test_a_change_by_hand_is_told_in_status_and_by_one_event(running: RunningOpe
     assert events(running).count("KeptByHand") == 1
 
 
+def _renewed(running: RunningOperator) -> bool:
+    lease = running.read("lease", "understudy-operator")["spec"]
+    return bool(lease["renewTime"] != lease["acquireTime"])
+
+
 def test_a_resource_with_everything_uses_exactly_the_rights_that_the_role_grants(
     running: RunningOperator, stage: Stage
 ) -> None:
@@ -114,6 +119,7 @@ def test_a_resource_with_everything_uses_exactly_the_rights_that_the_role_grants
     )
     until(lambda: not running.read("deployment", "recommender-shadow"))
     until(lambda: "ShadowEnded" in events(running))
+    until(lambda: _renewed(running))
     running.server.kubectl("-n", running.namespace, "delete", "sd", "recommender", "--timeout", "60s")
     until(lambda: not running.all("deployments,services,horizontalpodautoscalers,poddisruptionbudgets,networkpolicies"))
     stage.stop("one")
