@@ -7,7 +7,7 @@ raises `SCHEMA_VERSION` and needs a decision record. The files that hold records
 from __future__ import annotations
 
 import base64
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -58,6 +58,10 @@ OUTCOMES: Final = (
 )
 
 
+Whole = Annotated[int, msgspec.Meta(ge=-(1 << 62), lt=1 << 62)]
+"""A number of a record. Readers hold it, and the sum of two, in 64 bits; a line with another is no record."""
+
+
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One side's answer to one request.
 
@@ -69,10 +73,10 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """
 
     version: str
-    status: int
-    connect_us: int = 0
-    queue_us: int = 0
-    upstream_us: int = 0
+    status: Whole
+    connect_us: Whole = 0
+    queue_us: Whole = 0
+    upstream_us: Whole = 0
     body: str = ""
     body_encoding: str = "utf-8"
     truncated: bool = False
@@ -98,18 +102,18 @@ class PairRecord(msgspec.Struct, frozen=True, kw_only=True, tag_field="record", 
     request_id: str
     experiment: str
     incarnation: str
-    sequence: int
-    arrival_us: int
-    event_time_us: int
+    sequence: Whole
+    arrival_us: Whole
+    event_time_us: Whole
     method: str
     target: str
     unit: str
-    bucket: int
+    bucket: Whole
     arm: str
     outcome: str
     primary: Answer | None
     arm_answer: Answer | None = None
-    request_bytes: int = 0
+    request_bytes: Whole = 0
 
 
 class Exposure(msgspec.Struct, frozen=True, kw_only=True, tag_field="record", tag="exposure"):
@@ -125,15 +129,15 @@ class Exposure(msgspec.Struct, frozen=True, kw_only=True, tag_field="record", ta
     request_id: str
     experiment: str
     incarnation: str
-    sequence: int
-    arrival_us: int
-    event_time_us: int
+    sequence: Whole
+    arrival_us: Whole
+    event_time_us: Whole
     unit: str
-    bucket: int
+    bucket: Whole
     assigned: str
     served: str
     version: str
-    status: int
+    status: Whole
     error: str = ""
 
 

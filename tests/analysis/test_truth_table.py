@@ -77,6 +77,13 @@ def unreadable() -> Iterator[PairRecord]:
         yield record(number, primary=answer(status=500), arm="shadow" if number % 2 else "control")
 
 
+def beyond_64_bits() -> Iterator[PairRecord]:
+    """Every tenth answer of the shadow took longer than a column can hold."""
+    for each in fine():
+        late = answer(version="challenger:bbbbbbbbbbbb", upstream_us=(1 << 63) - 1, connect_us=9)
+        yield msgspec.structs.replace(each, arm_answer=late) if each.sequence % 20 == 0 else each
+
+
 TABLE = {
     "fine": (fine, {}, 0, "PASS", "is excluded"),
     "much worse lists": (world(fallback=0.3), {}, 1, "HOLD", "long_tail_share: "),
@@ -93,6 +100,7 @@ TABLE = {
     "no control": (only("shadow"), {}, 4, "ERROR", "no pair of arm 'control'"),
     "no control, none needed": (only("shadow"), LISTS, 0, "PASS", "is excluded"),
     "no readable primary": (unreadable, {}, 4, "ERROR", "no request has a readable answer of the primary"),
+    "numbers that no column holds": (beyond_64_bits, {}, 3, "INCONCLUSIVE", "lines are no records"),
     "too few users": (world(users=60), {}, 3, "INCONCLUSIVE", "users and blocks"),
     "too few blocks": (fine, {"block_hours": 72}, 3, "INCONCLUSIVE", "users and blocks"),
     "too short": (fine, {"minimum_hours": 1000}, 3, "INCONCLUSIVE", "expected: at least 1000 hours"),
