@@ -96,7 +96,7 @@ def _callback(command: Command) -> Callable[..., None]:
         try:
             _check_numbers(command, given)
             text = _rendered(_answered(command, given), "json" if as_json else form, curve)
-            _print(text, out)
+            printed(text, out)
         except QuestionError as error:
             refuse(str(error))
         except ArithmeticError:
@@ -118,7 +118,8 @@ def _check_numbers(command: Command, given: dict[str, Any]) -> None:
             check(fits, f"{own.flag} must be a number between {1 / LARGEST:g} and {LARGEST:g} in size, not {value:g}")
 
 
-def _print(text: str, out: Path | None) -> None:
+def printed(text: str, out: Path | None) -> None:
+    """To the terminal, or to a file."""
     if out is None:
         click.echo(text, nl=not text.endswith("\n"))
     else:

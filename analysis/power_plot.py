@@ -20,7 +20,7 @@ TOP: Final = 24
 PLOT: Final = (WIDTH - LEFT - 24, HEIGHT - TOP - 56)
 
 
-def terminal_curve(points: Points, n: float, power: float) -> list[str]:
+def terminal_curve(points: Points, n: float, power: float, axis: str = "n") -> list[str]:
     """Power over n in characters: dots for the curve, a ring for the answer; 0 to 1 upwards."""
     if len(points) < 2:
         return []
@@ -32,7 +32,7 @@ def terminal_curve(points: Points, n: float, power: float) -> list[str]:
         grid[_row(power)][_column(n, low, high)] = "●"
     lines = [f"{_label(row)} │{''.join(cells).rstrip()}" for row, cells in enumerate(grid)]
     left, right = f"{low:,.0f}", f"{high:,.0f}"
-    return ["power", *lines, f"     └{'─' * COLUMNS}", f"      {left}{right:>{COLUMNS - len(left)}}  n"]
+    return ["power", *lines, f"     └{'─' * COLUMNS}", f"      {left}{right:>{COLUMNS - len(left)}}  {axis}"]
 
 
 def _row(height: float) -> int:
@@ -47,7 +47,7 @@ def _label(row: int) -> str:
     return f"{1 - row / (ROWS - 1):4.1f}" if row % 2 == 0 else "    "
 
 
-def to_svg(points: Points, n: float, power: float, title: str) -> str:
+def to_svg(points: Points, n: float, power: float, title: str, axis: str = "n") -> str:
     """The curve as one SVG file without links; light and dark by the reader's preference."""
     low, high = points[0][0], points[-1][0]
 
@@ -72,7 +72,7 @@ def to_svg(points: Points, n: float, power: float, title: str) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
         f'aria-label="{escape(title)}"><title>{escape(title)}</title><style>{STYLE}</style>'
         f'{"".join(lines)}<polyline points="{path}"/>{answer}'
-        f'<text x="{LEFT + PLOT[0] / 2:.0f}" y="{HEIGHT - 12}" text-anchor="middle">n</text>'
+        f'<text x="{LEFT + PLOT[0] / 2:.0f}" y="{HEIGHT - 12}" text-anchor="middle">{axis}</text>'
         f'<text x="{LEFT}" y="14">power</text></svg>\n'
     )
 

@@ -175,16 +175,17 @@ def table(head: Sequence[str], rows: Sequence[tuple[str, ...]], shown: bool = Tr
 
 def to_markdown(answer: Answer) -> str:
     """The same as GitHub-flavoured Markdown."""
-    parts = [f"**{headline(answer)}**", formula_line(answer), _markdown(("", ""), facts(answer))]
+    parts = [f"**{headline(answer)}**", formula_line(answer), markdown_table(("", ""), facts(answer))]
     conventions = others(answer)
     if conventions:
-        parts.append(_markdown(("other convention", answer.solved), conventions))
+        parts.append(markdown_table(("other convention", answer.solved), conventions))
     if answer.question.around.traffic is not None:
-        parts.append(_markdown(WEEKS_HEAD, weeks_table(answer)))
+        parts.append(markdown_table(WEEKS_HEAD, weeks_table(answer)))
     return "\n\n".join(parts) + "\n"
 
 
-def _markdown(head: Sequence[str], rows: Sequence[tuple[str, ...]]) -> str:
+def markdown_table(head: Sequence[str], rows: Sequence[tuple[str, ...]]) -> str:
+    """Rows under a head as GitHub-flavoured Markdown; a bar in a cell is escaped."""
     lines = [head, ("---",) * len(head), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 

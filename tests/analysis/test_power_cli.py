@@ -104,6 +104,30 @@ def test_the_curve_is_one_svg_without_links_and_a_drawing_in_the_terminal():
     assert "●" not in run(*PROPORTION, "--no-curve").stdout
 
 
+@pytest.mark.parametrize("bounds", BOUNDS)
+def test_looks_too_say_formula_and_sources_in_every_form_and_what_other_bounds_cost(bounds, tmp_path):
+    asked = ("looks", "--looks", "4", "--convention", bounds)
+    found = document(*asked)
+    table, markdown = run(*asked).stdout, run(*asked, "--format", "markdown").stdout
+    assert found["convention"] == bounds
+    assert len(set(found["formula"]["sources"])) == 2
+    for text in (bounds, found["formula"]["name"], found["formula"]["text"], *found["formula"]["sources"]):
+        assert text in markdown
+        assert re.sub(r"\s+", "", text) in re.sub(r"\s+", "", table)
+    assert set(found["other_conventions"]) == set(BOUNDS) - {bounds}
+    other = next(iter(found["other_conventions"]))
+    assert document(*asked[:-1], other)["inflation"] == found["other_conventions"][other]
+    rows = list(csv.DictReader(io.StringIO(run(*asked, "--format", "csv").stdout)))
+    assert [float(row["bound"]) for row in rows] == found["limits"]
+    assert table.count("●") == 1
+    assert "●" not in run(*asked, "--no-curve").stdout
+    assert run(*asked, "--format", "svg", "--out", str(tmp_path / "looks.svg")).exit_code == 0
+    line = next(each for each in ElementTree.parse(tmp_path / "looks.svg").getroot() if each.tag.endswith("polyline"))
+    assert len(line.attrib["points"].split()) == len(found["curve"])
+    at = next(power for share, power in found["curve"] if share >= found["inflation"])
+    assert at == pytest.approx(found["power"], abs=0.05)
+
+
 def test_what_is_left_open_is_solved_for():
     n = str(document(*PROPORTION)["n"])
     assert document(*PROPORTION, "--n", n)["power"] == pytest.approx(0.8, abs=1e-9)
