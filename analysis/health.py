@@ -59,7 +59,8 @@ def health_checks(
     checks += [_duplicates(tally, plan)]
     for arm in arms:
         checks += _sampling(arm, triples, plan)
-    checks += [_floors(triples, plan), *_control(triples, plan), *_versions(tally), *_deadline(triples, plan)]
+    checks += [_named(triples, plan), _floors(triples, plan), *_control(triples, plan)]
+    checks += [*_versions(tally), *_deadline(triples, plan)]
     checks += [clock_check(tally, plan), warm_up_check(triples)]
     return (*checks, *([_noise(noise, plan.max_control_difference)] if noise is not None else []))
 
@@ -153,6 +154,14 @@ def _srm(arm: str, buckets: Integers, fraction: float) -> Check:
     p_value = float(stats.chisquare(counts).pvalue)
     found = f"p = {p_value:.3g} over {len(inside)} users"
     return Check(name=name, state=OK if p_value >= SRM_P else VETO, found=found, expected=expected)
+
+
+def _named(triples: Triples, plan: Plan) -> Check:
+    """A request without a user is a cluster of its own; of who sent many of them nothing is known."""
+    nameless, limit = int((triples.buckets < 0).sum()), plan.max_without_user
+    share = nameless / max(1, len(triples))
+    found = f"{nameless} of {len(triples)} requests name no user, and each counts as one"
+    return _graded("named users", share, limit, found, f"at most {_percent(limit)} of requests")
 
 
 def _floors(triples: Triples, plan: Plan) -> Check:

@@ -105,7 +105,7 @@ class Plan(_Strict):
     `block_hours` is the length of a time block of event time; `deadline_ms` the arms' deadline at the router, at which
     latencies are cut off. `max_pair_loss`, `max_control_failures` and `max_control_difference` (lists of the control
     that are not the primary's; 1 for a service that is random by design) are the shares above which the log cannot be
-    judged.
+    judged, and so is `max_without_user` (requests that name no user, each of which counts as a user of its own).
     `missing_rule` has one value for now: a copy that failed is an empty list, one never judged is loss.
     `looks` are hours of data after the first event, the last one being the end (`analysis.schedule`); without, whatever
     there is is judged as if once. Under `minimum_hours`, or with fewer users than `minimum_users`, nothing is decided:
@@ -131,6 +131,7 @@ class Plan(_Strict):
     max_pair_loss: float = Field(default=0.02, ge=0, lt=1)
     max_control_failures: float = Field(default=0.02, ge=0, lt=1)
     max_control_difference: float = Field(default=0.02, ge=0, le=1)
+    max_without_user: float = Field(default=0.02, ge=0, le=1)
     missing_rule: Literal["failure_is_empty"] = "failure_is_empty"
     metrics: tuple[MetricPlan, ...]
 

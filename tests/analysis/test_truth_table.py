@@ -77,6 +77,10 @@ def unreadable() -> Iterator[PairRecord]:
         yield record(number, primary=answer(status=500), arm="shadow" if number % 2 else "control")
 
 
+def nameless() -> Iterator[PairRecord]:
+    return (msgspec.structs.replace(each, unit="") for each in fine())
+
+
 def beyond_64_bits() -> Iterator[PairRecord]:
     """Every tenth answer of the shadow took longer than a column can hold."""
     for each in fine():
@@ -101,6 +105,8 @@ TABLE = {
     "no control, none needed": (only("shadow"), LISTS, 0, "PASS", "is excluded"),
     "no readable primary": (unreadable, {}, 4, "ERROR", "no request has a readable answer of the primary"),
     "numbers that no column holds": (beyond_64_bits, {}, 3, "INCONCLUSIVE", "lines are no records"),
+    "no request names a user": (nameless, {}, 3, "INCONCLUSIVE", "health: named users: "),
+    "no request names a user, as planned": (nameless, {"max_without_user": 1}, 0, "PASS", "is excluded"),
     "too few users": (world(users=60), {}, 3, "INCONCLUSIVE", "users and blocks"),
     "too few blocks": (fine, {"block_hours": 72}, 3, "INCONCLUSIVE", "users and blocks"),
     "too short": (fine, {"minimum_hours": 1000}, 3, "INCONCLUSIVE", "expected: at least 1000 hours"),
