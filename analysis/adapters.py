@@ -1,4 +1,4 @@
-"""The only place that knows an answer's shape: bytes of a body in, a ranked list and its source out.
+"""The only place that knows an answer's shape: bytes of a body in, a ranked list or a label, and its source, out.
 
 A body that does not fit is a typed failure with its reason, never an exception: what a failure means is decided by
 `analysis.reading` and the plan's missing rule. Next module: `analysis.reading`.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -25,7 +25,7 @@ class RankedList:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A body that is no ranked list: `truncated` (the router kept a prefix), `encoding`, or `shape`."""
+    """A body that is neither list nor label: `truncated` (the router kept a prefix), `encoding`, or `shape`."""
 
     reason: str
 
@@ -39,17 +39,43 @@ class _Body(msgspec.Struct, frozen=True):
     source: str = ""
 
 
+class _Labelled(msgspec.Struct, frozen=True):
+    label: str | int | bool | None
+    source: str = ""
+
+
 _BODY = msgspec.json.Decoder(_Body)
+_LABELLED = msgspec.json.Decoder(_Labelled)
+T = TypeVar("T")
 
 
 def ranked_list(answer: Answer) -> RankedList | Unreadable:
     """Read `{"items": [{"item_id": …}, …], "source": …}`; other members are ignored (DESIGN §4, HTTP API)."""
+    body = _decoded(answer, _BODY)
+    if isinstance(body, Unreadable):
+        return body
+    # A list comprehension within: half the time of a generator.
+    return RankedList(tuple([item.item_id for item in body.items]), body.source)
+
+
+def label(answer: Answer) -> RankedList | Unreadable:
+    """Read `{"label": …, "source": …}` of a classifier: a list of the one label, by its JSON text; null is none."""
+    body = _decoded(answer, _LABELLED)
+    if isinstance(body, Unreadable):
+        return body
+    found = body.label
+    if found is None:
+        return RankedList((), body.source)
+    return RankedList((found if isinstance(found, str) else msgspec.json.encode(found).decode(),), body.source)
+
+
+def _decoded(answer: Answer, decoder: msgspec.json.Decoder[T]) -> T | Unreadable:
+    """The body in its shape, or why it has another."""
     if answer.truncated:
         return Unreadable("truncated")
     try:
         # Text is decoded as it is: making bytes of it first would cost as much again.
-        raw = answer.body if answer.body_encoding != "base64" else answer.body_bytes()
-        body = _BODY.decode(raw)
+        return decoder.decode(answer.body if answer.body_encoding != "base64" else answer.body_bytes())
     except msgspec.DecodeError:
         return Unreadable("shape")
     except UnicodeEncodeError:
@@ -58,10 +84,8 @@ def ranked_list(answer: Answer) -> RankedList | Unreadable:
         return Unreadable("shape")
     except ValueError:
         return Unreadable("encoding")
-    # A list comprehension within: half the time of a generator.
-    return RankedList(tuple([item.item_id for item in body.items]), body.source)
 
 
 Adapter = Callable[[Answer], RankedList | Unreadable]
-ADAPTERS: Final[dict[str, Adapter]] = {"ranked_list": ranked_list}
+ADAPTERS: Final[dict[str, Adapter]] = {"ranked_list": ranked_list, "label": label}
 """What a plan's `adapter` may name."""

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.adapters import RankedList, Unreadable, ranked_list
+from analysis.adapters import RankedList, Unreadable, label, ranked_list
 from shadow.contracts import Answer
 from tests.analysis.pair_logs import answer
 
@@ -38,3 +38,31 @@ def test_bytes_that_are_no_text_and_no_base64_are_failures_and_no_exceptions():
 def test_no_body_raises(body, encoding):
     found = ranked_list(Answer(version="v", status=200, body=body, body_encoding=encoding))
     assert isinstance(found, RankedList | Unreadable)
+
+
+def of_label(body, **others):
+    return label(Answer(version="v", status=200, body=body, **others))
+
+
+@pytest.mark.parametrize(
+    ("body", "items"),
+    [
+        ('{"label": "spam", "score": 0.9}', ("spam",)),
+        ('{"label": 7}', ("7",)),
+        ('{"label": false}', ("false",)),
+        ('{"label": ""}', ("",)),
+        ('{"label": null}', ()),
+    ],
+)
+def test_a_label_is_a_list_of_one_and_null_is_none(body, items):
+    assert of_label(body) == RankedList(items, "")
+
+
+def test_a_label_has_its_source():
+    assert of_label('{"label": "spam", "source": "rules"}') == RankedList(("spam",), "rules")
+
+
+@pytest.mark.parametrize("body", ["", "{}", "[]", '{"label": ["a"]}', '{"label": 0.5}', '{"items": []}'])
+def test_a_body_without_a_label_is_of_another_shape(body):
+    assert of_label(body) == Unreadable("shape")
+    assert of_label(body, truncated=True) == Unreadable("truncated")

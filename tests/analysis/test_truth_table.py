@@ -32,6 +32,7 @@ PLAN = {
 }
 LISTS = {"metrics": [metric("long_tail_share", margin=0.01), metric("empty_lists", margin=0.01)]}
 """A plan that needs no control."""
+LABELS = {"adapter": "label", "metrics": [metric("unknown_items", "share") | {"comparison": "shadow - primary"}]}
 LOOKS = {"looks": [200, 500, 900], "metrics": [metric("long_tail_share", margin=0.02)]}
 
 
@@ -81,6 +82,19 @@ def nameless() -> Iterator[PairRecord]:
     return (msgspec.structs.replace(each, unit="") for each in fine())
 
 
+def labels(other: float) -> Callable[[], Iterator[PairRecord]]:
+    """A classifier whose shadow gives a label that is not known for this share of requests."""
+
+    def labelled(each: PairRecord) -> PairRecord:
+        name = "?" if each.arm == "shadow" and each.bucket < other * 1e6 else "i1"
+        sides = zip(("primary", "arm_answer"), (each.primary, each.arm_answer), ("i1", name), strict=True)
+        return msgspec.structs.replace(
+            each, **{side: msgspec.structs.replace(one, body=json.dumps({"label": text})) for side, one, text in sides}
+        )
+
+    return lambda: map(labelled, fine())
+
+
 def beyond_64_bits() -> Iterator[PairRecord]:
     """Every tenth answer of the shadow took longer than a column can hold."""
     for each in fine():
@@ -107,6 +121,8 @@ TABLE = {
     "numbers that no column holds": (beyond_64_bits, {}, 3, "INCONCLUSIVE", "lines are no records"),
     "no request names a user": (nameless, {}, 3, "INCONCLUSIVE", "health: named users: "),
     "no request names a user, as planned": (nameless, {"max_without_user": 1}, 0, "PASS", "is excluded"),
+    "labels that are the primary's": (labels(0), LABELS, 0, "PASS", "unknown_items: 0.0000"),
+    "labels that are not known": (labels(0.05), LABELS, 1, "HOLD", "unknown_items: +0.0"),
     "too few users": (world(users=60), {}, 3, "INCONCLUSIVE", "users and blocks"),
     "too few blocks": (fine, {"block_hours": 72}, 3, "INCONCLUSIVE", "users and blocks"),
     "too short": (fine, {"minimum_hours": 1000}, 3, "INCONCLUSIVE", "expected: at least 1000 hours"),
