@@ -119,7 +119,11 @@ def part(values: Floats) -> Part:
     users = len(values)
     if users < LEAST_USERS:
         raise DataError(f"an arm has {users} users: at least {LEAST_USERS} are needed")
-    return Part(float(values.mean()), float(values.var(ddof=1)) / users, users - 1, users)
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, variance = float(values.mean()), float(values.var(ddof=1)) / users
+    if not math.isfinite(mean) or not math.isfinite(variance):
+        raise DataError("the values are too large for a mean and a variance: say them in a larger unit")
+    return Part(mean, variance, users - 1, users)
 
 
 def stratified(values: Floats, strata: Codes, weights: Floats) -> Part:
@@ -173,8 +177,8 @@ def two_sided(statistic: float, degrees: float) -> float:
 def sample_ratio(users: Sequence[int], shares: Sequence[float]) -> float:
     """The p-value of the arms' sizes under the planned shares: χ², on users and never on requests."""
     total = sum(users)
-    expected = [total * share / sum(shares) for share in shares]
-    if total == 0 or min(expected) <= 0:
+    if total == 0 or not all(0 < share < math.inf for share in shares):
         raise DataError("every arm needs a positive share and the data some user")
+    expected = [total * share / sum(shares) for share in shares]
     statistic = sum((count - each) ** 2 / each for count, each in zip(users, expected, strict=True))
     return float(chdtrc(len(users) - 1, statistic))

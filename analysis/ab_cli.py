@@ -118,6 +118,8 @@ def _settings(given: dict[str, Any]) -> Settings:
     guardrails = (*(planned.guardrails if planned else ()), *(_metric(text) for text in given["guardrail"]))
     if not success:
         raise ValueError("say what is to be told: --success, or --plan")
+    if not 0 <= given["crossed_limit"] <= 1:
+        raise ValueError(f"--crossed-limit lies between 0 and 1, not {given['crossed_limit']:g}")
     without = [metric.name for metric in guardrails if metric.margin is None]
     if without:
         raise ValueError(f"guardrail {without[0]} needs margin= or relative=")

@@ -19,6 +19,8 @@ from analysis.ab import DataError, Floats
 Words = npt.NDArray[np.str_]
 PARQUET: Final = b"PAR1"
 """How a Parquet file begins."""
+LARGEST: Final = 1e100
+"""Sums of squares of larger numbers leave what a double can hold."""
 ROWS: Final = "rows"
 """A number that every table has: 1 in each row, where it has no column of that name."""
 
@@ -94,4 +96,10 @@ def _floats(texts: Sequence[Any], name: str, kind: str, first: int) -> Floats:
             raise DataError(f"{kind} {number + first}: {name} is {text!r}, which is no number") from None
     if not np.isfinite(values).all():
         raise DataError(f"{kind} {int(np.argmin(np.isfinite(values))) + first}: {name} is not finite")
+    large = np.abs(values) > LARGEST
+    if large.any():
+        at = int(np.argmax(large))
+        raise DataError(
+            f"{kind} {at + first}: {name} is {values[at]:g}, too large to be squared: say it in another unit"
+        )
     return values

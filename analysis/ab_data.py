@@ -54,6 +54,10 @@ def read_rows(
 
 def rows_of(columns: Columns, unit: str, arm: str, control: str, words: Sequence[str]) -> Rows:
     """The rows of a table that says each unit's arm; those of units in two arms are left out."""
+    for name in (unit, arm):
+        empty = columns.words[name] == ""
+        if empty.any():
+            raise DataError(f"row {int(np.argmax(empty)) + 1}: {name} is empty: users without one can't be told apart")
     names, arms = np.unique(columns.words[arm], return_inverse=True)
     if control not in names:
         raise DataError(f"no row of the control {control!r}; the arms are {', '.join(names)}")

@@ -248,6 +248,9 @@ def test_the_example_in_the_help_prints_what_the_help_shows(data, monkeypatch):
         (("--success", "device"), 4, "which is no number"),
         ((*RATIO, "--control", "C"), 4, "the arms are A, B"),
         ((*RATIO, "--share", "1"), 4, "2 arms are in the data"),
+        ((*RATIO, "--share", "0.5", "--share", "nan"), 4, "positive share"),
+        ((*RATIO, "--share", "0.5", "--share", "inf"), 4, "positive share"),
+        ((*RATIO, "--crossed-limit", "nan"), 2, "--crossed-limit lies between 0 and 1"),
     ],
 )
 def test_what_cannot_be_analysed_is_one_line_and_its_exit_code(data, arguments, code, said):
@@ -256,6 +259,24 @@ def test_what_cannot_be_analysed_is_one_line_and_its_exit_code(data, arguments, 
     assert refused.stderr.startswith("error: ")
     assert len(refused.stderr.splitlines()) == 1
     assert said in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ((",A,1", ",B,2", "3,A,1", "4,B,2", "5,A,3", "6,B,3"), "row 1: user is empty"),
+        (("1,A,1", "2,,2", "3,A,1", "4,B,2", "5,A,3", "6,B,3"), "row 2: arm is empty"),
+        (("1,A,1e308", "2,A,1e308", "3,B,1", "4,B,2"), "too large"),
+        (("1,A,1e200", "2,A,1e10", "3,B,1", "4,B,2"), "too large"),
+    ],
+)
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_rows_without_user_or_arm_and_values_without_a_mean_are_refused(tmp_path, lines, said, form):
+    (tmp_path / "data.csv").write_text("\n".join(["user,arm,x", *lines]))
+    refused = run(tmp_path / "data.csv", "--success", "x", "--crossed-limit", "1", "--format", form)
+    assert refused.exit_code == 4, refused.output
+    assert said in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
 
 
 def test_a_missing_or_empty_file_is_said(tmp_path):
