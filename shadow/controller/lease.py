@@ -89,8 +89,9 @@ class Claim:
         }
 
     def granted(self, sent_at: float) -> None:
-        """The server took what was sent at that time."""
+        """The server took what was sent at that time: it is there, whatever was seen before."""
         self._until = sent_at + DURATION_SECONDS - MARGIN_SECONDS
+        self._known, self._seen = self.identity, ()
 
     def refused(self) -> None:
         """Somebody else has it, or nobody."""

@@ -115,6 +115,20 @@ def test_the_first_takes_it_and_the_second_waits() -> None:
     assert not alone(second, 5.0)
 
 
+def test_who_made_the_lease_and_never_saw_it_since_knows_that_another_may_have_it() -> None:
+    """Held up right after it, the other took over, and then somebody deleted the Lease."""
+    store = Store()
+    first, second = Operator("a", store, 0.0, 0.0), Operator("b", store, 0.0, 0.0)
+    assert alone(first, 1.0)
+    assert not alone(second, 1.0)
+    assert alone(second, 13.0)
+    store.object = None
+    assert not alone(first, 13.0)
+    assert not alone(first, 24.9)
+    assert not second.acts(24.9)
+    assert alone(first, 25.0)
+
+
 def test_a_renewal_that_gets_no_answer_lets_it_run_out_before_the_other_may_begin() -> None:
     store = Store()
     first, second = Operator("a", store, 0.0, 0.0), Operator("b", store, 0.0, 0.0)
