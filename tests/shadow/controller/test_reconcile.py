@@ -213,6 +213,33 @@ def test_a_new_resource_finds_the_production_that_another_left_and_does_not_repl
     assert (again.resource.status.primary, again.resource.status.shadow) == (CHAMPION, CHALLENGER)
 
 
+def test_an_image_set_by_hand_is_not_taken_for_the_version_that_serves() -> None:
+    """What serves is what status says; only where that was lost is it what is found to run."""
+    world = World(named())
+    world.settle()
+    world.children[PRIMARY]["spec"]["template"]["spec"]["containers"][0]["image"] = "by-hand:1"
+    assert world.outcome().status.primary == CHAMPION
+
+
+def test_a_version_is_its_bento_and_its_image_and_a_name_is_a_label() -> None:
+    world = World(named())
+    world.settle()
+    world.change(model=msgspec.structs.replace(CHAMPION, name="another-name"))
+    assert world.outcome().status.shadow is None
+    for other in ({"image": "champion:rebuilt"}, {"bento": "champion:rebuilt"}):
+        world.change(model=msgspec.structs.replace(CHAMPION, **other))
+        assert world.outcome().status.shadow == world.resource.spec.model
+
+
+def test_a_further_shadow_alone_has_a_control_too() -> None:
+    world = World(named())
+    world.change(shadows=(Shadow(name="extra", model=OTHER),))
+    world.settle()
+    names = {key[1] for key in world.children if key[0] == "Deployment"}
+    assert names == {"recommender-primary", "recommender-control", "recommender--extra"}
+    assert world.resource.status.phase == "Shadowing"
+
+
 def test_a_generation_is_new_exactly_when_the_configuration_is() -> None:
     world = World(named())
     world.settle()
@@ -260,6 +287,30 @@ def test_what_somebody_else_made_with_our_labels_is_not_deleted() -> None:
     theirs["metadata"]["managedFields"] = [{"manager": "kubectl", "operation": "Update"}]
     world.children["Service", "theirs"] = theirs
     assert world.step().delete == ()
+
+
+def test_what_is_going_already_is_not_deleted_once_more() -> None:
+    world = World(named())
+    world.settle()
+    world.change(model=CHALLENGER)
+    world.settle()
+    world.change(model=CHAMPION)
+    going = world.outcome().delete
+    assert going
+    for reference in going:
+        world.children[reference.key]["metadata"]["deletionTimestamp"] = "2026-11-30T12:00:00Z"
+    assert world.outcome().delete == ()
+
+
+def test_what_goes_with_the_resource_by_its_policy_may_be_owned_by_it() -> None:
+    """What has a deletionTimestamp is not deleted again, and waits for nobody: the resource may go before it."""
+    world = World(named())
+    world.change(deletion_policy="Delete")
+    world.settle()
+    world.remove()
+    for child in world.children.values():
+        child["metadata"]["deletionTimestamp"] = "2026-11-30T12:00:00Z"
+    assert world.outcome().release
 
 
 def test_production_is_what_serves_users() -> None:

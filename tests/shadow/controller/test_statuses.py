@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import msgspec
+import pytest
 
 from shadow.controller.conflicts import Kept
 from shadow.controller.observed import Heard, Note, Observed
-from shadow.controller.parts import Mirror
+from shadow.controller.parts import Fraction, Mirror
 from shadow.controller.reconcile import reconcile
-from shadow.controller.resource import Condition
+from shadow.controller.resource import Condition, Status
 from tests.shadow.controller.resources import CHALLENGER, PLATFORM
 from tests.shadow.controller.test_reconcile import PRIMARY, named
 from tests.shadow.controller.world import World
@@ -72,6 +75,77 @@ def test_a_condition_keeps_its_time_until_it_flips() -> None:
     assert condition(world, "ShadowReady").last_transition_time > since
 
 
+def test_a_condition_that_changes_its_reason_alone_keeps_its_time() -> None:
+    world = settled()
+    world.children[PRIMARY]["status"] = {"replicas": 2, "updatedReplicas": 2}
+    world.resource = msgspec.structs.replace(world.resource, status=world.outcome().status)
+    before = condition(world, "Ready")
+    world.now += timedelta(seconds=5)
+    del world.children[PRIMARY]
+    after = world.outcome().status.conditions[0]
+    assert (before.status, before.reason, after.status, after.reason) == ("False", "NoPodReady", "False", "Missing")
+    assert after.last_transition_time == before.last_transition_time
+
+
+def test_a_primary_that_was_scaled_to_none_is_told_with_the_way_back() -> None:
+    world = settled()
+    world.children[PRIMARY]["spec"]["replicas"] = 0
+    world.children[PRIMARY]["status"] = {}
+    ready = world.outcome().status.conditions[0]
+    assert (ready.status, ready.reason) == ("False", "ScaledToZero")
+    assert "scale it up" in ready.message
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {"observedGeneration": 1, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2},
+        {"observedGeneration": 2, "replicas": 3, "updatedReplicas": 2, "availableReplicas": 2},
+        {"observedGeneration": 2, "replicas": 2, "updatedReplicas": 1, "availableReplicas": 2},
+        {"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 1},
+    ],
+    ids=["not seen yet", "old pods end", "old pods serve", "new pods start"],
+)
+def test_a_rollout_is_under_way_until_all_pods_are_new_and_ready(status: dict[str, int]) -> None:
+    world = settled()
+    world.children[PRIMARY]["metadata"]["generation"] = 2
+    world.children[PRIMARY]["status"] = status
+    progressing = world.outcome().status.conditions[-1]
+    assert (progressing.status, progressing.reason) == ("True", "RollingOut")
+    world.children[PRIMARY]["status"] = {"observedGeneration": 2} | dict.fromkeys(list(status)[1:], 2)
+    assert world.outcome().status.conditions[-1].reason == "Settled"
+
+
+def test_no_text_is_longer_than_the_definition_lets_it_be() -> None:
+    """The API server would refuse the whole status, and with it every number that routers wait for."""
+    world = on_trial()
+    world.routers = {"r": Heard("i", 0.0, refused=1, error="x" * 5_000)}
+    seen = Observed(tuple(world.children.values()), world.routers, trouble="y" * 5_000)
+    status = reconcile(world.resource, seen, world.now, PLATFORM).status
+    assert msgspec.convert(msgspec.to_builtins(status), Status) == status
+    assert len(status.routers.message) == 1_024
+
+
+def test_the_status_is_about_the_generation_that_was_seen() -> None:
+    world = on_trial()
+    assert world.resource.status.observed_generation == world.resource.metadata.generation > 1
+
+
+@pytest.mark.parametrize(
+    ("mirror", "told"),
+    [
+        (Mirror(percent=37), "37"),
+        (Mirror(fraction=Fraction(numerator=1, denominator=1_000_000)), "0.0001"),
+        (Mirror(fraction=Fraction(numerator=123_456, denominator=1_000_000)), "12.3456"),
+    ],
+)
+def test_the_share_is_told_as_it_is(mirror: Mirror, told: str) -> None:
+    world = settled()
+    world.change(model=CHALLENGER, mirror=mirror)
+    world.settle()
+    assert world.resource.status.percent == told
+
+
 def test_events_say_in_words_what_happened_and_say_it_once() -> None:
     world = settled()
     world.change(model=CHALLENGER, mirror=Mirror(percent=10))
@@ -122,6 +196,13 @@ def test_what_is_kept_by_hand_is_told_with_the_way_back_and_once() -> None:
     assert [note.reason for note in outcome.notes] == ["KeptByHand"]
     world.resource = msgspec.structs.replace(world.resource, status=outcome.status)
     assert reconcile(world.resource, seen, world.now, PLATFORM).notes == ()
+
+
+def test_further_fields_that_are_kept_by_hand_are_counted() -> None:
+    world = settled()
+    kept = tuple(Kept("Service", "recommender", f".spec.{field}", "kubectl-edit") for field in ("type", "a", "b"))
+    outcome = reconcile(world.resource, Observed(tuple(world.children.values()), {}, kept), world.now, PLATFORM)
+    assert "kubectl-edit keeps .spec.type and 2 more," in outcome.status.conditions[-1].message
 
 
 def test_replicas_of_somebody_else_are_no_hindrance_but_are_told() -> None:
