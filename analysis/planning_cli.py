@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from analysis.margins_cli import margins
-from analysis.power_cli import SPENDINGS, refuse
+from analysis.power_cli import LARGEST, SPENDINGS, refuse
 
 if TYPE_CHECKING:
     from analysis.planning import Metric, Request
@@ -82,6 +82,8 @@ def new(success: tuple[str, ...], guardrail: tuple[str, ...], out: Path, **given
         (out / "plan.md").write_text(to_markdown(found, words, text, str(out / "plan.yaml")), encoding="utf-8")
     except (QuestionError, ValueError) as error:
         refuse(str(error))
+    except ArithmeticError:
+        refuse("these numbers are too far apart to be computed with: say them in another unit")
     except OSError as error:
         refuse(f"{error.filename or out}: {error.strerror or error}: choose another --out")
     size = f"{found.weeks} weeks, {found.users:,} {words.unit}s ({found.needed:,} needed, most by {found.binding})"
@@ -126,9 +128,12 @@ def _number(metric: str, key: str, text: str) -> float:
     from analysis.formulas import QuestionError
 
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         raise QuestionError(f"{metric}: {key}={text} is no number") from None
+    if number and not 1 / LARGEST <= abs(number) <= LARGEST:
+        raise QuestionError(f"{metric}: {key}={text} is no number between {1 / LARGEST:g} and {LARGEST:g} in size")
+    return number
 
 
 def _checked(request: Request, text: bytes) -> None:
