@@ -16,7 +16,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from analysis.aggregates import CellSums, Floats, numbered, same_cells, totals
-from analysis.formulas_student import t_critical
+from analysis.formulas_student import LEAST, t_critical
 from analysis.measures import MEAN_OF_USERS
 
 ROUNDING: Final = 1e-24
@@ -73,8 +73,11 @@ class Estimate:
 
     @property
     def bounded(self) -> bool:
-        """Whether limits can be given at all: two clusters on each side, and variation or a bounded span."""
-        return self.spread.degrees_of_freedom > 0 and (self.spread.variance > 0 or self.span > 0)
+        """Whether limits can be given at all: two clusters on each side, and variation or a bounded span.
+
+        Of two clusters one of which holds nearly everything there is no more than of one: t would be beyond 1e6.
+        """
+        return self.spread.degrees_of_freedom >= LEAST and (self.spread.variance > 0 or self.span > 0)
 
     def mirrored(self) -> Estimate:
         """The same with its sign turned, so that harm is always up."""

@@ -223,8 +223,11 @@ def _scaled(margin: float | None, harm: Estimate) -> float:
 
 
 def _unscaled(value: float | None, estimate: Estimate) -> float | None:
-    """A number of the estimate's scale in the metric's unit."""
-    return math.expm1(value) if estimate.log and value is not None else value
+    """A number of the estimate's scale in the metric's unit; None for one beyond all numbers."""
+    try:
+        return math.expm1(value) if estimate.log and value is not None else value
+    except OverflowError:
+        return None
 
 
 def _share(limit: float | None) -> float | None:

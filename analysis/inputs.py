@@ -59,6 +59,8 @@ def read_catalogue(path: Path) -> tuple[Items, CatalogueSummary]:
     try:
         table = pyarrow.parquet.read_table(pyarrow.BufferReader(text))
         ids, tail = (table[name].to_pylist() for name in ("item_id", "tail"))
+        if None in ids or None in tail:
+            raise ValueError("an item_id or a tail is null")
         popularity, genres = (
             table[name].to_pylist() if name in table.column_names else None for name in ("popularity", "genres")
         )

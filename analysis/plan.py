@@ -102,10 +102,10 @@ class Fractions(_Strict):
 class Plan(_Strict):
     """A whole plan. `alpha` is one-sided per guardrail, `power` for the whole gate when it asks for more data.
 
-    `block_hours` is the length of a time block of event time; `deadline_ms` the arms' deadline at the router, at which
-    latencies are cut off. `max_pair_loss`, `max_control_failures` and `max_control_difference` (lists of the control
-    that are not the primary's; 1 for a service that is random by design) are the shares above which the log cannot be
-    judged, and so is `max_without_user` (requests that name no user, each of which counts as a user of its own).
+    `block_hours` is the length of a time block of event time, a year at most; `deadline_ms` the arms' deadline at the
+    router, at which latencies are cut off. `max_pair_loss`, `max_control_failures`, `max_control_difference` (lists of
+    the control that are not the primary's; 1 for a service that is random by design) and `max_without_user` (requests
+    that name no user, each of which counts as a user of its own) are the shares above which nothing can be judged.
     `missing_rule` has one value for now: a copy that failed is an empty list, one never judged is loss.
     `looks` are hours of data after the first event, the last one being the end (`analysis.schedule`); without, whatever
     there is is judged as if once. Under `minimum_hours`, or with fewer users than `minimum_users`, nothing is decided:
@@ -116,7 +116,7 @@ class Plan(_Strict):
     schema_version: Literal[1]
     name: str = Field(min_length=1)
     adapter: str = "ranked_list"
-    alpha: float = Field(default=0.05, gt=0, lt=0.5)
+    alpha: float = Field(default=0.05, ge=1e-6, lt=0.5)
     power: float = Field(default=0.8, gt=0.5, lt=1)
     unit: Literal["user"] = "user"
     looks: tuple[Annotated[float, Field(gt=0)], ...] = ()
@@ -124,7 +124,7 @@ class Plan(_Strict):
     minimum_users: int = Field(default=0, ge=0)
     catalogue: Sha256 | None = None
     bundles: dict[Literal["primary", "shadow", "control"], Annotated[str, Field(min_length=1)]] = {}
-    block_hours: float = Field(gt=0)
+    block_hours: float = Field(gt=0, le=8784)
     deadline_ms: float = Field(gt=0)
     floors: Floors = Floors()
     fractions: Fractions = Fractions()

@@ -218,6 +218,12 @@ def test_an_estimate_that_is_only_a_lower_bound_has_no_upper_limit():
     assert found.lower(0.05) == pytest.approx(5 - stats.t.ppf(0.95, 8))
 
 
+def test_two_clusters_of_which_one_holds_nearly_everything_bound_nothing():
+    spread = Spread(variance=1.0, users=900, blocks=2, effective_users=900, effective_blocks=1.001)
+    found = Estimate(5.0, spread, requests=900, span=1.0)
+    assert (found.lower(0.05), found.upper(0.05), found.p_above_zero()) == (None, None, 1.0)
+
+
 rows = st.lists(
     st.tuples(st.sampled_from("abcde"), st.integers(0, 4), st.sampled_from([-1.0, 0.0, 0.1, 1.0, 1e-12])),
     min_size=1,

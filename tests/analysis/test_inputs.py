@@ -69,3 +69,12 @@ def test_a_catalogue_with_an_item_twice_is_refused(tmp_path):
     pq.write_table(pa.table({"item_id": ["a", "a"], "tail": [True, False]}), tmp_path / "twice.parquet")
     with pytest.raises(InputError, match="1 item ids stand twice"):
         read_catalogue(tmp_path / "twice.parquet")
+
+
+@pytest.mark.parametrize(
+    "columns", [{"item_id": ["a", None], "tail": [True, False]}, {"item_id": ["a", "b"], "tail": [True, None]}]
+)
+def test_a_catalogue_with_a_null_is_refused(tmp_path, columns):
+    pq.write_table(pa.table(columns), tmp_path / "c.parquet")
+    with pytest.raises(InputError, match="null"):
+        read_catalogue(tmp_path / "c.parquet")

@@ -65,6 +65,8 @@ def test_the_committed_plan_is_valid_and_gives_a_reason_for_every_margin():
         (text(metrics=[PLAN["metrics"][0]] * 2), "named twice: errors"),
         (text(alpha=0.6), "alpha"),
         (text(alpha=float("nan")), "alpha"),
+        (text(alpha=1e-300), "alpha"),
+        (text(block_hours=1e13), "block_hours"),
         (text(adapter="labels"), "unknown adapter"),
         (text(fractions={"shadow": 0}), "fractions.shadow"),
         (guardrail(name="ctr"), "unknown metric 'ctr'"),

@@ -32,6 +32,7 @@ PLAN = {
 }
 LISTS = {"metrics": [metric("long_tail_share", margin=0.01), metric("empty_lists", margin=0.01)]}
 """A plan that needs no control."""
+RELATIVE = {"metrics": [metric("latency_p95", "relative", margin=0.1), metric("errors")]}
 LABELS = {"adapter": "label", "metrics": [metric("unknown_items", "share") | {"comparison": "shadow - primary"}]}
 LOOKS = {"looks": [200, 500, 900], "metrics": [metric("long_tail_share", margin=0.02)]}
 
@@ -95,6 +96,13 @@ def labels(other: float) -> Callable[[], Iterator[PairRecord]]:
     return lambda: map(labelled, fine())
 
 
+def stray() -> Iterator[PairRecord]:
+    """All of one hour but for one request weeks later: of two blocks one holds nothing."""
+    for each in simulated(World(users=300)):
+        late = each.request_id == "r7"
+        yield msgspec.structs.replace(each, event_time_us=START_US + (400 * HOUR_US if late else 0))
+
+
 def beyond_64_bits() -> Iterator[PairRecord]:
     """Every tenth answer of the shadow took longer than a column can hold."""
     for each in fine():
@@ -123,6 +131,7 @@ TABLE = {
     "no request names a user, as planned": (nameless, {"max_without_user": 1}, 0, "PASS", "is excluded"),
     "labels that are the primary's": (labels(0), LABELS, 0, "PASS", "unknown_items: 0.0000"),
     "labels that are not known": (labels(0.05), LABELS, 1, "HOLD", "unknown_items: +0.0"),
+    "one request out of the hour": (stray, RELATIVE, 3, "INCONCLUSIVE", "in 2 blocks of 6 h (1.0 effective)"),
     "too few users": (world(users=60), {}, 3, "INCONCLUSIVE", "users and blocks"),
     "too few blocks": (fine, {"block_hours": 72}, 3, "INCONCLUSIVE", "users and blocks"),
     "too short": (fine, {"minimum_hours": 1000}, 3, "INCONCLUSIVE", "expected: at least 1000 hours"),
