@@ -111,6 +111,58 @@ async def test_who_does_not_hold_the_lease_answers_nobody_and_wakes_who_waits() 
         assert (await found.ask(session))[0] == 503
 
 
+async def test_who_does_not_hold_the_lease_hears_nobody_either() -> None:
+    """A router that was counted here would be one that is behind, to an operator that has nothing to say."""
+    async with desk() as (found, session):
+        found.server.publish(KEY, published(7))
+        found.holds = False
+        assert (await found.ask(session, generation=6, wait=0))[0] == 503
+        assert await found.acknowledge(session) == 503
+        assert (found.server.routers(KEY), found.told) == ({}, [])
+
+
+@pytest.mark.parametrize("shown", ["", TOKEN[:-1].decode(), TOKEN.decode() + "x", TOKEN.decode().upper()])
+async def test_a_part_of_the_token_is_not_the_token(shown: str) -> None:
+    async with desk(TOKEN) as (found, session):
+        found.server.publish(KEY, published(7))
+        for header in ({"Authorization": f"Bearer {shown}"}, {"Authorization": shown}, {}):
+            session.headers.clear()
+            session.headers.update(header)
+            assert (await found.ask(session))[0] == 401
+        assert found.server.routers(KEY) == {}
+        session.headers["Authorization"] = f"Bearer {TOKEN.decode()}"
+        assert (await found.ask(session))[0] == 200
+
+
+async def test_no_question_is_kept_longer_than_a_minute_whatever_it_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config_server, "LONGEST_WAIT_SECONDS", 0.01)
+    async with desk() as (found, session):
+        found.server.publish(KEY, published(7))
+        assert await found.ask(session, generation=7, wait=1e9) == (204, None)
+
+
+async def test_a_router_that_began_anew_has_nothing_in_force_yet() -> None:
+    async with desk() as (found, session):
+        found.server.publish(KEY, published(7))
+        await found.acknowledge(session)
+        assert found.server.routers(KEY)["r1"].accepted == 7
+        await found.ask(session, generation=0, incarnation="j")
+        assert found.server.routers(KEY)["r1"].accepted == 0
+
+
+async def test_a_router_is_known_from_the_end_of_its_question_on() -> None:
+    async with desk() as (found, session):
+        found.server.publish(KEY, published(7))
+        asked = asyncio.create_task(found.ask(session, generation=7, wait=30))
+        while not found.server.routers(KEY):
+            await asyncio.sleep(0.001)
+        found.now = config_server.FORGET_SECONDS - 1
+        found.server.publish(KEY, published(8))
+        await asked
+        found.now += config_server.FORGET_SECONDS - 1
+        assert "r1" in found.server.routers(KEY)
+
+
 def report(pairs: int, features: str = "loaded") -> str:
     arm = ArmReport(arm="shadow", version="v:1", pairs=pairs, features=features)
     return msgspec.json.encode(Report(arms=(arm,))).decode()
