@@ -92,6 +92,14 @@ def test_a_failed_call_took_the_deadline():
     assert all_of_it.estimate.at_least
 
 
+def test_an_answer_slower_than_the_deadline_took_the_deadline():
+    slow, usual = answer(upstream_us=5_000_000), answer(upstream_us=1_000_000)
+    rows = log(*(triple(number, f"u{number}", slow, control=usual) for number in range(20)))
+    found, all_of_it = value("latency_p95", *rows)
+    assert found == pytest.approx(2000 - 1000)
+    assert all_of_it.estimate.at_least
+
+
 def test_the_noise_floor_is_the_same_metric_of_the_control():
     rows = log(triple(0, "a", answer(), control=answer(TAIL_LIST)), triple(1, "b", answer()))
     assert value("long_tail_share", *rows)[1].noise_floor == pytest.approx(0.5)

@@ -293,3 +293,11 @@ def test_every_number_of_every_result_is_finite_and_pass_needs_the_limit_inside(
     if found.verdict == PASS:
         assert found.metrics[0].to_margin > 0
         assert min(users, 200) == 200
+
+
+def test_a_relative_margin_is_that_of_the_ratio_and_not_of_its_logarithm():
+    rules = plan(metric("latency_p95", "relative", margin=0.5))
+    for value, decision in ((0.39, "pass_with_note"), (0.45, "hold")):
+        found = judge(rules, [evidence(rules.metrics[0], value, 0.001, log=True)], (), hours=100.0).metrics[0]
+        assert (found.decision, found.estimate) == (decision, pytest.approx(math.expm1(value)))
+        assert found.to_margin == pytest.approx(0.5 - found.upper)

@@ -53,6 +53,12 @@ def test_an_hour_of_loss_is_told_and_vetoes_nothing():
     assert check.found == "2000-12-02 10 h: 40 of 60 lost (66.67 %)"
 
 
+def test_one_hour_in_many_loses_some_by_chance():
+    """7 of 60 where 2 % is allowed has p = 2e-4 for an hour that was named before, and there are 67."""
+    found = checks(*rows(lambda number, _: 600 <= number < 607))
+    assert found["loss by hour: shadow"].state == OK
+
+
 def test_loss_behind_one_source_vetoes():
     usual = rows(lambda number, _: False, n=1000)
     rare = [

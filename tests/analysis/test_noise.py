@@ -84,3 +84,14 @@ def test_what_a_noisy_control_does_too_is_taken_off_and_its_noise_is_in_the_inte
     (net,) = noise_floor(triples, HOUR_US, 0.05, ["displacement"]).nets
     assert mean(sums(triples, "displacement", HOUR_US), MEAN_OF_USERS).value > 0.15
     assert net.lower < 0 < net.upper
+
+
+def test_a_request_that_was_not_judged_for_both_is_in_no_net_difference():
+    tail = answer(["i100"])
+    rows = []
+    for number, unit in enumerate("abcd"):
+        base = {"request_id": f"r{number}", "unit": unit, "event_us": START_US + number * HOUR_US, "primary": tail}
+        rows.append(record(2 * number, arm_answer=tail, **base))
+        lost = {"outcome": "dropped:queue_full"} if number < 2 else {"arm_answer": tail}
+        rows.append(record(2 * number + 1, arm="control", **lost, **base))
+    assert floor(*rows).long_tail_net == 0.0
