@@ -163,6 +163,17 @@ async def test_a_router_is_known_from_the_end_of_its_question_on() -> None:
         assert "r1" in found.server.routers(KEY)
 
 
+async def test_who_waits_for_a_resource_that_goes_is_told_at_once() -> None:
+    async with desk() as (found, session):
+        found.server.publish(KEY, published(7))
+        asked = asyncio.create_task(found.ask(session, generation=7, wait=30))
+        while not found.server.routers(KEY):
+            await asyncio.sleep(0.001)
+        found.server.withdraw(KEY)
+        assert await asked == (503, None)
+        assert (await found.ask(session))[0] == 404
+
+
 def report(pairs: int, features: str = "loaded") -> str:
     arm = ArmReport(arm="shadow", version="v:1", pairs=pairs, features=features)
     return msgspec.json.encode(Report(arms=(arm,))).decode()

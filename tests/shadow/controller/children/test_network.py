@@ -40,6 +40,12 @@ def test_metrics_are_for_those_who_are_named() -> None:
     assert policy("arms", network={"monitoring": [PROMETHEUS]})["ingress"][1]["from"] == [PROMETHEUS]
 
 
+def test_both_ways_are_shut_but_for_what_is_named() -> None:
+    """A policy without Egress among its types would leave every way out open."""
+    for arm in ("primary", "arms"):
+        assert policy(arm)["policyTypes"] == ["Ingress", "Egress"]
+
+
 def test_no_policy_opens_the_admin_port() -> None:
     network = {"monitoring": [PROMETHEUS], "registry": {"port": 5000}, "otlp": {"port": 4317}}
     for arm in ("primary", "arms"):
