@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
@@ -21,8 +22,8 @@ Example:
 @click.option("--catalogue", required=True, type=click.Path(path_type=Path), help="catalogue.parquet of the bundle.")
 @click.option("--experiment", default=None, help="Which experiment of the log; needed when it holds several.")
 @click.option("--metric", "metrics", multiple=True, help="A guardrail; default: those that a plan has by default.")
-@click.option("--users", type=click.IntRange(1), help="Users of the trial to come; default: those of the log.")
-@click.option("--alpha", type=click.FloatRange(0, 0.5, min_open=True), default=0.05, show_default=True,
+@click.option("--users", type=click.IntRange(1, 10**9), help="Users of the trial to come; default: those of the log.")
+@click.option("--alpha", type=click.FloatRange(1e-6, 0.5, max_open=True), default=0.05, show_default=True,
               help="Of each guardrail, one-sided.")  # fmt: skip
 @click.option("--deadline-ms", type=click.FloatRange(0, min_open=True), default=2000.0, show_default=True,
               help="The arms' deadline.")  # fmt: skip
@@ -58,6 +59,9 @@ def margins(
     from shadow.segments import PairLogError, read_pairs
     from shadow.watermark import watermark_among
 
+    for option, number in (("--alpha", alpha), ("--deadline-ms", deadline_ms)):
+        if not math.isfinite(number):
+            refuse(f"{option} must be a number, not {number}")
     for given, known in ((metrics, MEASURES), ((adapter,), ADAPTERS)):
         for name in given:
             if name not in known:
@@ -70,7 +74,11 @@ def margins(
         rows, _ = read_log(log, adapter, items, processes or os.cpu_count() or 1)
         rows = rows if until is None else rows.take(rows.arrival_us < until)
         triples, _ = join(rows, items)
-        text = to_yaml(derived(triples, metrics or GUARDRAILS, deadline_ms=deadline_ms, alpha=alpha, users=users))
+        text = to_yaml(
+            derived(
+                triples, tuple(dict.fromkeys(metrics)) or GUARDRAILS, deadline_ms=deadline_ms, alpha=alpha, users=users
+            )
+        )
     except (InputError, PairLogError, MarginError) as error:
         refuse(str(error))
     click.echo(text, nl=False)

@@ -48,6 +48,8 @@ def _margin(triples: Triples, name: str, deadline_ms: float, alpha: float, users
         count = users_that_count(triples, name)
         count *= users / len(np.unique(triples.users)) if users else 1.0
         least = up(excluded_by(count, alpha))
+        if least >= 1:
+            return Margin(name, None, f"{_moved(found)} {count:.2g} effective users exclude nothing: more are needed.")
         if own <= least:
             return Margin(name, least, f"{_moved(found)} {_excluded(least, count, alpha)}")
     if own > 0:

@@ -122,6 +122,13 @@ def test_a_rate_of_nothing_gets_what_the_users_of_the_trial_exclude():
     assert trial.margin == 0.01
 
 
+def test_so_few_users_that_nothing_is_excluded_make_no_margin():
+    (own,) = margins(weeks(*[[POPULAR] * 60] * 3), ["empty_lists"], deadline_ms=2000, alpha=0.05, users=1)
+    assert own.margin == 0.95
+    (rare,) = margins(weeks(*[[POPULAR] * 60] * 3), ["empty_lists"], deadline_ms=2000, alpha=1e-6, users=1)
+    assert (rare.margin, "exclude nothing" in rare.reason) == (None, True)
+
+
 def test_of_errors_who_asks_often_counts_for_few():
     # One user asks 4 times a week, 4 ask once: 24² / (12² + 4 × 3²) = 3.2 effective users.
     rows, number = [], 0
@@ -187,6 +194,13 @@ def test_the_command_prints_the_metrics_of_a_plan_with_the_default_guardrails(tm
                if each["role"] == "guardrail")  # fmt: skip
 
 
+def test_a_metric_named_twice_is_one_guardrail(tmp_path):
+    log = write_log(tmp_path / "pairs", _renumbered(e for e in simulated(World(users=60)) if e.arm == "control"))
+    twice = ("--metric", "empty_lists", "--metric", "empty_lists")
+    done = run(log, "--catalogue", catalogue(tmp_path), "--processes", 1, *twice)
+    assert len(parse_plan((HEADER + done.stdout).encode()).metrics) == len(MEASURES)
+
+
 def _renumbered(records):
     import msgspec
 
@@ -199,5 +213,8 @@ def test_what_cannot_be_used_is_refused_with_the_reason(tmp_path):
     assert (done.exit_code, "0 whole weeks in the log" in done.stderr) == (2, True)
     done = run(log, "--catalogue", catalogue(tmp_path), "--metric", "empty_list")
     assert (done.exit_code, "did you mean 'empty_lists'?" in done.stderr) == (2, True)
+    for option in ("--alpha", "--deadline-ms"):
+        done = run(log, "--catalogue", catalogue(tmp_path), option, "nan")
+        assert (done.exit_code, f"{option} must be a number" in done.stderr) == (2, True)
     done = run(tmp_path / "nowhere", "--catalogue", catalogue(tmp_path))
     assert done.exit_code == 2
