@@ -176,6 +176,11 @@ def test_a_look_of_a_plan_is_judged_by_the_plans_own_bound(tmp_path, data, spend
         assert level == pytest.approx(2 * ndtr(-limits[number]), rel=1e-3)
 
 
+def test_at_a_look_success_metrics_share_alpha(data):
+    level = document(data, *RATIO, "--success", "clicks", "--at", "0.5")["level"]
+    assert level == pytest.approx(2 * looks((0.5,), 0.025, LAN_DEMETS_OBRIEN_FLEMING, sides=2).nominal[-1], rel=1e-9)
+
+
 def test_the_commands_of_a_plan_analyse_each_look(tmp_path, data):
     planned(tmp_path, "--looks", "2", "--spending", "pocock")
     lines = re.findall(r"^    understudy ab (.*)$", (tmp_path / "plan.md").read_text(), re.MULTILINE)
