@@ -69,6 +69,7 @@ def test_its_page_is_current(run: Run, chart: str, tmp_path: Path) -> None:
         *("imagee=1", "image.tagg=1", "router.image.tagg=1", "control.existingsecret=x", "priorityClasses.made=true"),
         *("serviceAccount.names=x", "networkPolicy.enable=true", "podMonitor.on=true", "dev.enable=true", "replica=2"),
         *("extraEnv[0].name=A,extraEnv[0].vallue=b", "tolerations[0].efect=NoExecute", "resources.limit=1"),
+        *("resources.limits.memroy=1Gi", "resources.requests.cpus=1", "resources.claims[0].nam=x"),
         *("networkPolicy.monitoring[0].podselector=x", "affinity.nodeaffinity=x"),
     ],
 )
