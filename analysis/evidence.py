@@ -15,11 +15,12 @@ import numpy as np
 from analysis.aggregates import CellSums, Floats
 from analysis.estimates import Estimate, log_ratio, mean
 from analysis.gate import Evidence
-from analysis.load import ANSWERED, FAILED, ArmColumns, Flags, ListTable, Triples
 from analysis.measures import MEAN_LOG_RATIO, MEAN_OF_REQUESTS, MEASURES, POPULATION, RATIO
 from analysis.plan import CONTROL, SHADOW, MetricPlan, Plan
 from analysis.populations import population_differences
 from analysis.quantiles import difference_of_quantiles
+from analysis.reading import ANSWERED, FAILED
+from analysis.triples import ArmColumns, Flags, ListTable, Triples
 
 OF_LIST: Final = {
     "long_tail_share": "tail",
@@ -30,7 +31,7 @@ OF_LIST: Final = {
     "novelty": "novelty",
     "intra_list_diversity": "diversity",
 }
-"""Metrics of one list, and where `analysis.load.ListTable` has them."""
+"""Metrics of one list, and where `analysis.triples.ListTable` has them."""
 
 TOGETHER: Final = {
     "overlap_at_10": "overlap",

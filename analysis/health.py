@@ -15,10 +15,12 @@ from scipy import stats
 
 from analysis.aggregates import Integers, time_blocks, totals
 from analysis.estimates import effective
-from analysis.load import ABSENT, ANSWERED, FAILED, Tally, Triples
+from analysis.load import Tally
 from analysis.loss import clock_check, loss_checks, warm_up_check, watermark_check
 from analysis.noise import NoiseFloor
 from analysis.plan import CONTROL, SHADOW, Plan
+from analysis.reading import ABSENT, ANSWERED, FAILED
+from analysis.triples import Triples
 from analysis.verdict import OK, VETO, WARN, Check
 
 SRM_P: Final = 0.001

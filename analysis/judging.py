@@ -16,12 +16,12 @@ from analysis.evidence import all_evidence, latency_ms
 from analysis.gate import MEANING, Judgement, judge
 from analysis.health import LogState, health_checks
 from analysis.items import Items
-from analysis.load import FAILED, Tally, Triples, join
+from analysis.load import Tally, join
 from analysis.measures import SHADOW_CONTROL
 from analysis.noise import noise_floor
 from analysis.plan import CONTROL, HOUR_US, SHADOW, Plan
 from analysis.promises import broken_promises, hours_seen, informed, size_promised, until_look, versions_promised
-from analysis.reading import read_rows
+from analysis.reading import FAILED, read_rows
 from analysis.report.result import (
     BundleSummary,
     CatalogueSummary,
@@ -34,6 +34,7 @@ from analysis.report.result import (
 from analysis.rows import Rows
 from analysis.schedule import WHOLE, Look, due
 from analysis.sources import source_changes, source_shares
+from analysis.triples import Triples
 from analysis.verdict import Check
 from shadow.contracts import PairRecord
 

@@ -14,9 +14,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from analysis.load import ABSENT, ANSWERED, JUMP_US, MISSING, Tally, Triples
+from analysis.load import JUMP_US, Tally
 from analysis.plan import HOUR_US, Plan
+from analysis.reading import ABSENT, ANSWERED, MISSING
 from analysis.sources import UNNAMED
+from analysis.triples import Triples
 from analysis.verdict import OK, VETO, WARN, Check
 
 TENTHS: Final = 10

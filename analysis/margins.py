@@ -20,10 +20,11 @@ import numpy.typing as npt
 from analysis.aggregates import Floats, totals
 from analysis.estimates import effective
 from analysis.evidence import OF_LIST, known_metrics, latency_ms
-from analysis.load import FAILED, Flags, Triples
 from analysis.measures import MEASURES, NONE, SHADOW_CONTROL
 from analysis.plan import CONTROL, HOUR_US
 from analysis.quantiles import quantile_influence
+from analysis.reading import FAILED
+from analysis.triples import Flags, Triples
 
 WEEK_US: Final = 7 * 24 * HOUR_US
 LEAST_WEEKS: Final = 3

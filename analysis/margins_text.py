@@ -10,9 +10,9 @@ from typing import Any, Final
 import numpy as np
 import yaml
 
-from analysis.load import Triples
 from analysis.margins import MarginError, Variation, can_vary, excluded_by, users_that_count, variation
 from analysis.measures import MEASURES
+from analysis.triples import Triples
 from analysis.wording import shown
 
 NEVER: Final = ("empty_lists", "unknown_items", "repeated_items", "errors")

@@ -13,9 +13,10 @@ import msgspec
 
 from analysis.estimates import Estimate, mean
 from analysis.evidence import known_metrics, request_values
-from analysis.load import ANSWERED, Triples
 from analysis.measures import MEAN_OF_USERS, MEASURES
 from analysis.plan import CONTROL, SHADOW
+from analysis.reading import ANSWERED
+from analysis.triples import Triples
 
 
 class Disagreement(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,10 +11,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from analysis.load import Tally, Triples
+from analysis.load import Tally
 from analysis.plan import HOUR_US, Plan
 from analysis.report.result import BundleSummary, CatalogueSummary
 from analysis.schedule import Look
+from analysis.triples import Triples
 from analysis.verdict import OK, VETO, Check
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
-from analysis.load import Triples
 from analysis.plan import SHADOW
+from analysis.triples import Triples
 
 UNNAMED = "(not named)"
 

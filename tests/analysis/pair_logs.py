@@ -11,8 +11,9 @@ import numpy as np
 
 from analysis.adapters import Adapter
 from analysis.items import Items, items_of_catalogue, items_of_tail
-from analysis.load import Tally, Triples, join
+from analysis.load import Tally, join
 from analysis.reading import read_rows
+from analysis.triples import Triples
 from shadow.contracts import ARM_ERROR, ARM_TIMEOUT, PAIRED, Answer, PairRecord
 from tests.shadow.written import incarnation
 

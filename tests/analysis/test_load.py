@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.adapters import ranked_list
-from analysis.load import ABSENT, ANSWERED, FAILED, FAILED_SOURCE, MISSING
+from analysis.reading import ABSENT, ANSWERED, FAILED, FAILED_SOURCE, MISSING
 from shadow.contracts import ARM_ERROR, ARM_TIMEOUT, CLIENT_CANCELLED, PRIMARY_ERROR, Answer
 from shadow.segments import read_pairs
 from tests.analysis.pair_logs import POPULAR, START_US, TAIL, TripleReader, World, answer, record, simulated, write_log

@@ -5,8 +5,8 @@ import pytest
 from analysis.adapters import ranked_list
 from analysis.estimates import mean
 from analysis.evidence import sums
-from analysis.load import FAILED_SOURCE
 from analysis.measures import MEAN_OF_USERS
+from analysis.reading import FAILED_SOURCE
 from analysis.sources import UNNAMED, source_changes, source_shares
 from shadow.contracts import ARM_ERROR
 from tests.analysis.pair_logs import TAIL, TripleReader, World, answer, record, simulated
