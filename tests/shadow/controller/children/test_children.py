@@ -46,6 +46,57 @@ def test_the_primary_starts_shipper_then_router_then_bento() -> None:
     assert [each["name"] for each in spec["containers"]] == ["bento"]
 
 
+def pod_of(arm: str, **spec: Any) -> Any:
+    """Its pods' specification, while a trial is on."""
+    found = named(children(resource(**spec), ON_TRIAL, PLATFORM))
+    return found["Deployment", f"recommender-{arm}"]["spec"]["template"]["spec"]
+
+
+def test_the_routers_drain_is_over_before_the_bento_is_told_to_end() -> None:
+    router = {"existingSecret": "r", "deregisterSeconds": 40, "drainSeconds": 70}
+    pod = pod_of("primary", router=router)
+    drain, sleep = pod["initContainers"][1]["lifecycle"]["preStop"], pod["containers"][0]["lifecycle"]["preStop"]
+    assert drain["exec"]["command"][:4] == ["understudy", "router", "config", "drain"]
+    assert 40 + 70 < sleep["sleep"]["seconds"] < pod["terminationGracePeriodSeconds"]
+    assert "lifecycle" not in pod["initContainers"][0]
+
+
+def test_no_probe_of_the_router_waits_for_the_bento_behind_it() -> None:
+    """A sidecar that starts when the bento answers would wait for a container that starts after it."""
+    _, router = pod_of("primary")["initContainers"]
+    assert router["startupProbe"]["httpGet"] == {"path": "/livez", "port": "observe"}
+    assert router["livenessProbe"]["httpGet"] == {"path": "/livez", "port": "observe"}
+
+
+def test_credentials_come_from_the_secrets_that_are_named_and_arms_may_only_read() -> None:
+    spec = {
+        "features": {"existingSecret": "redis"},
+        "router": {"existingSecret": "keys"},
+        "pairLog": {"destination": "s3://b/p", "existingSecret": "store"},
+    }
+
+    def secrets(container: Any) -> set[tuple[str, str]]:
+        found = [each["valueFrom"].get("secretKeyRef") for each in container["env"] if "valueFrom" in each]
+        return {(each["name"], each["key"]) for each in found if each}
+
+    primary = pod_of("primary", **spec)
+    shipper, router = primary["initContainers"]
+    assert secrets(primary["containers"][0]) == {("redis", "writer-url")}
+    assert secrets(router) == {("keys", "unit-key"), ("keys", "admin-token"), ("keys", "control-token")}
+    assert (secrets(shipper), shipper["envFrom"]) == (set(), [{"secretRef": {"name": "store"}}])
+    for arm in ("shadow", "control"):
+        pod = pod_of(arm, **spec)
+        assert secrets(pod["containers"][0]) == {("redis", "reader-url")}
+        assert ("initContainers" in pod, "envFrom" in pod["containers"][0]) == (False, False)
+
+
+def test_pods_are_spread_where_that_can_be_and_confined() -> None:
+    for arm in ("primary", "shadow", "control"):
+        pod = pod_of(arm)
+        assert {each["whenUnsatisfiable"] for each in pod["topologySpreadConstraints"]} == {"ScheduleAnyway"}
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+
+
 def test_nothing_about_shadows_changes_the_pods_of_production() -> None:
     before = primary_of(resource(), Serving(CHAMPION))
     more = ServingArm("other", "shadow", CHALLENGER)

@@ -68,3 +68,13 @@ def test_a_quantity_that_is_given_replaces_the_operators() -> None:
     assert resources["limits"]["memory"] == "4Gi"
     assert resources["limits"]["cpu"] == "1"
     assert resources["requests"]["memory"] == "3Gi"
+
+
+def test_a_variable_of_the_mirrors_overlay_is_the_one_that_counts() -> None:
+    def overlay(value: str) -> Any:
+        return {"spec": {"containers": [{"name": "bento", "env": [{"name": "THREADS", "value": value}]}]}}
+
+    spec = {"podTemplate": overlay("4"), "mirror": {"podTemplate": overlay("1")}}
+    for arm, value in (("primary", "4"), ("shadow", "1"), ("control", "1")):
+        env = container(arm, "bento", **spec)["env"]
+        assert [each["value"] for each in env if each["name"] == "THREADS"] == [value]
