@@ -2,7 +2,7 @@
 
 Users come back with heavy tails, differ in their effect, and share the shocks of their time block: what makes a test
 on requests err four times as often as it says. A test holds every estimator here to the one that judges real logs.
-Next module: `analysis.simulation`.
+Next module: `analysis.batched_verdicts`.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ import numpy as np
 
 from analysis.aggregates import Floats
 from analysis.batched import Batch, Design, design, means, quantile_differences
-from analysis.simulation import HOLD, PASS, verdicts
+from analysis.batched_verdicts import HOLD, PASS, verdicts
 
 SLOTS: Final = 10
 TASTE: Final = (0.6, 6.0)

@@ -11,7 +11,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from analysis.simulation import Rate
+    from analysis.rates import Rate
 
 HEAD = ("promise", "setting", "runs", "found", "promised", "kept", "a test on requests")
 

@@ -1,7 +1,6 @@
 """Does the gate keep its promises? Each is a rate over seeded logs, told with its number of runs, kept or missed.
 
-A rate is accepted unless an exact binomial test rejects its limit, widened by the stated slack, at 1e-4: a true rate at
-the limit would else fail half of the time. Next module: `analysis.simulate_cli`.
+Next module: `analysis.rates`, when one is kept.
 """
 
 from __future__ import annotations
@@ -10,45 +9,22 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
-from scipy.optimize import brentq
-from scipy.special import stdtr
 
-from analysis.aggregates import Floats
 from analysis.batched import Batch, design, draws, log_ratios, means, quantile_differences
+from analysis.batched_verdicts import ALPHA, HOLD, INCONCLUSIVE, PASS, Verdicts, planned_margin, verdicts
 from analysis.formulas_student import t_critical
-from analysis.limits import rate_upper
-from analysis.needed import pass_power
+from analysis.rates import Rate, rate
 from analysis.schedule import WHOLE, Look
 
-ALPHA: Final = 0.05
-POWER: Final = 0.8
-SURE: Final = 1e-4
-"""A limit is missed when chance alone would do this less often."""
 CHUNK: Final = 100
 """Runs that share who asks when, so that a batch is a few matrices; the design is drawn anew for every batch."""
 MOST_GUARDRAILS: Final = 10
 LOOKS: Final = 5
 
-PASS, HOLD, INCONCLUSIVE = 0, 1, 3
 Flags = npt.NDArray[np.bool_]
-Verdicts = npt.NDArray[np.intp]
-
-
-class Rate(msgspec.Struct, frozen=True, kw_only=True):
-    """One promise: `found` of `runs`, which should be within `least` and `most`; `naive` is a test on requests."""
-
-    promise: str
-    setting: str
-    runs: int
-    found: float
-    least: float
-    most: float
-    kept: bool
-    naive: float | None = None
 
 
 @dataclass(frozen=True)
@@ -69,32 +45,6 @@ GROWTH: Final = 2.0
 
 SMALL: Final = Size(600, 400, ((400, 48),), (400, 96))
 FULL: Final = Size(2000, 2000, ((400, 48), (800, 60), (1600, 108)), (800, 96))
-
-
-def rate(
-    promise: str,
-    setting: str,
-    count: int,
-    runs: int,
-    *,
-    least: float = 0.0,
-    most: float = 1.0,
-    slack: float = 0.0,
-    naive: float | None = None,
-) -> Rate:
-    """A rate with its acceptance; `least`, `most` as promised, `slack` widens both, `naive` is told beside."""
-    low = stats.binomtest(count, runs, max(0.0, least - slack), alternative="less").pvalue
-    high = stats.binomtest(count, runs, min(1.0, most + slack), alternative="greater").pvalue
-    return Rate(
-        promise=promise,
-        setting=setting,
-        runs=runs,
-        found=count / runs,
-        least=least,
-        most=most,
-        kept=bool(min(low, high) > SURE),
-        naive=naive,
-    )
 
 
 def steps(size: Size) -> int:
@@ -283,51 +233,3 @@ def _guardrails(
         for place, (rows, part) in zip(found, parts, strict=True):
             place.append(means(part, values[rows], by_user=True))
     return found
-
-
-def planned_margin(ends: Sequence[Sequence[Batch]], guardrails: int, look: Look) -> float:
-    """The margin for which this size is the planned one: each guardrail passes with 1 − (1 − power)/guardrails."""
-    error = float(np.sqrt(np.mean([np.var(np.stack([b.values for b in batch])) for batch in ends])))
-    freedom = float(np.mean([batch[0].freedom for batch in ends]))
-    wanted = 1 - (1 - POWER) / guardrails
-    alpha = look.nominal(ALPHA)
-    return error * float(brentq(lambda each: pass_power(freedom, each, alpha) - wanted, 0.01, 50.0))
-
-
-def verdicts(
-    batches: Sequence[Batch], margin: float | Sequence[float], effect: float = 0.0, look: Look = WHOLE
-) -> Verdicts:
-    """What `analysis.gate.judge` says of guardrails whose first is harmed by `effect`; shape (runs,).
-
-    Harm is upwards. One margin for all, or one each. Floors are not looked at.
-    """
-    values = np.stack([batch.values for batch in batches])
-    values[0] += effect
-    errors = np.stack([batch.errors for batch in batches])
-    freedom = batches[0].freedom
-    nominal = look.nominal(ALPHA)
-    critical = t_critical(freedom, nominal)
-    upper = values + critical * errors
-    for row, batch in enumerate(batches):
-        if batch.rate and batch.span > 0:
-            upper[row] = rate_upper(values[row], errors[row], batch.span / batch.effective_users, critical)
-    unseen = [batch.span * (1 - nominal ** (1 / batch.effective_users)) for batch in batches]
-    bounded = np.array([[batch.span > 0] for batch in batches])
-    upper = np.where(bounded, np.maximum(upper, np.minimum(values, 0.0) + np.array(unseen)[:, None]), upper)
-    safe = upper < np.broadcast_to(np.asarray(margin), (len(batches),))[:, None]
-    # Without any variation there is no harm to be seen, only what few users may have hidden.
-    ratios = np.divide(values, errors, out=np.zeros_like(values), where=errors > 0)
-    harmed = _holm_shown(1 - stdtr(freedom, ratios), look)
-    held = (~safe & harmed).any(axis=0)
-    return np.where(held, HOLD, np.where(safe.all(axis=0), PASS, INCONCLUSIVE))
-
-
-def _holm_shown(p_values: Floats, look: Look) -> npt.NDArray[np.bool_]:
-    """Which hypotheses Holm's step-down rejects, each step at the look's bound; shape (guardrails, runs)."""
-    guardrails = len(p_values)
-    order = np.argsort(p_values, axis=0)
-    bounds = np.array([look.nominal(ALPHA / (guardrails - rank)) for rank in range(guardrails)])
-    rejected = np.logical_and.accumulate(np.take_along_axis(p_values, order, axis=0) <= bounds[:, None], axis=0)
-    shown = np.zeros_like(rejected)
-    np.put_along_axis(shown, order, rejected, axis=0)
-    return shown

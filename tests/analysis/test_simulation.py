@@ -11,13 +11,15 @@ from scipy import stats
 
 from analysis.aggregates import cell_sums
 from analysis.batched import Batch, design, draws, log_ratios, means, quantile_differences
+from analysis.batched_verdicts import planned_margin, verdicts
 from analysis.estimates import Estimate, Spread, log_ratio, mean
 from analysis.gate import Evidence, judge
 from analysis.measures import MEAN_OF_REQUESTS, MEAN_OF_USERS
 from analysis.quantiles import quantile_difference
+from analysis.rates import rate
 from analysis.schedule import WHOLE, due
 from analysis.simulate_cli import simulate as command
-from analysis.simulation import RARE, SMALL, planned_margin, rate, simulate, steps, verdicts
+from analysis.simulation import RARE, SMALL, simulate, steps
 from analysis.verdict import EXIT_CODES
 from tests.analysis.test_gate import metric, plan
 
