@@ -157,10 +157,13 @@ def _tally(rows: Rows) -> Tally:
         versions[arm] = versions.get(arm, Counter()) + _counter(rows, rows.arm_version[mine])
     tally.versions = {arm: counts for arm, counts in versions.items() if counts}
     if len(rows):
-        tally.first_event_us, tally.last_event_us = int(rows.event_us.min()), int(rows.event_us.max())
+        ahead = rows.event_us > rows.arrival_us + JUMP_US
+        # One that claims to be of next year must not make a look due; where most do, a replay means them so.
+        seen = rows.event_us[~ahead] if 2 * ahead.sum() < len(ahead) else rows.event_us
+        tally.first_event_us, tally.last_event_us = int(seen.min()), int(seen.max())
         tally.last_arrival_us = int(rows.arrival_us.max())
         tally.clock_back = _after_a_jump(rows)
-        tally.ahead = int((rows.event_us > rows.arrival_us + JUMP_US).sum())
+        tally.ahead = int(ahead.sum())
     return tally
 
 

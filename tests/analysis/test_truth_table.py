@@ -96,6 +96,13 @@ def labels(other: float) -> Callable[[], Iterator[PairRecord]]:
     return lambda: map(labelled, fine())
 
 
+def of_next_year() -> Iterator[PairRecord]:
+    """One request claims an event time far behind its arrival."""
+    for each in fine():
+        later = 9000 * HOUR_US if each.request_id == "r7" else 0
+        yield msgspec.structs.replace(each, event_time_us=each.event_time_us + later)
+
+
 def stray() -> Iterator[PairRecord]:
     """All of one hour but for one request weeks later: of two blocks one holds nothing."""
     for each in simulated(World(users=300)):
@@ -145,6 +152,13 @@ TABLE = {
     ),
     "of the size of its plan": (fine, {"minimum_users": 1200}, 0, "PASS", "is excluded"),
     "before the first look": (fine, {"looks": [800, 900]}, 3, "INCONCLUSIVE", "first look is still to come"),
+    "before the first look, but for one request that claims it": (
+        of_next_year,
+        {"looks": [1000, 2000]},
+        3,
+        "INCONCLUSIVE",
+        "first look is still to come",
+    ),
     "at the second of three looks": (fine, LOOKS, 0, "PASS", "is excluded"),
     "every call of the shadow failed": (world(shadow_errors=1.0), {}, 1, "HOLD", "harm is shown"),
     "every call of the control failed": (world(control_errors=1.0), {}, 3, "INCONCLUSIVE", "health: control"),
