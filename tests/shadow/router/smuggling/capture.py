@@ -85,7 +85,7 @@ class Capture:
 
     async def _converse(self, raw: bytearray, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES)
-        asked = _Asked(connection, self.early)
+        asked = _Asked(connection, lambda: self.early)
         while data := await reader.read(1 << 16):
             raw += data
             try:
@@ -111,19 +111,22 @@ class Capture:
 class _Asked:
     """The request under way on a connection."""
 
-    def __init__(self, connection: h11.Connection, early: bool) -> None:
+    def __init__(self, connection: h11.Connection, early: Callable[[], bool]) -> None:
         self._connection = connection
         self._early = early
+        self._overtaken = False
+        """Answered when its head was there. Asked for each request: the router's connection may be an older one."""
         self.head: h11.Request | None = None
         self.body = b""
 
     def ready(self) -> bool:
         """Read on; whether a request is to be answered."""
-        while not (self._early and self.head):
+        while not self._overtaken:
             event = self._connection.next_event()
             if isinstance(event, h11.Request):
                 self.head, self.body = event, b""
-                if self._early:
+                self._overtaken = self._early()
+                if self._overtaken:
                     return True
             elif isinstance(event, h11.Data):
                 self.body += bytes(event.data)
@@ -133,7 +136,7 @@ class _Asked:
 
     def next(self) -> bool:
         """The request is answered: make ready for the next one; false when there can be none."""
-        if self._early:
+        if self._overtaken:
             return True
         self._connection.send(h11.Response(status_code=200, headers=[("content-length", "0")]))
         self._connection.send(h11.EndOfMessage())
