@@ -103,11 +103,12 @@ def cuped(
     within = np.concatenate([each - each.mean(axis=0) for _, each in arms])
     centred = np.concatenate([each - each.mean() for each, _ in arms])
     middle = np.concatenate([control_covariates, treatment_covariates]).mean(axis=0)
-    theta = np.linalg.lstsq(within, centred, rcond=None)[0]
+    regressed = (within, centred)
     if convention == TOTAL:
         values = np.concatenate([control, treatment])
         covariates = np.concatenate([control_covariates, treatment_covariates])
-        theta = np.linalg.lstsq(covariates - middle, values - values.mean(), rcond=None)[0]
+        regressed = (covariates - middle, values - values.mean())
+    theta = np.linalg.lstsq(*regressed, rcond=None)[0]
     total = float(centred @ centred)
     explained = 1 - float(((centred - within @ theta) ** 2).sum()) / total if total > 0 else 0.0
     first = control - (control_covariates - middle) @ theta

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
-from typing import Final
 
 import numpy as np
 
@@ -19,8 +17,7 @@ from analysis.ab_data import NO_ROW, Rows
 from analysis.ab_source import LEAVE_OUT
 from shadow.contracts import Exposure
 from shadow.segments import ExposureLog, read_exposures
-
-BUCKETS: Final = 1_000_000
+from shadow.units import BUCKETS, key_id_of, unit_of
 
 
 @dataclass
@@ -81,16 +78,6 @@ def _check_keys(log: ExposureLog, key: bytes | None) -> None:
         raise DataError(f"the log has units of {len(ids)} keys ({', '.join(ids)}): its users would be counted twice")
     if key is not None and ids and key_id_of(key) != ids[0]:
         raise DataError(f"UNDERSTUDY_UNIT_KEY (id {key_id_of(key)}) is not the key of this log (id {ids[0]})")
-
-
-def unit_of(user_id: bytes, key: bytes) -> str:
-    """The unit of a user, as the router makes it: keyed BLAKE2b, 16 bytes as hex (docs/pair-log.md)."""
-    return blake2b(user_id, key=key, digest_size=16).hexdigest()
-
-
-def key_id_of(key: bytes) -> str:
-    """Which key it is, as the manifests tell it (docs/pair-log.md, Two keys)."""
-    return blake2b(b"understudy unit key", key=key, digest_size=4).hexdigest()
 
 
 def joined(

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from analysis.ab_judging import HARM, OPEN, WINS, Judged, Line
 from analysis.formulas_counts import SRM_ALPHA
-from analysis.power_report import short, table
+from analysis.power_report import markdown_table, short, table
 
 SCHEMA_VERSION: Final = 1
 WIDTH: Final = 140
@@ -97,9 +97,7 @@ def to_markdown(judged: Judged) -> str:
     """For a pull request."""
     parts = [f"**{verdict(judged)}**", *health(judged).splitlines()]
     for title, lines in _blocks(judged):
-        rows = [HEAD, ("---",) * len(HEAD), *map(row, lines)]
-        cells = [[cell.replace("|", "\\|") for cell in texts] for texts in rows]
-        parts += [f"## {title}", "\n".join(f"| {' | '.join(each)} |" for each in cells)]
+        parts += [f"## {title}", markdown_table(HEAD, [row(line) for line in lines])]
     return "\n\n".join(parts) + "\n"
 
 

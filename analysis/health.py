@@ -15,6 +15,7 @@ from scipy import stats
 
 from analysis.aggregates import Integers, time_blocks, totals
 from analysis.estimates import effective
+from analysis.formulas_counts import SRM_ALPHA
 from analysis.load import Tally
 from analysis.loss import clock_check, loss_checks, warm_up_check, watermark_check
 from analysis.noise import NoiseFloor
@@ -22,11 +23,9 @@ from analysis.plan import CONTROL, SHADOW, Plan
 from analysis.reading import ABSENT, ANSWERED, FAILED
 from analysis.triples import Triples
 from analysis.verdict import OK, VETO, WARN, Check
+from shadow.units import BUCKETS
 
-SRM_P: Final = 0.001
-"""Below this p-value a ratio of users is no accident (Fabijan et al. 2019)."""
 SRM_BINS: Final = 10
-BUCKETS: Final = 1_000_000
 
 
 class LogState(Protocol):
@@ -144,18 +143,18 @@ def _fraction(arm: str, buckets: Integers, fraction: float) -> Check:
     # The largest of n uniform buckets below `width` is this small with probability (largest/width)^n.
     p_small = min(1.0, (buckets.max() + 1) / width) ** len(buckets)
     found = f"{len(buckets)} users with buckets up to {_percent(reached)}, {beyond} of them beyond the fraction"
-    return Check(name=name, state=VETO if beyond or p_small < SRM_P else OK, found=found, expected=expected)
+    return Check(name=name, state=VETO if beyond or p_small < SRM_ALPHA else OK, found=found, expected=expected)
 
 
 def _srm(arm: str, buckets: Integers, fraction: float) -> Check:
-    name, expected = f"sample ratio: {arm}", f"p ≥ {SRM_P} (χ² over users in {SRM_BINS} equal ranges of buckets)"
+    name, expected = f"sample ratio: {arm}", f"p ≥ {SRM_ALPHA} (χ² over users in {SRM_BINS} equal ranges of buckets)"
     inside = buckets[buckets < fraction * BUCKETS]
     if len(inside) < 5 * SRM_BINS:
         return Check(name=name, state=WARN, found=f"{len(inside)} users are too few to tell", expected=expected)
     counts = np.histogram(inside, bins=SRM_BINS, range=(0, fraction * BUCKETS))[0]
     p_value = float(stats.chisquare(counts).pvalue)
     found = f"p = {p_value:.3g} over {len(inside)} users"
-    return Check(name=name, state=OK if p_value >= SRM_P else VETO, found=found, expected=expected)
+    return Check(name=name, state=OK if p_value >= SRM_ALPHA else VETO, found=found, expected=expected)
 
 
 def _named(triples: Triples, plan: Plan) -> Check:

@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from analysis.aggregates import Floats, totals
+from analysis.aggregates import Floats, numbered, totals
 from analysis.estimates import effective
 from analysis.evidence import OF_LIST, known_metrics, latency_ms
 from analysis.measures import MEASURES, NONE, SHADOW_CONTROL
@@ -68,7 +68,7 @@ def variation(triples: Triples, name: str, deadline_ms: float) -> Variation:
     Weeks are counted from the first event; the last one, which is not whole, is left out. Lists are the primary's,
     latencies and errors the control's, which is the champion deployed as the shadow will be.
     """
-    users, weeks = np.unique(triples.users, return_inverse=True)[1], weeks_of(triples)
+    users, weeks = numbered(triples.users), weeks_of(triples)
     whole = whole_weeks(triples)
     if whole < LEAST_WEEKS:
         raise MarginError(f"{whole} whole weeks in the log, at least {LEAST_WEEKS} are needed to see what is usual")

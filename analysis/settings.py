@@ -5,12 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from hashlib import blake2b
-from typing import Final
 
-SHORTEST_KEY: Final = 16
-LONGEST_KEY: Final = 64
-"""BLAKE2b's limit; a longer secret is hashed to this length."""
+from shadow.tokens import SHORTEST as SHORTEST_KEY
+from shadow.units import key_of
 
 
 @dataclass(frozen=True)
@@ -29,4 +26,4 @@ class AnalysisSettings:
                 "--raw-ids needs UNDERSTUDY_UNIT_KEY, the key that the routers of this log had "
                 f"(at least {SHORTEST_KEY} bytes; it has {len(key)})"
             )
-        return AnalysisSettings(key if len(key) <= LONGEST_KEY else blake2b(key).digest())
+        return AnalysisSettings(key_of(key))

@@ -18,6 +18,8 @@ ACK_PATH: Final = "/ack"
 REPORT_VERSION: Final = 1
 MOST_TOLD: Final = 16
 """Arms in one report: it is part of a request's first line, of which a server takes 8 KiB."""
+BEGAN: Final = "%Y%m%dT%H%M%S"
+"""What an incarnation begins with, a hyphen behind it: when the router began, UTC."""
 NO_GENERATION: Final = 0
 """What a router asks with that has none of this server yet: it is answered at once, if there is one."""
 

@@ -180,8 +180,8 @@ def erase(location: str, units: tuple[str, ...], users: tuple[str, ...], compact
 
 def _hashed(users: tuple[str, ...]) -> frozenset[str]:
     """The units of raw user ids. `ValueError` without the key."""
-    from shadow.router.sampling import unit_of
     from shadow.router.settings import RouterSettings
+    from shadow.units import unit_of
 
     if not users:
         return frozenset()

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
-from shadow.control_contract import Report
+from shadow.control_contract import BEGAN, Report
 from shadow.controller.names import SHADOW
 from shadow.controller.observed import Heard
 from shadow.controller.parts import Version
@@ -37,7 +37,7 @@ def counted(
     trial = before.trial
     if trial is None or before.shadow is None or before.shadow.bento != shadow.bento:
         # What a router that runs has counted of this version was in a trial before.
-        return 0, _remembered(now.strftime("%Y%m%dT%H%M%S"), told, told)
+        return 0, _remembered(now.strftime(BEGAN), told, told)
     known = {each.incarnation: each.pairs for each in trial.counted}
     new = 0
     for incarnation, pairs in told.items():

@@ -19,8 +19,8 @@ from msgspec import structs
 from shadow.contracts import PRIMARY, Answer, PairRecord
 from shadow.replay.logged_answers import LoggedAnswers
 from shadow.replay.requests import Recorded, ReplayError, told
-from shadow.router.sampling import unit_of
 from shadow.segments import PairLogError, read_pairs
+from shadow.units import unit_of
 
 USERLESS: Final = "names no user"
 UNKNOWN: Final = "a user who is not in the list of users"

@@ -20,9 +20,10 @@ from shadow.router.masking import Mask
 from shadow.router.mirror import Copy, Mirror
 from shadow.router.records import Body, Draft, answer_of
 from shadow.router.router import Router
-from shadow.router.sampling import bucket_of, unit_of, user_of
+from shadow.router.sampling import user_of
 from shadow.router.upstream import Leg
 from shadow.router.ways import Exchanged, Respondent, Way
+from shadow.units import bucket_of, unit_of
 
 PRIMARY_BODY_BYTES: Final = 256 << 10
 """Bytes of the primary's body that are kept in a record."""

@@ -6,36 +6,9 @@ Next module: `shadow.router.router`.
 
 from __future__ import annotations
 
-from hashlib import blake2b
-from typing import Final
 from urllib.parse import unquote_to_bytes
 
-BUCKETS: Final = 1_000_000
-KEY_ID_OF: Final = b"understudy unit key"
-"""What is hashed with a key to know it again."""
-
-
-def unit_of(user_id: bytes, key: bytes) -> str:
-    """The unit of a user: keyed BLAKE2b (RFC 7693), 16 bytes as hex. Without the key it tells nothing about the id.
-
-    `key` has at most 64 bytes; `shadow.router.settings` sees to that.
-    """
-    return blake2b(user_id, key=key, digest_size=16).hexdigest()
-
-
-def key_id_of(key: bytes) -> str:
-    """Eight hexadecimal digits that tell one unit key from another: keyed BLAKE2b of a constant, 4 bytes.
-
-    They do not help to guess a key. Of 16 random bytes 2^96 keys have the same id, and whether a guess is right is
-    answered better by the units themselves, for users whose ids are known. The length is part of the hash, so no
-    user's unit begins like it.
-    """
-    return blake2b(KEY_ID_OF, key=key, digest_size=4).hexdigest()
-
-
-def bucket_of(unit: str) -> int:
-    """The bucket of a unit in [0, 1000000)."""
-    return int(unit[:16], 16) % BUCKETS
+from shadow.units import BUCKETS
 
 
 class HashSampler:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from shadow.contracts import Hello
+from shadow.control_contract import BEGAN
 from shadow.router.aborts import keep_aborts
 from shadow.router.addresses import address
 from shadow.router.admin import Admin
@@ -34,9 +35,9 @@ from shadow.router.mirror import Mirror
 from shadow.router.pairlog import PairLog
 from shadow.router.patience import SWEEP_SECONDS
 from shadow.router.router import Router
-from shadow.router.sampling import key_id_of
 from shadow.router.settings import RouterSettings
 from shadow.router.trial import SplitExchange
+from shadow.units import key_id_of
 
 logger = logging.getLogger(__name__)
 
@@ -254,7 +255,7 @@ class Server:
 
 def new_incarnation() -> str:
     """The name of one life of a router: when it began, and at random."""
-    return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:8]}"
+    return f"{time.strftime(BEGAN, time.gmtime())}-{uuid.uuid4().hex[:8]}"
 
 
 def exchange_of(config: RouterConfig) -> type[Exchange]:

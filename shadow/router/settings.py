@@ -5,14 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from hashlib import blake2b
-from typing import Final
 
 from shadow import tokens
 from shadow.tokens import SHORTEST as SHORTEST_KEY
-
-LONGEST_KEY: Final = 64
-"""BLAKE2b's limit; a longer secret is hashed to this length."""
+from shadow.units import key_of
 
 
 @dataclass(frozen=True)
@@ -42,7 +38,7 @@ class RouterSettings:
                 "Make one: export UNDERSTUDY_UNIT_KEY=$(openssl rand -hex 32)"
             )
         return RouterSettings(
-            unit_key=key if len(key) <= LONGEST_KEY else blake2b(key).digest(),
+            unit_key=key_of(key),
             admin_token=token("UNDERSTUDY_ADMIN_TOKEN", environment),
             control_token=token("UNDERSTUDY_CONTROL_TOKEN", environment),
         )

@@ -15,9 +15,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from analysis.ab_cli import ab
-from analysis.ab_exposures import key_id_of, unit_of
 from shadow.contracts import Exposure
-from shadow.router import sampling
+from shadow.units import BUCKETS, bucket_of, key_id_of, unit_of
 from tests.shadow import written
 from tests.shadow.buckets import bucket
 
@@ -31,7 +30,7 @@ def unit(user: int) -> str:
 
 
 def treated(user: int) -> bool:
-    return sampling.bucket_of(unit(user)) < FRACTION * sampling.BUCKETS
+    return bucket_of(unit(user)) < FRACTION * BUCKETS
 
 
 def exposures(users: Iterable[int], experiment: str = "ranker", **changes: object) -> list[Exposure]:
@@ -39,7 +38,7 @@ def exposures(users: Iterable[int], experiment: str = "ranker", **changes: objec
     found = []
     for number, user in enumerate(users):
         arm = "shadow" if treated(user) else "primary"
-        said = {"unit": unit(user), "bucket": sampling.bucket_of(unit(user)), "assigned": arm, "served": arm}
+        said = {"unit": unit(user), "bucket": bucket_of(unit(user)), "assigned": arm, "served": arm}
         found.append(written.exposure(number, experiment=experiment, **(said | changes)))
     return found
 
@@ -94,7 +93,7 @@ def test_every_exposed_user_counts_in_its_arm_and_one_without_a_row_counts_as_ze
 
 
 def test_outcomes_in_parquet_and_by_raw_ids_say_the_same(tmp_path, monkeypatch):
-    written.incarnation(tmp_path / "log", exposures(USERS), key_id=sampling.key_id_of(KEY))
+    written.incarnation(tmp_path / "log", exposures(USERS), key_id=key_id_of(KEY))
     plain = document(outcomes(tmp_path / "o.csv", USERS), tmp_path / "log")
     monkeypatch.setenv("UNDERSTUDY_UNIT_KEY", KEY.decode())
     assert document(outcomes(tmp_path / "raw.csv", USERS, raw=True), tmp_path / "log", "--raw-ids") == plain
@@ -105,11 +104,6 @@ def test_outcomes_in_parquet_and_by_raw_ids_say_the_same(tmp_path, monkeypatch):
     refused = analysed(tmp_path / "raw.parquet", tmp_path / "log", "--raw-ids")
     assert refused.exit_code == 4
     assert "is not the key of this log" in refused.stderr
-
-
-def test_units_and_key_ids_are_the_routers():
-    assert unit_of(b"17", KEY) == sampling.unit_of(b"17", KEY)
-    assert key_id_of(KEY) == sampling.key_id_of(KEY)
 
 
 def test_the_assigned_arm_counts_whoever_answered(tmp_path):

@@ -23,7 +23,7 @@ from scipy import stats
 from analysis.ab_cli import ab
 from shadow.processes import Stage, answers
 from shadow.rehearsal import HOST, command
-from shadow.router import sampling
+from shadow.units import BUCKETS, bucket_of, unit_of
 from tests.ports import free_port
 from tests.shadow.buckets import bucket
 from tests.shadow.router import harness
@@ -88,8 +88,8 @@ async def asked(port: int, user: int, method: str = "GET") -> str:
 
 
 def treated(user: int) -> bool:
-    unit = sampling.unit_of(f"user-{user}".encode(), KEY.encode())
-    return sampling.bucket_of(unit) < FRACTION * sampling.BUCKETS
+    unit = unit_of(f"user-{user}".encode(), KEY.encode())
+    return bucket_of(unit) < FRACTION * BUCKETS
 
 
 IN = [user for user in range(USERS) if treated(user)]

@@ -25,7 +25,7 @@ from shadow.contracts import (
     Whole,
 )
 from shadow.erasure import erase_units
-from shadow.router.sampling import key_id_of, unit_of
+from shadow.units import key_id_of, unit_of
 from shadow.watermark import SILENT_SECONDS, UNDECIDED_SECONDS
 from tests.shadow import written
 

@@ -17,9 +17,9 @@ from shadow.contracts import Answer, Exposure, PairRecord
 from shadow.pairs_cli import pairs
 from shadow.pairs_tail import PATIENCE, Tail
 from shadow.rehearsal import command
-from shadow.router.sampling import unit_of
 from shadow.segment_writer import SegmentWriter
 from shadow.segments import PairLogError, read_pairs
+from shadow.units import unit_of
 from tests.shadow import written
 
 KEY = "a key for tests only, 32 bytes.."

@@ -57,6 +57,13 @@ class Desk:
             body = await response.read()
             return response.status, json.loads(body) if response.status == 200 else None
 
+    async def waiting(self, session: aiohttp.ClientSession) -> asyncio.Task[Any]:
+        """A question with nothing new to hear, from the moment on when the server knows who asks."""
+        asked = asyncio.create_task(self.ask(session, generation=7, wait=30))
+        while not self.server.routers(KEY):
+            await asyncio.sleep(0.001)
+        return asked
+
     async def acknowledge(self, session: aiohttp.ClientSession, **told: Any) -> int:
         ack = Acknowledgement(**({"router": "r1", "incarnation": "i", "generation": 7, "accepted": True} | told))
         url = f"http://{HOST}:{self.port}/{'/'.join(KEY)}/ack"
@@ -85,9 +92,7 @@ async def test_a_router_that_has_another_generation_is_answered_at_once() -> Non
 async def test_a_question_is_kept_until_there_is_something_new() -> None:
     async with desk() as (found, session):
         found.server.publish(KEY, published(7))
-        asked = asyncio.create_task(found.ask(session, generation=7, wait=30))
-        while not found.server.routers(KEY):
-            await asyncio.sleep(0.001)
+        asked = await found.waiting(session)
         assert not asked.done()
         found.server.publish(KEY, published(8))
         assert (await asked)[1]["generation"] == 8
@@ -102,9 +107,7 @@ async def test_a_question_that_has_waited_is_answered_204_and_the_lease_so_renew
 async def test_who_does_not_hold_the_lease_answers_nobody_and_wakes_who_waits() -> None:
     async with desk() as (found, session):
         found.server.publish(KEY, published(7))
-        asked = asyncio.create_task(found.ask(session, generation=7, wait=30))
-        while not found.server.routers(KEY):
-            await asyncio.sleep(0.001)
+        asked = await found.waiting(session)
         found.holds = False
         found.server.wake()
         assert await asked == (503, None)
@@ -153,9 +156,7 @@ async def test_a_router_that_began_anew_has_nothing_in_force_yet() -> None:
 async def test_a_router_is_known_from_the_end_of_its_question_on() -> None:
     async with desk() as (found, session):
         found.server.publish(KEY, published(7))
-        asked = asyncio.create_task(found.ask(session, generation=7, wait=30))
-        while not found.server.routers(KEY):
-            await asyncio.sleep(0.001)
+        asked = await found.waiting(session)
         found.now = config_server.FORGET_SECONDS - 1
         found.server.publish(KEY, published(8))
         await asked
@@ -166,9 +167,7 @@ async def test_a_router_is_known_from_the_end_of_its_question_on() -> None:
 async def test_who_waits_for_a_resource_that_goes_is_told_at_once() -> None:
     async with desk() as (found, session):
         found.server.publish(KEY, published(7))
-        asked = asyncio.create_task(found.ask(session, generation=7, wait=30))
-        while not found.server.routers(KEY):
-            await asyncio.sleep(0.001)
+        asked = await found.waiting(session)
         found.server.withdraw(KEY)
         assert await asked == (503, None)
         assert (await found.ask(session))[0] == 404

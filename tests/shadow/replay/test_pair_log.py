@@ -12,7 +12,7 @@ from msgspec import structs
 from shadow.contracts import Answer, PairRecord
 from shadow.replay.pair_log import CHANGING, UNKNOWN, USERLESS, FromLog, Logged, read_pair_log
 from shadow.replay.requests import ReplayError
-from shadow.router.sampling import unit_of
+from shadow.units import unit_of
 from tests.shadow import written
 
 KEY = b"k" * 32

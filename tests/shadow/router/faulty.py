@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shadow.router.config import Arm
-from shadow.router.sampling import BUCKETS, bucket_of, unit_of
+from shadow.units import BUCKETS, bucket_of, unit_of
 from tests.shadow.router.harness import KEY, cut
 
 COPY_BYTES = 4_096

@@ -24,8 +24,8 @@ import zstandard
 import shadow
 from shadow.processes import Stage, answers
 from shadow.rehearsal import HOST, command
-from shadow.router.sampling import unit_of
 from shadow.segments import read_exposures, read_pairs
+from shadow.units import unit_of
 from tests.ports import free_port
 from tests.shadow.router import harness
 from tests.shadow.router.config_server import ConfigServer

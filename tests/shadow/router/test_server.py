@@ -17,7 +17,7 @@ from shadow.router import pairlog
 from shadow.router.http1 import HEAD_BYTES
 from shadow.router.mirror import Copy, Mirror
 from shadow.router.patience import IDLE_SECONDS, REQUEST_SECONDS
-from shadow.router.sampling import key_id_of, unit_of
+from shadow.units import key_id_of, unit_of
 from tests.shadow.router import harness
 from tests.shadow.router.harness import KEY, leave, read_answer, request, running, until
 from tests.shadow.router.test_http1 import REFUSED

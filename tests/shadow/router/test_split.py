@@ -26,8 +26,8 @@ from shadow.accounting import RouterCounts, discrepancies, metrics_discrepancies
 from shadow.processes import Stage
 from shadow.router.config import Route, RouterConfig, Split
 from shadow.router.pairlog import PairLog
-from shadow.router.sampling import BUCKETS
 from shadow.router.trial import Asked, SplitExchange, Trial
+from shadow.units import BUCKETS
 from tests.shadow.router import harness, test_accounting
 from tests.shadow.router.faulty import (
     ARM_FAULTS,

@@ -18,7 +18,7 @@ import pytest
 
 from shadow.router.config import Route
 from shadow.router.patience import lingered
-from shadow.router.sampling import unit_of
+from shadow.units import unit_of
 from tests.shadow.router import harness
 from tests.shadow.router.harness import digest, leave, read_answer, request, running, until
 

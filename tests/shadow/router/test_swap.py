@@ -19,7 +19,8 @@ from shadow.router import server as module
 from shadow.router.config import Arm, Route, RouterConfig, Split, check
 from shadow.router.mirror import DROPPED_AT_ONCE
 from shadow.router.router import without_copies
-from shadow.router.sampling import BUCKETS, CounterSampler, HashSampler, sampler_of
+from shadow.router.sampling import CounterSampler, HashSampler, sampler_of
+from shadow.units import BUCKETS
 from tests.shadow.router.faulty import ARM_FAULTS, COPY_BYTES, KINDS, USERS, Account, Crowd, Faulty, Plan
 from tests.shadow.router.harness import Gate, Set, Upstream, echo, request, running, silent, until
 from tests.shadow.router.test_accounting import checking

@@ -111,10 +111,9 @@ async def test_a_disk_that_is_really_full_costs_what_is_counted_and_is_written_a
     with volume(tmp_path / "spool", "4m") as disk:
         async with troupe(tmp_path, "--destination", (tmp_path / "log").as_uri(), *BRIEF) as play:
             await until(lambda: list(tmp_path.glob("log/*/*/*.zst")))
-            disk.fill()
-            await answered(play, 500)
-            with pytest.raises(OSError, match="No space left"):
-                (tmp_path / "spool" / "more").write_bytes(b"x" * 5_000)
+            while disk.has_room:  # a segment that was under way makes room once more
+                disk.fill()
+                await answered(play, 500)
             disk.empty()
             before = set(tmp_path.glob("log/*/*/*.zst"))
             await until(lambda: set(tmp_path.glob("log/*/*/*.zst")) - before)

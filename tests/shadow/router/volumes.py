@@ -22,9 +22,21 @@ class Volume:
 
     def fill(self) -> None:
         """Until not one byte more goes in."""
-        with contextlib.suppress(OSError), (self.path / "ballast").open("wb", buffering=0) as ballast:
+        with contextlib.suppress(OSError), (self.path / "ballast").open("ab", buffering=0) as ballast:
             while ballast.write(b"x" * 4096):
                 pass
+
+    @property
+    def has_room(self) -> bool:
+        """Whether two pages still go in."""
+        probe = self.path / "probe"
+        try:
+            probe.write_bytes(b"x" * 5_000)
+        except OSError:
+            return False
+        finally:
+            probe.unlink(missing_ok=True)
+        return True
 
     def empty(self) -> None:
         """Room again."""
