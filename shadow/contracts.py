@@ -146,7 +146,7 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, tag_field="record", tag="
 
     `undecided_us` is the longest time from a request's arrival to its record by the deadlines of the configuration, the
     longest that the incarnation ever had: when it grows, hello is said again (0: a router that does not tell). `key_id`
-    tells one unit key from another and nothing else of it (`shadow.router.sampling.key_id_of`; "": not told).
+    tells one unit key from another and nothing else of it (`shadow.units.key_id_of`; "": not told).
     """
 
     schema_version: int = SCHEMA_VERSION
