@@ -26,6 +26,7 @@ LAST_CHUNK: Final = b"0\r\n\r\n"
 STATUS_LINES: Final = {int(each): b"HTTP/1.1 %d %b" % (each, each.phrase.encode()) for each in HTTPStatus}
 _HOST: Final = re.compile(rb"[A-Za-z0-9._~%-]+(:[0-9]{0,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{0,5})?")
 _RTSP: Final = re.compile(rb" RTSP/")
+_NOT_SPOKEN: Final = "{} is not spoken here, HTTP/1.1 is"
 REQUEST_ID: Final = b"x-request-id"
 EVENT_TIME: Final = b"x-understudy-event-time"
 HOPS: Final = b"x-understudy-hops"
@@ -88,6 +89,10 @@ class RequestReader:
             if line := rest.rfind(b"\n") + 1:
                 self._parser.feed_data(rest[:line])
                 self._first_line = not self._in_head
+                # A request of HTTP/0.9 is one line: its client is not left to wait for headers. llhttp tells the
+                # version with the next byte only, and until then, on a new connection, none.
+                if self._in_head and self._parser.get_http_version() in ("0.0", "0.9"):
+                    raise RefusalError(400, _NOT_SPOKEN.format("HTTP/0.9"))
             if line < len(rest):
                 self._parser.feed_data(rest[line:])
         except httptools.HttpParserUpgrade:
@@ -132,7 +137,7 @@ class RequestReader:
             self._refuse(431, f"the request's head is longer than {HEAD_BYTES} bytes")
         method, version = self._parser.get_method(), self._parser.get_http_version()
         if version not in ("1.1", "1.0"):
-            self._refuse(400, f"HTTP/{version} is not spoken here, HTTP/1.1 is")
+            self._refuse(400, _NOT_SPOKEN.format(f"HTTP/{version}"))
         if method not in METHODS:
             supported = ", ".join(sorted(each.decode() for each in METHODS))
             self._refuse(501, f"method {method.decode('latin-1')} is not supported; {supported} are")
@@ -167,7 +172,7 @@ class RequestReader:
             self._parser.feed_data(data[taken:end])
             taken = end
             if self._in_head and self._first_line:
-                raise RefusalError(400, "RTSP is not spoken here, HTTP/1.1 is")
+                raise RefusalError(400, _NOT_SPOKEN.format("RTSP"))
         return data[taken:]
 
     def _known(self) -> dict[bytes, bytes]:

@@ -81,6 +81,15 @@ def test_what_is_ambiguous_or_not_spoken_is_refused(raw: bytes, status: tuple[in
     assert caught.value.status in status
 
 
+@pytest.mark.parametrize("parts", [(b"GET /x\r\n",), (b"GE", b"T /x\r", b"\n"), (b"GET /x\n",), (b"\r\nGET /x\r\nHo",)])
+def test_a_line_of_http_0_9_is_refused_when_it_ends_and_not_when_its_time_is_over(parts: tuple[bytes, ...]) -> None:
+    reader = RequestReader()
+    for part in parts[:-1]:
+        reader.feed(part)
+    with pytest.raises(RefusalError, match=r"HTTP/0\.9 is not spoken"):
+        reader.feed(parts[-1])
+
+
 def test_a_head_that_never_ends_is_refused_though_it_comes_slowly() -> None:
     reader = RequestReader()
     reader.feed(b"GET / HTTP/1.1\r\nHost: a\r\nX: ")
