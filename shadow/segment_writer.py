@@ -56,23 +56,29 @@ class Extent:
 
     def add(self, sequence: int, event_us: int, arrival_us: int = -1) -> None:
         """Count one record."""
-        self._join(1, (sequence, sequence), (event_us, event_us))
-        self.last_arrival_us = max(self.last_arrival_us, arrival_us)
+        # Every record comes here, most of them with the highest number and time so far.
+        if self.records:
+            self.sequences = _with(self.sequences, sequence)
+            self.events = _with(self.events, event_us)
+        else:
+            self.sequences, self.events = (sequence, sequence), (event_us, event_us)
+        self.records += 1
+        if arrival_us > self.last_arrival_us:
+            self.last_arrival_us = arrival_us
         self.header_times += event_us != arrival_us
 
     def join(self, other: Extent) -> None:
         """Count all records of `other`."""
-        if other.records:
-            self._join(other.records, other.sequences, other.events)
-            self.last_arrival_us = max(self.last_arrival_us, other.last_arrival_us)
-            self.header_times += other.header_times
-
-    def _join(self, records: int, sequences: tuple[int, int], events: tuple[int, int]) -> None:
+        if not other.records:
+            return
         if self.records:
-            sequences = (min(self.sequences[0], sequences[0]), max(self.sequences[1], sequences[1]))
-            events = (min(self.events[0], events[0]), max(self.events[1], events[1]))
-        self.records += records
-        self.sequences, self.events = sequences, events
+            self.sequences = _hull(self.sequences, other.sequences)
+            self.events = _hull(self.events, other.events)
+        else:
+            self.sequences, self.events = other.sequences, other.events
+        self.records += other.records
+        self.last_arrival_us = max(self.last_arrival_us, other.last_arrival_us)
+        self.header_times += other.header_times
 
     def entry(self, name: str, size: int, sha256: str) -> SegmentEntry:
         """The manifest's line about a segment with this extent."""
@@ -176,6 +182,19 @@ class SegmentWriter:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+
+
+def _with(extent: tuple[int, int], number: int) -> tuple[int, int]:
+    """The range that holds `number`, too."""
+    first, last = extent
+    if number > last:
+        return first, number
+    return extent if number >= first else (number, last)
+
+
+def _hull(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
+    """The shortest range that holds both."""
+    return min(one[0], other[0]), max(one[1], other[1])
 
 
 def open_path(path: Path) -> Path:
