@@ -7,6 +7,7 @@ cells that it was asked for anew, or with `keep` only those that are missing; ta
 from __future__ import annotations
 
 import json
+import platform
 import sys
 import time
 from collections.abc import Callable
@@ -37,7 +38,8 @@ class Results:
             return self._cells[name]
         started = time.time()
         print(f"{time.strftime('%H:%M:%S')} {name} …", end=" ", file=sys.stderr, flush=True)
-        about = {"commit": self._commit, "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        about = {"commit": self._commit, "at": now, "python": platform.python_version()}
         self._cells[name] = measure() | about
         self._write()
         print(f"{time.time() - started:.0f} s", file=sys.stderr, flush=True)
@@ -62,12 +64,14 @@ class Results:
         return self._cells.get(name)
 
     def origin(self, prefix: str) -> str:
-        """Commits that the cells of a measurement come from, the size of answers, how quiet the proxy's core was."""
+        """Where the cells of a measurement come from, commits and Python, how long answers were, how quiet it was."""
         cells = {name: cell for name, cell in self._cells.items() if name.startswith(prefix)}
         commits = sorted({cell["commit"] for cell in cells.values()})
+        pythons = sorted({cell["python"] for cell in cells.values() if "python" in cell})
+        by = f", Python {' and '.join(pythons)}" if pythons else ""
         sizes = " and ".join(sorted({"1 KB" if cell.get("large") else "170 bytes" for cell in cells.values()}))
         others = {name: cell["others"] for name, cell in cells.items() if "others" in cell}
-        text = f"{len(cells)} cells at {', '.join(commits)}; answers of {sizes}."
+        text = f"{len(cells)} cells at {', '.join(commits)}{by}; answers of {sizes}."
         if others:
             loud = [name for name, share in others.items() if share > LOUD]
             text += (

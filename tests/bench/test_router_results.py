@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,7 @@ def test_forgetting_drops_one_measurement_unless_cells_are_kept(tmp_path: Path) 
     assert results.get("cpu/a/1") is None
     assert results.get("latency/a/1") is not None
     assert "1 cells at " in results.origin("latency/")
+    assert f", Python {platform.python_version()}; answers" in results.origin("latency/")
 
 
 def test_cells_that_others_disturbed_are_named(tmp_path: Path) -> None:
