@@ -2,7 +2,7 @@
 
 A frame is compressed in memory and reaches the file in one write, so what a killed process leaves behind is whole
 frames and at most one torn tail. While it grows the file is called `….jsonl.zst.open`; only a closed segment has
-the name that is shipped, so a reader never mistakes one for the other. Next module: `shadow.segments`, which reads.
+the name that is shipped, so a reader never mistakes one for the other. Next module: `shadow.segment_recovery`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import zstandard
 
 from shadow.contracts import SegmentEntry
@@ -218,56 +217,3 @@ def write_whole(file: int, data: bytes, offset: int) -> None:
     while view:
         written = os.pwrite(file, view, offset)
         view, offset = view[written:], offset + written
-
-
-class Stamp(msgspec.Struct, frozen=True):
-    """What a segment's entry needs to know of a record, whatever its schema version."""
-
-    sequence: int = -1
-    event_time_us: int = 0
-    arrival_us: int = -1
-
-
-def recover(path: Path) -> SegmentEntry | None:
-    """Close a segment whose writer died: `path` is its open file; what follows the last whole frame is cut off.
-
-    Returns the manifest's entry, or None (and no file) when no whole frame was there.
-    """
-    final = path.with_name(path.name.removesuffix(OPEN_SUFFIX))
-    extent, digest, size = Extent(), hashlib.sha256(), 0
-    for frame, lines in whole_frames(path):
-        for line in lines:
-            stamp = msgspec.json.decode(line, type=Stamp)
-            extent.add(stamp.sequence, stamp.event_time_us, stamp.arrival_us)
-        digest.update(frame)
-        size += len(frame)
-    if not extent.records:
-        path.unlink()
-        return None
-    with path.open("r+b") as out:
-        out.truncate(size)
-        os.fsync(out.fileno())
-    publish(path, final)
-    return extent.entry(final.name, size, digest.hexdigest())
-
-
-def whole_frames(path: Path) -> Iterator[tuple[bytes, list[bytes]]]:
-    """The frames of a file as (compressed bytes, lines), up to the first that is torn or damaged."""
-    with path.open("rb") as source:
-        left = b""
-        while True:
-            decompressor = zstandard.ZstdDecompressor().decompressobj()
-            frame = [left]
-            try:
-                raw = [decompressor.decompress(left)] if left else []
-                while not decompressor.eof:
-                    chunk = source.read(1 << 16)
-                    if not chunk:
-                        return
-                    frame.append(chunk)
-                    raw.append(decompressor.decompress(chunk))
-            except zstandard.ZstdError:
-                return
-            left = decompressor.unused_data
-            whole = b"".join(frame)
-            yield whole[: len(whole) - len(left)], b"".join(raw).split(b"\n")[:-1]

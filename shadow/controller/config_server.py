@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import logging
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -20,27 +19,19 @@ import msgspec
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from shadow.control_contract import ACK_PATH, CONFIG_PATH, Acknowledgement, Offer, Report
+from shadow.control_contract import ACK_PATH, CONFIG_PATH, Acknowledgement, Offer
 from shadow.controller.observed import Heard
-
-logger = logging.getLogger(__name__)
+from shadow.controller.roster import COUNTS, MOST_REASONS, Roster, acknowledged, inferred, reported
 
 MOST_CONNECTIONS: Final = 2_048
 """One for each router; one more is closed at once and counted."""
 MOST_ROUTERS: Final = 4_096
 """That are remembered."""
 LONGEST_WAIT_SECONDS: Final = 60.0
-FORGET_SECONDS: Final = 90.0
-"""A router that was not heard for so long is no router any more: three of its longest waits."""
 HEAD_SECONDS: Final = 10.0
 """A connection that has asked nothing by then is closed."""
 BODY_SECONDS: Final = 5.0
 BODY_BYTES: Final = 64 << 10
-LEASE_EXPIRED: Final = "lease_expired"
-COUNTS, MORE = "counts", "more"
-LONGEST_NAME: Final = 253
-LONGEST_TEXT: Final = 1_024
-"""Of what a router refused, kept."""
 
 Key = tuple[str, str]
 """Namespace and name of a ShadowDeployment."""
@@ -62,7 +53,7 @@ class _Desk:
 
     published: Published | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event)
-    routers: dict[str, Heard] = field(default_factory=dict)
+    routers: Roster = field(default_factory=Roster)
 
 
 class ConfigServer:
@@ -122,7 +113,7 @@ class ConfigServer:
     def routers(self, key: Key) -> dict[str, Heard]:
         """The routers of a resource that were heard lately, by name."""
         desk = self._desks.get(key)
-        return _alive(desk, self._clock()) if desk is not None else {}
+        return desk.routers.alive(self._clock()) if desk is not None else {}
 
     def generation(self, key: Key) -> int:
         """The number of what is published; 0 when nothing is."""
@@ -179,16 +170,16 @@ class ConfigServer:
     async def _config(self, request: web.BaseRequest, desk: _Desk, key: Key) -> web.StreamResponse:
         query = request.query
         try:
-            name, seen, wait = query["router"][:LONGEST_NAME], int(query["generation"]), float(query["wait"])
+            name, seen, wait = query["router"], int(query["generation"]), float(query["wait"])
         except (KeyError, ValueError):
             return _said(400, "router, generation and wait are needed")
         router = self._router(desk, name, query.get("incarnation", ""))
         if router is None:
             return _said(503, "too many routers", close=True)
-        router.suspended = tuple(filter(None, query.get("suspended", "").split(",")))[:4]
-        news, inferred = _reported(router, query.get("report", "")), _infer(desk, router, seen)
-        if news or inferred:
-            self._told(key, news == COUNTS and not inferred)
+        router.suspended = tuple(filter(None, query.get("suspended", "").split(",")))[:MOST_REASONS]
+        news, more = reported(router, query.get("report", "")), inferred(router, seen, self.generation(key))
+        if news or more:
+            self._told(key, news == COUNTS and not more)
         if desk.published is not None and desk.published.generation == seen:
             try:
                 async with asyncio.timeout(max(0.0, min(wait, LONGEST_WAIT_SECONDS))):
@@ -213,17 +204,8 @@ class ConfigServer:
 
     def _router(self, desk: _Desk, name: str, incarnation: str) -> Heard | None:
         """The router of that name; None when there are too many."""
-        router, now = desk.routers.get(name), self._clock()
-        if router is None or router.incarnation != incarnation:
-            desk.routers = _alive(desk, now)
-            if name not in desk.routers and self._known() >= MOST_ROUTERS:
-                return None
-            router = desk.routers[name] = Heard(incarnation[:64], now)
-        router.at = now
-        return router
-
-    def _known(self) -> int:
-        return sum(len(desk.routers) for desk in self._desks.values())
+        elsewhere = sum(len(each.routers) for each in self._desks.values() if each is not desk)
+        return desk.routers.heard(name, incarnation, self._clock(), MOST_ROUTERS - elsewhere)
 
     async def _acknowledged(self, request: web.BaseRequest, desk: _Desk, key: Key) -> web.StreamResponse:
         try:
@@ -231,47 +213,12 @@ class ConfigServer:
                 told = msgspec.json.decode(await _body(request), type=Acknowledgement)
         except (msgspec.DecodeError, TimeoutError, ValueError) as error:
             return _said(400, f"no acknowledgement: {error}", close=True)
-        router = self._router(desk, told.router[:LONGEST_NAME], told.incarnation)
+        router = self._router(desk, told.router, told.incarnation)
         if router is None:
             return _said(503, "too many routers", close=True)
-        router.suspended = told.suspended[:4]
-        if told.accepted:
-            router.accepted, router.error = told.generation, ""
-        else:
-            router.refused, router.error = told.generation, told.error[:LONGEST_TEXT]
-            logger.error("router %s refused generation %d: %s", told.router, told.generation, router.error)
+        acknowledged(router, told)
         self._told(key, False)
         return web.Response(status=204)
-
-
-def _infer(desk: _Desk, router: Heard, seen: int) -> bool:
-    """A router that asks with the newest generation has it, though it told that to an operator before this one.
-
-    One that refused it gets no lease, and says so once that has run out. Whether something new was inferred.
-    """
-    newest = desk.published is not None and desk.published.generation == seen
-    if not newest or seen in (router.accepted, router.refused) or LEASE_EXPIRED in router.suspended:
-        return False
-    router.accepted = seen
-    return True
-
-
-def _reported(router: Heard, text: str) -> str:
-    """Take a router's report; what is new in it: nothing, only counts, or more."""
-    before = router.report
-    try:
-        report = msgspec.json.decode(text, type=Report) if text else None
-    except msgspec.DecodeError as error:
-        logger.warning("a router's report cannot be read: %s", error)
-        report = None
-    router.report = report or before
-    if report is None or report == before:
-        return ""
-    return COUNTS if before is not None and _without_counts(report) == _without_counts(before) else MORE
-
-
-def _without_counts(report: Report) -> set[tuple[str, str, str]]:
-    return {(arm.arm, arm.version, arm.features) for arm in report.arms if arm.features}
 
 
 class _Refused(asyncio.Protocol):
@@ -290,10 +237,6 @@ async def _body(request: web.BaseRequest) -> bytes:
     if len(data) > BODY_BYTES:
         raise ValueError(f"more than {BODY_BYTES} bytes")
     return data
-
-
-def _alive(desk: _Desk, now: float) -> dict[str, Heard]:
-    return {name: router for name, router in desk.routers.items() if now - router.at < FORGET_SECONDS}
 
 
 def _wake(desk: _Desk) -> None:

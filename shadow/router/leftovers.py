@@ -17,7 +17,8 @@ from shadow.contracts import OLDEST, Manifest, SegmentEntry
 from shadow.router.growing import Spool
 from shadow.router.shipper_settings import LOCK
 from shadow.router.spool import IncarnationLog
-from shadow.segment_writer import OPEN_SUFFIX, SUFFIX, open_path, recover
+from shadow.segment_recovery import recover
+from shadow.segment_writer import OPEN_SUFFIX, SUFFIX, open_path
 from shadow.segments import MANIFEST, read_manifest
 
 logger = logging.getLogger(__name__)

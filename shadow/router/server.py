@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
-import resource
 import signal
 import socket
 import time
@@ -29,20 +27,18 @@ from shadow.router.admin import Admin
 from shadow.router.client import Client
 from shadow.router.config import ConfigError, RouterConfig
 from shadow.router.control import Control
-from shadow.router.exchange import Exchange
 from shadow.router.lateness import undecided_us
+from shadow.router.limits import allow_files, spare_collector
 from shadow.router.mirror import Mirror
 from shadow.router.pairlog import PairLog
 from shadow.router.patience import SWEEP_SECONDS
 from shadow.router.router import Router
 from shadow.router.settings import RouterSettings
-from shadow.router.trial import SplitExchange
+from shadow.router.trial import exchange_of
 from shadow.units import key_id_of
 
 logger = logging.getLogger(__name__)
 
-GARBAGE: Final = 20_000
-"""New objects in containers before the collector looks for cycles; an exchange leaves none behind."""
 FLUSH_SECONDS: Final = 5.0
 """How long the last records may take to reach the shipper."""
 OFF_SECONDS: Final = 1.0
@@ -154,10 +150,7 @@ class Server:
         loop.add_signal_handler(signal.SIGHUP, self.reload)
         allow_files(self.config.connections)
         await self.start()
-        # What was made so far stays: the collector need not look at it again, nor stop the loop for it.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(GARBAGE)
+        spare_collector()
         logger.info(
             "router ready on %s, admin on %s, incarnation %s",
             self.config.listen,
@@ -258,28 +251,9 @@ def new_incarnation() -> str:
     return f"{time.strftime(BEGAN, time.gmtime())}-{uuid.uuid4().hex[:8]}"
 
 
-def exchange_of(config: RouterConfig) -> type[Exchange]:
-    """What a request becomes."""
-    return SplitExchange if config.mode == "split" else Exchange
-
-
 def _cut(mirrors: list[Mirror]) -> None:
     for mirror in mirrors:
         mirror.cut()
-
-
-def allow_files(connections: int) -> None:
-    """Raise this process's limit of open files as far as it may: every connection is one, on either side."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    allowed = soft
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        allowed = hard
-    except (ValueError, OSError) as error:  # macOS says unlimited and means less
-        logger.warning("the limit of open files stays at %d (%s)", soft, error)
-    logger.info("at most %d open files (%d before)", allowed, soft)
-    if 0 <= allowed < connections:
-        logger.warning("connections is %d, but only %d files may be open: raise `ulimit -n`", connections, allowed)
 
 
 async def serve(config: RouterConfig, settings: RouterSettings, file: Path, state: Path | None = None) -> None:

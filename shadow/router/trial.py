@@ -11,6 +11,7 @@ from typing import Final
 
 from shadow.contracts import PRIMARY
 from shadow.router.answers import UNTIL_CLOSE, AnswerReader
+from shadow.router.config import RouterConfig
 from shadow.router.exchange import Exchange
 from shadow.router.mirror import ABORTED, Copy, Mirror
 from shadow.router.records import Draft, Shown
@@ -192,3 +193,8 @@ class Asked(Copy):
         """It is over."""
         self.mirror.release(self, end)
         self.trial.answered(self, end)
+
+
+def exchange_of(config: RouterConfig) -> type[Exchange]:
+    """What a request becomes."""
+    return SplitExchange if config.mode == "split" else Exchange

@@ -11,7 +11,8 @@ from click.testing import CliRunner
 
 from shadow.contracts import Answer, Exposure, Manifest, PairRecord, SegmentEntry, SpoolDrop
 from shadow.pairs_cli import pairs
-from shadow.segment_writer import FrameLostError, SegmentWriter, open_path, recover
+from shadow.segment_recovery import recover
+from shadow.segment_writer import FrameLostError, SegmentWriter, open_path
 from shadow.segments import PairLogError, read_exposures, read_pairs
 
 

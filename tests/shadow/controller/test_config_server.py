@@ -19,6 +19,7 @@ import pytest
 from shadow.control_contract import Acknowledgement, ArmReport, Report
 from shadow.controller import config_server
 from shadow.controller.config_server import ConfigServer, Key, Published
+from shadow.controller.roster import FORGET_SECONDS
 from shadow.processes import Stage, answers
 from shadow.rehearsal import HOST, command
 from tests.ports import free_port
@@ -157,10 +158,10 @@ async def test_a_router_is_known_from_the_end_of_its_question_on() -> None:
     async with desk() as (found, session):
         found.server.publish(KEY, published(7))
         asked = await found.waiting(session)
-        found.now = config_server.FORGET_SECONDS - 1
+        found.now = FORGET_SECONDS - 1
         found.server.publish(KEY, published(8))
         await asked
-        found.now += config_server.FORGET_SECONDS - 1
+        found.now += FORGET_SECONDS - 1
         assert "r1" in found.server.routers(KEY)
 
 
@@ -256,7 +257,7 @@ async def test_a_router_that_is_not_heard_any_more_is_forgotten() -> None:
         found.server.publish(KEY, published(7))
         await found.ask(session)
         assert found.server.connected == 1
-        found.now += config_server.FORGET_SECONDS
+        found.now += FORGET_SECONDS
         assert found.server.connected == 0
 
 
@@ -266,7 +267,7 @@ async def test_there_is_a_bound_on_routers(monkeypatch: pytest.MonkeyPatch) -> N
         found.server.publish(KEY, published(7))
         statuses = [(await found.ask(session, router=f"r{number}"))[0] for number in range(3)]
         assert statuses == [200, 200, 503]
-        found.now += config_server.FORGET_SECONDS
+        found.now += FORGET_SECONDS
         assert (await found.ask(session, router="r9"))[0] == 200
 
 

@@ -16,9 +16,9 @@ import psutil
 import pytest
 
 from shadow.rehearsal import HOST
+from shadow.router.limits import allow_files
 from shadow.router.patience import BYTES_PER_SECOND, IDLE_SECONDS, REQUEST_SECONDS
 from shadow.router.pool import Pool
-from shadow.router.server import allow_files
 from shadow.units import unit_of
 from tests.shadow.router import harness
 from tests.shadow.router.harness import leave, read_answer, request, running, until

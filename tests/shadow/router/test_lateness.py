@@ -17,7 +17,7 @@ from shadow.router.shipper import Shipper
 from shadow.router.shipper_settings import ShipperSettings
 from shadow.router.spool import IncarnationLog
 from shadow.router.store import Store
-from shadow.segment_writer import recover
+from shadow.segment_recovery import recover
 from shadow.segments import read_manifest
 from tests.shadow.router.harness import Collector, until
 from tests.shadow.router.test_pairlog import path  # noqa: F401 - a fixture

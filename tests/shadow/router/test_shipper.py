@@ -26,7 +26,7 @@ from shadow.processes import Stage, StepError
 from shadow.rehearsal import command
 from shadow.router import cli
 from shadow.router.shipper_settings import ShipperSettings
-from shadow.segment_writer import whole_frames
+from shadow.segment_recovery import whole_frames
 from shadow.segments import read_exposures, read_manifest, read_pairs
 from shadow.watermark import watermark_of
 from tests.ports import free_port
