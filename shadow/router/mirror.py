@@ -30,6 +30,9 @@ OVERHEAD_BYTES: Final = 2_048
 """What a waiting copy costs besides its bytes (measured: record, objects, queue entry, about 1.7 KB)."""
 DROPPED_AT_ONCE: Final = 50
 """Waiting copies that are dropped in one turn of the loop: about a millisecond."""
+EXPIRED_FOR_ONE: Final = 2
+"""Copies that waited too long and are dropped for one that comes: they go as they came, and no crowd of them is left
+for the moment when the arm has a slot again."""
 ABORTED: Final = "aborted"
 """The error of an exchange that an abort cut off: it tells nothing about the arm."""
 ANSWER_BYTES: Final = 1 << 20
@@ -106,12 +109,16 @@ class Mirror:
         """Send the copy when there is room and a slot; drop it otherwise. Never waits."""
         if not self._open:
             self.drop(copy.draft, "shutdown")
-        elif self.queued_bytes + copy.size > self.arm.queue_bytes:
+            return
+        now = monotonic()
+        if self._queue and now - self._queue[0].offered_at > self.arm.queue_seconds:
+            self._expire(now)
+        if self.queued_bytes + copy.size > self.arm.queue_bytes:
             self.drop(copy.draft, "queue_full")
         elif self._breaker.blocks:
             self.drop(copy.draft, "breaker_open")
         else:
-            copy.offered_at = monotonic()
+            copy.offered_at = now
             self.queued_bytes += copy.size
             self._queue.append(copy)
             self._pump()
@@ -183,12 +190,13 @@ class Mirror:
     def _pump(self) -> None:
         """Send what waits while there are slots. What waited too long, or waits behind a dead arm, is dropped: some of
         it at once and the rest in later turns of the loop, for the primary's answers must not wait for it."""
+        if self._pumping:
+            return  # there is a rest, and whoever comes or ends in this turn must not drop as many once more
         now, dropped = monotonic(), 0
         while self._queue and len(self._under_way) < self.arm.concurrency:
             if dropped == DROPPED_AT_ONCE:
-                if not self._pumping:
-                    self._pumping = True
-                    self._loop.call_soon(self._pump_on)
+                self._pumping = True
+                self._loop.call_soon(self._pump_on)
                 return
             copy = self._queue.popleft()
             if now - copy.offered_at > self.arm.queue_seconds:
@@ -201,6 +209,14 @@ class Mirror:
             dropped += 1
             self.queued_bytes -= copy.size
             self.drop(copy.draft, reason)
+
+    def _expire(self, now: float) -> None:
+        for _ in range(EXPIRED_FOR_ONE):
+            if not self._queue or now - self._queue[0].offered_at <= self.arm.queue_seconds:
+                return
+            copy = self._queue.popleft()
+            self.queued_bytes -= copy.size
+            self.drop(copy.draft, "expired")
 
     def _pump_on(self) -> None:
         self._pumping = False

@@ -195,10 +195,48 @@ async def test_a_copy_that_waited_too_long_is_dropped_when_its_turn_comes(
     arm.offer("under way")
     arm.offer("old")
     clock.now += 5.1
-    arm.offer("new")
     held.gate.set()
-    assert await arm.until(3) == [("under way", "paired"), ("old", "dropped:expired"), ("new", "paired")]
+    assert await arm.until(2) == [("under way", "paired"), ("old", "dropped:expired")]
     assert arm.mirror.queued_bytes == 0
+    arm.mirror.close()
+
+
+async def test_copies_that_waited_too_long_go_as_others_come_though_no_slot_is_free(
+    held: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else all that came in the time of a slow answer would be dropped in the moment of its end."""
+    clock = Clock()
+    monkeypatch.setattr(mirror, "monotonic", clock)
+    arm = OneArm(url=f"http://127.0.0.1:{held.port}", concurrency=1, queue_seconds=5.0, queue_bytes=600)
+    for name in ("under way", "a", "b", "c", "d", "e"):
+        arm.offer(name)
+    clock.now += 5.1
+    arm.offer("f")
+    assert [(name, outcome) for name, outcome, _ in arm.ended] == [("a", "dropped:expired"), ("b", "dropped:expired")]
+    arm.offer("g")
+    arm.offer("h")
+    assert [name for name, _, _ in arm.ended] == ["a", "b", "c", "d", "e"]
+    assert arm.mirror.queued_bytes == 400
+    held.gate.set()
+    assert (await arm.until(9))[5:] == [("under way", "paired"), ("f", "paired"), ("g", "paired"), ("h", "paired")]
+    arm.mirror.close()
+
+
+async def test_no_more_is_dropped_in_a_turn_when_others_come_or_end_in_it(
+    held: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(mirror, "monotonic", clock)
+    arm = OneArm(url=f"http://127.0.0.1:{held.port}", concurrency=2, queue_seconds=5.0)
+    for number in range(2 + 5 * mirror.DROPPED_AT_ONCE):
+        arm.offer(str(number))
+    clock.now += 5.1
+    for copy in list(arm.mirror._under_way):
+        assert copy.leg is not None
+        copy.leg.give_up("reset")
+    for number in range(10):
+        arm.offer(f"new {number}")
+    assert len(arm.ended) == 2 + mirror.DROPPED_AT_ONCE + 10 * mirror.EXPIRED_FOR_ONE
     arm.mirror.close()
 
 
