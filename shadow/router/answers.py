@@ -6,7 +6,7 @@ Next module: `shadow.router.headers`, what is passed on of them.
 from __future__ import annotations
 
 import sys
-from typing import Final
+from typing import Any, Final
 
 import httptools
 
@@ -52,7 +52,7 @@ class AnswerReader:
 
     def __init__(self, most_parts: int = sys.maxsize) -> None:
         self._most_parts = most_parts
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: Any = httptools.HttpResponseParser(self)
         self.expect(False)
 
     def expect(self, head_only: bool) -> None:
@@ -102,6 +102,10 @@ class AnswerReader:
         if not self.done:
             self.done = self.begun and self.length == UNTIL_CLOSE and not self.error
             self.error = self.error or ("" if self.done else "short")
+
+    def close(self) -> None:
+        """Read no more. Reader and parser know each other: without this only the collector would free them."""
+        self._parser = None
 
     def on_message_begin(self) -> None:  # noqa: D102 - httptools' callbacks
         if self.done:

@@ -100,6 +100,7 @@ class Client(asyncio.Protocol):
         self._ended = True
         self._server.clients.discard(self)
         self._reader.events.clear()
+        self._reader.close()
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.cancel()

@@ -10,7 +10,7 @@ import re
 from collections import deque
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 import httptools
 import msgspec
@@ -79,7 +79,7 @@ class RequestReader:
         self._target = b""
         self._headers: Headers = []
         self._refusal: RefusalError | None = None
-        self._parser = httptools.HttpRequestParser(self)
+        self._parser: Any = httptools.HttpRequestParser(self)
 
     def feed(self, data: bytes) -> None:
         """Take bytes; what they complete goes to `events`."""
@@ -115,6 +115,10 @@ class RequestReader:
             assert isinstance(part, bytes)
             parts.append(part)
         return b"".join(parts), False
+
+    def close(self) -> None:
+        """Read no more. Reader and parser know each other: without this only the collector would free them."""
+        self._parser = None
 
     def on_message_begin(self) -> None:  # noqa: D102 - httptools' callbacks
         self.idle = False

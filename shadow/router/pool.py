@@ -156,6 +156,7 @@ class Connection(asyncio.Protocol):
         self.pool.forget(self)
         if self.leg is not None:
             self.leg.lost(error)
+        self.reader.close()
 
     def close(self) -> None:
         """Close in order."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import resource
@@ -16,9 +17,12 @@ import psutil
 import pytest
 
 from shadow.rehearsal import HOST
+from shadow.router.answers import AnswerReader
+from shadow.router.client import Client
+from shadow.router.http1 import RequestReader
 from shadow.router.limits import allow_files
 from shadow.router.patience import BYTES_PER_SECOND, IDLE_SECONDS, REQUEST_SECONDS
-from shadow.router.pool import Pool
+from shadow.router.pool import Connection, Pool
 from shadow.units import unit_of
 from tests.shadow.router import harness
 from tests.shadow.router.harness import leave, read_answer, request, running, until
@@ -363,3 +367,20 @@ async def test_ten_thousand_idle_connections_cost_little_and_a_request_beside_th
         assert await asyncio.to_thread(router.process.wait, 60) == 0
         await asyncio.wait_for(collector.ended.wait(), 60)
     await primary.stop()
+
+
+@pytest.mark.parametrize("answer", [harness.echo, harness.reset, harness.short, harness.garbage, harness.chunked])
+async def test_a_connection_that_ended_leaves_nothing_to_the_garbage_collector(answer: harness.Answer) -> None:
+    """What it left would make the collector look, and the copies that wait behind a slow arm make that look long."""
+    gc.collect()
+    gc.disable()
+    try:
+        async with running(shadow=answer, concurrency=1) as stage:
+            for number in range(3):
+                await stage.get(f"/recommend?user_id={number}", "Connection: close\r\n")
+            await until(lambda: not stage.server.clients and not stage.arm.in_flight)
+        # By type, not isinstance: that asks every object for its class, and lazy ones of torch warn.
+        kinds = (Client, Connection, RequestReader, AnswerReader)
+        await until(lambda: not [each for each in gc.get_objects() if type(each) in kinds])
+    finally:
+        gc.enable()
