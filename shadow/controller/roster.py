@@ -42,13 +42,13 @@ class Roster:
 
     def heard(self, name: str, incarnation: str, now: float, most: int) -> Heard | None:
         """The router of that name, heard now; None of one that is new when there are `most` already."""
-        name = name[:LONGEST_NAME]
+        name, incarnation = name[:LONGEST_NAME], incarnation[:LONGEST_INCARNATION]
         router = self._routers.get(name)
-        if router is None or router.incarnation != incarnation[:LONGEST_INCARNATION]:
+        if router is None or router.incarnation != incarnation:
             self._routers = self.alive(now)
             if name not in self._routers and len(self) >= most:
                 return None
-            router = self._routers[name] = Heard(incarnation[:LONGEST_INCARNATION], now)
+            router = self._routers[name] = Heard(incarnation, now)
         router.at = now
         return router
 

@@ -111,8 +111,7 @@ class Mirror:
             self.drop(copy.draft, "shutdown")
             return
         now = monotonic()
-        if self._queue and now - self._queue[0].offered_at > self.arm.queue_seconds:
-            self._expire(now)
+        self._expire(now)
         if self.queued_bytes + copy.size > self.arm.queue_bytes:
             self.drop(copy.draft, "queue_full")
         elif self._breaker.blocks:
@@ -199,7 +198,7 @@ class Mirror:
                 self._loop.call_soon(self._pump_on)
                 return
             copy = self._queue.popleft()
-            if now - copy.offered_at > self.arm.queue_seconds:
+            if self._is_stale(copy, now):
                 reason = "expired"
             elif self._breaker.allows():
                 self._begin(copy, now)
@@ -207,16 +206,22 @@ class Mirror:
             else:
                 reason = "breaker_open"
             dropped += 1
-            self.queued_bytes -= copy.size
-            self.drop(copy.draft, reason)
+            self._let_go(copy, reason)
 
     def _expire(self, now: float) -> None:
+        """Drop the oldest, `EXPIRED_FOR_ONE` at most, that have waited too long."""
         for _ in range(EXPIRED_FOR_ONE):
-            if not self._queue or now - self._queue[0].offered_at <= self.arm.queue_seconds:
+            if not self._queue or not self._is_stale(self._queue[0], now):
                 return
-            copy = self._queue.popleft()
-            self.queued_bytes -= copy.size
-            self.drop(copy.draft, "expired")
+            self._let_go(self._queue.popleft(), "expired")
+
+    def _is_stale(self, copy: Copy, now: float) -> bool:
+        return now - copy.offered_at > self.arm.queue_seconds
+
+    def _let_go(self, copy: Copy, reason: str) -> None:
+        """Drop a copy that has left its queue."""
+        self.queued_bytes -= copy.size
+        self.drop(copy.draft, reason)
 
     def _pump_on(self) -> None:
         self._pumping = False
@@ -230,9 +235,7 @@ class Mirror:
             self._loop.call_soon(self._shed)
 
     def _drop_doomed(self) -> None:
-        copy = self._doomed.popleft()
-        self.queued_bytes -= copy.size
-        self.drop(copy.draft, "shutdown")
+        self._let_go(self._doomed.popleft(), "shutdown")
 
     def _cut(self, copies: deque[Copy]) -> None:
         for _ in range(min(DROPPED_AT_ONCE, len(copies))):

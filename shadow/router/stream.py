@@ -16,6 +16,7 @@ import msgspec
 
 from shadow.contracts import CONFIRMED, GO, HEARS, SCHEMA_VERSION, STOP, Frame, Goodbye, Heartbeat, Hello
 from shadow.router.spool import IncarnationLog
+from shadow.segment_recovery import Stamp
 
 logger = logging.getLogger(__name__)
 
@@ -28,13 +29,10 @@ RECORDS: Final = frozenset({"pair", "exposure"})
 """The kinds of lines; other frames are between router and shipper alone."""
 
 
-class Head(msgspec.Struct, frozen=True):
+class Head(Stamp, frozen=True, kw_only=True):
     """What the shipper reads of a record; the reader checks the rest."""
 
     record: str
-    sequence: int = -1
-    event_time_us: int = 0
-    arrival_us: int = -1
 
 
 _HEAD = msgspec.json.Decoder(Head)

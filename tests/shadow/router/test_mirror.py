@@ -29,6 +29,14 @@ class Clock:
         return self.now
 
 
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """That of all mirrors."""
+    clock = Clock()
+    monkeypatch.setattr(mirror, "monotonic", clock)
+    return clock
+
+
 def breaker(clock: Clock) -> Breaker:
     return Breaker(failures=3, seconds=10.0, clock=clock)
 
@@ -186,27 +194,21 @@ async def test_no_more_copies_are_under_way_than_allowed(held: Any) -> None:
     arm.mirror.close()
 
 
-async def test_a_copy_that_waited_too_long_is_dropped_when_its_turn_comes(
-    held: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = Clock()
-    monkeypatch.setattr(mirror, "monotonic", clock)
+async def test_a_copy_that_waited_too_long_is_dropped_when_its_turn_comes(held: Any, clock: Clock) -> None:
     arm = OneArm(url=f"http://127.0.0.1:{held.port}", concurrency=1, queue_seconds=5.0)
     arm.offer("under way")
     arm.offer("old")
     clock.now += 5.1
     held.gate.set()
     assert await arm.until(2) == [("under way", "paired"), ("old", "dropped:expired")]
+    arm.offer("new")
+    assert (await arm.until(3))[2] == ("new", "paired")
     assert arm.mirror.queued_bytes == 0
     arm.mirror.close()
 
 
-async def test_copies_that_waited_too_long_go_as_others_come_though_no_slot_is_free(
-    held: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_copies_that_waited_too_long_go_as_others_come_though_no_slot_is_free(held: Any, clock: Clock) -> None:
     """Else all that came in the time of a slow answer would be dropped in the moment of its end."""
-    clock = Clock()
-    monkeypatch.setattr(mirror, "monotonic", clock)
     arm = OneArm(url=f"http://127.0.0.1:{held.port}", concurrency=1, queue_seconds=5.0, queue_bytes=600)
     for name in ("under way", "a", "b", "c", "d", "e"):
         arm.offer(name)
@@ -222,11 +224,7 @@ async def test_copies_that_waited_too_long_go_as_others_come_though_no_slot_is_f
     arm.mirror.close()
 
 
-async def test_no_more_is_dropped_in_a_turn_when_others_come_or_end_in_it(
-    held: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = Clock()
-    monkeypatch.setattr(mirror, "monotonic", clock)
+async def test_no_more_is_dropped_in_a_turn_when_others_come_or_end_in_it(held: Any, clock: Clock) -> None:
     arm = OneArm(url=f"http://127.0.0.1:{held.port}", concurrency=2, queue_seconds=5.0)
     for number in range(2 + 5 * mirror.DROPPED_AT_ONCE):
         arm.offer(str(number))
@@ -310,9 +308,7 @@ async def test_an_answer_is_a_failure_for_the_breaker_from_500_on_and_a_pair_wha
         assert (await arm.until(2))[1] == ("second", "dropped:breaker_open" if fails else "paired")
 
 
-async def test_copies_from_before_the_breaker_opened_end_beside_the_one_probe(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock()
-    monkeypatch.setattr(mirror, "monotonic", clock)
+async def test_copies_from_before_the_breaker_opened_end_beside_the_one_probe(clock: Clock) -> None:
     gates = {name: asyncio.Event() for name in ("first", "late", "later", "probe")}
 
     async def answer(head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
@@ -346,10 +342,8 @@ async def test_copies_from_before_the_breaker_opened_end_beside_the_one_probe(mo
         ]
 
 
-async def test_behind_an_open_breaker_no_copy_waits_for_a_slot(held: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_behind_an_open_breaker_no_copy_waits_for_a_slot(held: Any, clock: Clock) -> None:
     """It would be dropped when its turn came, and take the room of the queue until then."""
-    clock = Clock()
-    monkeypatch.setattr(mirror, "monotonic", clock)
     arm = OneArm(url=f"http://127.0.0.1:{held.port}", concurrency=2, breaker_failures=1, breaker_seconds=10)
     arm.offer("first")
     (first,) = arm.mirror._under_way
